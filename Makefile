@@ -1,0 +1,50 @@
+# `make run` and `make test` are all a new user needs; both install what is missing.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: run test lint bench schema clean
+
+run: $(VENV)/.run
+	$(VENV)/bin/bin-daemon demo $(ARGS)
+
+test: $(VENV)/.dev lint
+	$(PY) -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(VENV)/.run
+	$(VENV)/bin/bin-daemon bench $(ARGS)
+
+schema: $(VENV)/.run
+	$(VENV)/bin/bin-daemon check-config --schema > firmware_config/bin-daemon.schema.json
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage*
+
+# Debian's packages: mosquitto is the broker of the demo and of the tests.
+$(VENV)/.apt:
+	@missing=""; \
+	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
+	python3 -c "import ensurepip, venv" 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	@python3 -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed')"
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.run: $(VENV)/.apt setup.cfg pyproject.toml
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check -e ".[litert]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PY) -m pip install -q --disable-pip-version-check -e ".[litert,dev]"
+	@touch $@

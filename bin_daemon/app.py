@@ -1,0 +1,388 @@
+"""Builds the parts of a bin from a configuration, starts them, and stops them in reverse.
+
+`Bin` is what sorts: camera, chamber, network, chute, sensors, joined by the cycle. `App` is the
+daemon around it: the lock, the store, MQTT, health, and the control interface that remote commands
+(and later the local console) use. Nothing but the CLI imports this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import platform
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from bin_daemon import __version__, paths
+from bin_daemon.camera import Camera, Reactive, open_camera
+from bin_daemon.chute.chute import Chute
+from bin_daemon.chute.pins import open_factory
+from bin_daemon.chute.ticker import ChuteThread
+from bin_daemon.clock import Clock, SimulatedClock, SystemClock, boot_id
+from bin_daemon.config import Config
+from bin_daemon.config_file import digest
+from bin_daemon.cycle import Cycle, Recorder
+from bin_daemon.decision import decide
+from bin_daemon.errors import (
+    AlreadyRunningError,
+    CameraError,
+    CameraFinishedError,
+    PictureError,
+    StoreError,
+    UsageError,
+)
+from bin_daemon.health import Monitor, notify
+from bin_daemon.messages import Alert, Observation, Severity, View
+from bin_daemon.model_store import Package, open_package
+from bin_daemon.policy import policy_of
+from bin_daemon.sensors import Sensors
+from bin_daemon.sorter import Sorter, State
+from bin_daemon.telemetry.client import Telemetry
+
+log = logging.getLogger(__name__)
+
+# So many frames in a row without a usable picture are a fault of the camera.
+BAD_FRAMES = 10
+HEALTH_CHECK_S = 1.0
+CLOSE_S = 3.0
+_HARDWARE = Path("/proc/device-tree/model")
+
+# Views in which somebody or something may be in the way of the first motion.
+_NO_HOMING = (View.LEARNING, View.HAND, View.MOVING, View.BLOCKED)
+
+
+class Bin:
+    """The parts that sort, built from a configuration and closed in reverse.
+
+    clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
+    camera: instead of the configured one. reference: file of the empty view, or None to keep none.
+    Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        recorder: Recorder,
+        *,
+        session: int = 0,
+        camera: Camera | None = None,
+        reference: Path | None = None,
+        told: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        from bin_daemon.chamber import Chamber
+        from bin_daemon.classifier import Classifier
+
+        self._config, self._clock, self._reference = config, clock, reference
+        self.package: Package = open_package(config.model.name)
+        policy = policy_of(config, self.package)
+        with contextlib.ExitStack() as stack:
+            self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
+            factory = open_factory(config.chute.pins)
+            stack.callback(factory.close)
+            self.sensors = stack.enter_context(Sensors(config.sensors, factory))
+            self.chute = stack.enter_context(Chute(config.chute, config.routes, factory, clock))
+            self._ticker = self._start_ticker(stack)
+            self.camera = camera if camera is not None else open_camera(config.camera, clock)
+            stack.callback(self._close_camera)
+            self.chamber = Chamber(config.chamber)
+            if reference is not None and config.chamber.reference == "saved":
+                self.chamber.load(reference)
+            sorter = Sorter(
+                lambda looks, readings, item, several: decide(
+                    looks, policy, readings, item.area, several
+                ),
+                self.chamber.is_same,
+                looks=config.decision.looks,
+                clear_s=config.chute.clear_s,
+                chute_in_view=config.chute.in_view,
+            )
+            self.cycle = Cycle(
+                chamber=self.chamber,
+                classifier=self.classifier,
+                sorter=sorter,
+                chute=self.chute,
+                read=self.sensors.read,
+                recorder=recorder,
+                clock=clock,
+                session=session,
+                model=self.package.id,
+                boot_id=boot_id(),
+                told=told,
+            )
+            self._stack = stack.pop_all()
+        self._home_pending = config.chute.homing == "auto"
+        self._dropped = False
+        self._bad_frames = 0
+
+    def _start_ticker(self, stack: contextlib.ExitStack) -> ChuteThread | None:
+        if isinstance(self._clock, SimulatedClock):
+            self._clock.watchers.append(self.chute.tick)
+            return None
+        return stack.enter_context(ChuteThread(self.chute))
+
+    def step(self) -> Observation | None:
+        """One frame through the cycle; None where the frame was not usable.
+
+        Raises CameraFinishedError at the end of a replay, BinDaemonError where a part has failed.
+        """
+        frame = self.camera.capture(self._config.camera.deadline_s)
+        if self._ticker is not None:
+            self._ticker.check()
+        try:
+            observation = self.cycle.step(frame)
+        except PictureError as error:
+            self._bad_frames += 1
+            log.warning("frame %d skipped: %s", frame.number, error)
+            if self._bad_frames >= BAD_FRAMES:
+                raise CameraError(f"{BAD_FRAMES} unusable frames in a row: {error}") from error
+            return None
+        self._bad_frames = 0
+        if self._home_pending and not self.cycle.frozen and observation.view not in _NO_HOMING:
+            self._home_pending = False
+            self.chute.home(gentle=True)
+        self._tell_scene()
+        return observation
+
+    def reopen_camera(self) -> None:
+        """Close the camera and open it again. Raises CameraError where that does not help."""
+        self._close_camera()
+        self.camera = open_camera(self._config.camera, self._clock)
+
+    def close(self) -> None:
+        """Interrupt the item under way, silence the servos, let go of every device."""
+        with contextlib.ExitStack() as last:
+            last.push(self._stack.pop_all())
+            self.cycle.interrupt()
+            if self._reference is not None:
+                self.chamber.save(self._reference)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _close_camera(self) -> None:
+        self.camera.close()  # whichever it is by now
+
+    def _tell_scene(self) -> None:
+        """Let a simulated scene react to what the machine does."""
+        if isinstance(self.camera, Reactive):
+            dropped, self._dropped = self._dropped, self.chute.dropped
+            self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
+
+
+class App:
+    """The daemon: a `Bin` with its lock, store, telemetry, health and control interface.
+
+    state: the folder it writes to. camera: instead of the configured one. `stop` may be called
+    from any thread or a signal handler.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state: Path | None = None,
+        clock: Clock | None = None,
+        camera: Camera | None = None,
+    ) -> None:
+        self.config = config
+        self._camera = camera
+        self._state = state or paths.state()
+        self._clock = clock or SystemClock()
+        self._stopping = threading.Event()
+        self._orders: queue.SimpleQueue[Callable[[Bin], None]] = queue.SimpleQueue()
+        self._problems: tuple[str, ...] | None = None
+        self._health_due = self._health_check = 0.0
+        self._fill: dict[str, float] = {}
+        self.bin: Bin
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(self._state))
+            self.telemetry = Telemetry(config, self._state, self._clock, self.verbs())
+            stack.callback(lambda: self.telemetry.close(CLOSE_S))
+            self._stack = stack.pop_all()
+
+    def run(self, drain_s: float = 0.0) -> None:
+        """Sort until `stop`, or to the end of a replay.
+
+        drain_s: how long to wait, at the end, for the broker to take what it has not got yet.
+        Raises BinDaemonError where a part fails for good; everything is closed by then.
+        """
+        with self._stack:
+            self.bin = Bin(
+                self.config,
+                self._clock,
+                self.telemetry,
+                session=self.telemetry.session,
+                camera=self._camera,
+                reference=self._state / "reference.npz",
+                told=self._tell_state,
+            )
+            with self.bin:
+                self._monitor = Monitor(self._state, self._clock)
+                self._loop()
+                notify("STOPPING=1")
+            self._drain(drain_s)
+
+    def stop(self) -> None:
+        """End `run` after the present frame."""
+        self._stopping.set()
+
+    def verbs(self) -> Mapping[str, Callable[[Mapping[str, Any]], None]]:
+        """What the bin can be told to do; each only queues the order for the sorting thread.
+
+        Each raises UsageError where the order makes no sense now.
+        """
+        return {
+            "pause": self._order(lambda parts: parts.cycle.pause()),
+            "resume": self._order(lambda parts: parts.cycle.resume()),
+            "clear": self._order(lambda parts: parts.cycle.clear()),
+            "home": self._order(lambda parts: parts.chute.home(), at_rest=True),
+            "learn": self._order(lambda parts: parts.chamber.learn(), at_rest=True),
+        }
+
+    def _order(
+        self, action: Callable[[Bin], None], at_rest: bool = False
+    ) -> Callable[[Mapping[str, Any]], None]:
+        def verb(args: Mapping[str, Any]) -> None:
+            if args:
+                raise UsageError(f"takes no arguments, not {', '.join(args)}")
+            if not hasattr(self, "bin"):
+                raise UsageError("the bin is still starting; try again in a moment")
+            if at_rest and self.bin.cycle.state in (State.SORTING, State.CLEARING):
+                raise UsageError("an item is being sorted; try again when the bin is waiting")
+            self._orders.put(action)
+
+        return verb
+
+    def _loop(self) -> None:
+        started = False
+        reopened = False
+        while not self._stopping.is_set():
+            try:
+                observation = self.bin.step()
+            except CameraFinishedError:
+                log.info("the replay has come to its end")
+                return
+            except CameraError as error:
+                if reopened:
+                    raise
+                log.error("%s; opening the camera once more", error)
+                self.bin.reopen_camera()
+                reopened = True
+                continue
+            reopened = False
+            if observation is None:
+                continue
+            self._monitor.frame(observation.captured_at)
+            if not started:
+                started = True
+                self._begin()
+            while not self._orders.empty():
+                self._orders.get()(self.bin)
+            self._report()
+
+    def _begin(self) -> None:
+        """The camera delivers: tell systemd, then the world."""
+        notify("READY=1\nSTATUS=sorting")
+        log.info("ready: %s on %s", self.bin.package.id, self.bin.classifier.runtime)
+        self.telemetry.retain(self.telemetry.topics.info, self._info())
+        self._tell_state(self.bin.cycle.state)
+        self.telemetry.start()
+
+    def _drain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.telemetry.stats().outbox_depth and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _info(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "name": config.bin.name,
+            "version": __version__,
+            "model": self.bin.package.id,
+            "labels": self.bin.package.labels,
+            "runtime": self.bin.classifier.runtime,
+            "routes": list(config.routes),
+            "hardware": _hardware(),
+            "python": platform.python_version(),
+            "pin_factory": config.chute.pins,
+            "camera": config.camera.kind,
+            "config": digest(config),
+        }
+
+    def _tell_state(self, state: State) -> None:
+        if hasattr(self, "bin"):
+            news = {"state": state, "counts": self.bin.cycle.counts}
+            self.telemetry.retain(self.telemetry.topics.state, news)
+
+    def _report(self) -> None:
+        """Health at its interval and when problems change; fill levels when they change."""
+        now = self._clock.monotonic()
+        if now < self._health_check:
+            return
+        self._health_check = now + HEALTH_CHECK_S
+        self._report_fill()
+        problems = self.telemetry.problems()
+        if problems != self._problems or now >= self._health_due:
+            interval = self.config.mqtt.health_interval_s if self.config.mqtt else 60.0
+            self._health_due, self._problems = now + interval, problems
+            stats = self.telemetry.stats()
+            health = self._monitor.health(
+                problems,
+                outbox_depth=stats.outbox_depth,
+                outbox_oldest_s=stats.outbox_oldest_s,
+                events_dropped=stats.events_dropped,
+            )
+            self.telemetry.retain(self.telemetry.topics.health, health)
+
+    def _report_fill(self) -> None:
+        for stream, percent in self.bin.sensors.read().fill_percent.items():
+            if self._fill.get(stream) == percent:
+                continue
+            self._fill[stream] = percent
+            wall = self._clock.time()
+            reading = {"percent": percent, "source": "switch", "measured_at": wall}
+            self.telemetry.retain(self.telemetry.topics.fill(stream), reading)
+            if percent >= self.config.decision.full_percent:
+                words = f"the compartment '{stream}' is full; empty it"
+                self.telemetry.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
+            else:
+                self.telemetry.resolve_alert(f"full_{stream}")
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Any:
+    """Hold the lock of a state directory, made where it is missing.
+
+    Raises AlreadyRunningError where another daemon holds it, StoreError where it cannot be written.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("w")
+    except OSError as error:
+        raise StoreError(
+            f"{state}: cannot write there: {error.strerror}; choose another with --state"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyRunningError(
+                f"another bin-daemon uses {state}; stop it first, or give this one its own --state"
+            ) from None
+        yield
+
+
+def _hardware() -> str:
+    """What the machine calls itself."""
+    try:
+        return _HARDWARE.read_text().strip("\0\n ")
+    except OSError:
+        return f"{platform.system()} {platform.machine()}"

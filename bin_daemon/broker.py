@@ -1,0 +1,86 @@
+"""A private mosquitto for the demo: on a free port of this machine, gone when it is closed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+from bin_daemon.errors import BinDaemonError
+
+_START_S = 10.0
+
+
+class Broker:
+    """A running mosquitto that only this machine can reach, without passwords.
+
+    folder: where its configuration and log go. host, port: where it listens.
+    Raises BinDaemonError where mosquitto is not installed or does not start.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path) -> None:
+        self.port = _free_port()
+        config = folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
+        )
+        log_path = folder / "mosquitto.log"
+        with log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [find_mosquitto(), "-c", os.fspath(config)], stdout=log, stderr=log
+            )
+        try:
+            self._wait(log_path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self, log_path: Path) -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection((self.host, self.port), timeout=0.2).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        said = log_path.read_text(errors="replace").strip().splitlines()
+        raise BinDaemonError(f"mosquitto does not start: {said[-1] if said else 'it says nothing'}")
+
+    def close(self) -> None:
+        """End the broker; a second call does nothing."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def find_mosquitto() -> str:
+    """The path of the broker's program. Raises BinDaemonError where it is not installed."""
+    # Debian puts it where only root's PATH looks.
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise BinDaemonError("mosquitto is not installed; sudo apt install mosquitto")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((Broker.host, 0))
+        port: int = probe.getsockname()[1]
+        return port

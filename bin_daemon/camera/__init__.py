@@ -1,0 +1,68 @@
+"""Where frames come from: one protocol, and the one function that opens a camera.
+
+A `CameraSection` flows in, a `Camera` flows out; frames are RGB and stamped with monotonic time.
+The implementations (and OpenCV with them) are imported when one is opened, never before. A camera
+reports its own failure and does not repair it: reopening is the owner's business.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from bin_daemon.clock import Clock
+from bin_daemon.config import CameraSection
+from bin_daemon.messages import Frame
+
+
+class Camera(Protocol):
+    """Anything that gives frames, one after the other."""
+
+    def capture(self, deadline_s: float) -> Frame:
+        """The next frame, uint8 (height, width, 3) RGB, within `deadline_s` seconds.
+
+        Raises CameraError where none came in time, CameraFinishedError at the end of a replay.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+@runtime_checkable
+class Reactive(Protocol):
+    """A camera whose scene answers to the machine: a replayed script.
+
+    Whoever runs the sort cycle calls `cycle` on such a camera; real cameras have no such method.
+    """
+
+    def cycle(self, state: str, dropped: bool) -> None:
+        """Tell the state of the sort cycle ("waiting", "looking", ...), at each pass or change.
+
+        dropped: true in the one call that tells that the chute has just let go of the item.
+        """
+        ...
+
+
+def open_camera(config: CameraSection, clock: Clock) -> Camera:
+    """The camera that `config` describes, opened and delivering.
+
+    Raises CameraError where it cannot be opened, with what to do about it.
+    """
+    if config.kind == "opencv":
+        from bin_daemon.camera.opencv import OpenCvCamera
+
+        return OpenCvCamera(config, clock)
+    from bin_daemon.camera.replay import open_replay
+
+    return open_replay(config, clock)

@@ -1,0 +1,186 @@
+"""USB and V4L2 cameras, RTSP streams and video files, through OpenCV.
+
+A device flows in, RGB frames flow out. OpenCV's calls can block for ever, so that one thread owns
+the capture from opening to release, and `capture` only waits for what it delivers, with a deadline.
+Of a live source the newest frame wins; of a file every frame comes. It never reopens by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from bin_daemon.clock import Clock
+from bin_daemon.config import CameraSection
+from bin_daemon.errors import CameraError, CameraFinishedError
+from bin_daemon.messages import Frame
+from bin_daemon.pictures import check_image, rgb_of
+
+OPEN_DEADLINE_S = 10.0  # USB cameras take one to three seconds, RTSP a few
+JOIN_DEADLINE_S = 1.0
+_RETRY_S = 0.05
+
+
+def _without_password(source: str) -> str:
+    """The address as it may be printed."""
+    return re.sub(r"//[^/@]*@", "//***@", source)
+
+
+class OpenCvCamera:
+    """A camera that OpenCV can open: index, /dev path, rtsp:// address or file.
+
+    Raises CameraError at construction where it cannot be opened or gives no first frame.
+    """
+
+    def __init__(
+        self, config: CameraSection, clock: Clock, open_deadline_s: float = OPEN_DEADLINE_S
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._name = f"camera {_without_password(config.source)}"
+        self._is_file = Path(config.source).is_file() and not config.source.isdigit()
+        self._period_s = 1.0 / config.fps
+        self._changed = threading.Condition()
+        self._stop = False
+        self._frame: Frame | None = None
+        self._delivered = 0  # frames taken from the device
+        self._fault: CameraError | None = None
+        self._last_s: float | None = None
+        self._check_device()
+        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread.start()
+        try:
+            self._wait_first(open_deadline_s)
+        except CameraError:
+            self.close()
+            raise
+
+    def _check_device(self) -> None:
+        """Say what OpenCV would not: a device that is missing or not ours to open."""
+        source = self._config.source
+        if "://" in source:
+            return
+        path = Path(f"/dev/video{source}") if source.isdigit() else Path(source)
+        if not path.exists():
+            raise CameraError(
+                f"{self._name}: there is no {path}; plug the camera in, and see "
+                f"'v4l2-ctl --list-devices' for the right camera.source"
+            )
+        if not os.access(path, os.R_OK):
+            raise CameraError(
+                f"{self._name}: no permission to read {path}; add the user to the group 'video' "
+                f"(usermod -aG video bin-daemon) and log in again"
+            )
+
+    def _wait_first(self, deadline_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._fault, deadline_s)
+            if self._fault is not None:
+                raise self._fault
+            if self._frame is None:
+                raise CameraError(
+                    f"{self._name}: opens but gives no frame within {deadline_s:g} s; check the "
+                    f"cable and the power supply, or that the stream is running"
+                )
+
+    def _open(self) -> cv2.VideoCapture:
+        source = self._config.source
+        capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+        if not capture.isOpened():
+            capture.release()
+            if self._is_file:
+                raise CameraError(f"{self._name}: cannot be played; is it a complete video file?")
+            raise CameraError(
+                f"{self._name}: cannot be opened; another program may hold it "
+                f"('fuser -v /dev/video*' tells), or the address is wrong"
+            )
+        if not self._is_file:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._config.width)
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._config.height)
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are of no use
+        return capture
+
+    def _read(self) -> None:
+        """The thread: opens, reads until told to stop or failed, releases."""
+        capture: cv2.VideoCapture | None = None
+        try:
+            capture = self._open()
+            self._pump(capture)
+        except CameraError as error:
+            self._fail(error)
+        except Exception as error:  # cv2.error, MemoryError: the waiting side must hear of it
+            self._fail(CameraError(f"{self._name}: reading failed: {error}"))
+        finally:
+            if capture is not None:
+                capture.release()
+
+    def _pump(self, capture: cv2.VideoCapture) -> None:
+        while not self._stop:
+            good, image = capture.read()
+            if good:
+                rgb = check_image(rgb_of(image), self._name)
+                self._offer(Frame(rgb, self._clock.monotonic(), self._delivered))
+            elif not self._is_file:
+                time.sleep(_RETRY_S)  # a hiccup; the deadline of capture() judges its length
+            elif self._delivered == 0:
+                raise CameraError(f"{self._name}: the file holds no frames; is it complete?")
+            else:
+                raise CameraFinishedError(f"{self._name}: the end is reached")
+
+    def _offer(self, frame: Frame) -> None:
+        with self._changed:
+            if self._is_file:
+                self._changed.wait_for(lambda: self._frame is None or self._stop)
+            self._frame = frame
+            self._delivered += 1
+            self._changed.notify_all()
+
+    def _fail(self, error: CameraError) -> None:
+        with self._changed:
+            self._fault = error
+            self._changed.notify_all()
+
+    def capture(self, deadline_s: float) -> Frame:
+        """See `Camera`; no more often than the configured frame rate."""
+        if self._stop:
+            raise CameraError(f"{self._name}: is closed; open it again")
+        if self._last_s is not None:
+            wait_s = self._last_s + self._period_s - self._clock.monotonic()
+            self._clock.sleep(min(max(0.0, wait_s), deadline_s))
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._fault, deadline_s)
+            frame, self._frame = self._frame, None
+            self._changed.notify_all()
+        if frame is not None:
+            self._last_s = self._clock.monotonic()
+            return frame
+        if self._fault is not None:
+            raise self._fault
+        raise CameraError(
+            f"{self._name}: no frame within {deadline_s:g} s; check the cable and the power supply"
+        )
+
+    def close(self) -> None:
+        """See `Camera`; a thread that is stuck in the driver is left behind after a second."""
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
+        self._thread.join(JOIN_DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,194 @@
+"""Plays a sequence script frame by frame, and closes the loop with the machine that watches it.
+
+A `Script` flows in, RGB stills with camera shake and sensor noise flow out, the same for the same
+seed and the same course of the machine. An item lies there until the chute drops it, and the next
+one comes when the machine waits again. It keeps no time: whoever shows the frames paces them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bin_daemon.camera.script import Script, Step
+from bin_daemon.errors import CameraError, PictureError
+from bin_daemon.messages import Image
+from bin_daemon.pictures import read_picture, resized
+
+PATIENCE_S = 20.0  # a machine that has not dropped or come back by then will not
+_CACHED = 24
+_NOISE_BORDER = 61  # how far the drawn noise can be shifted from frame to frame
+_ITEM_LEVELS = (14.0, 34.0)  # difference from the empty view: ground below, surely item above
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shown:
+    """What a frame shows.
+
+    kind: empty, entering, hold, hand, light, blocked; picture or clip outside of scripts.
+    label: the item's label where one is held, else the kind. picture: the file. step: from 1.
+    """
+
+    kind: str
+    label: str
+    picture: str
+    step: int
+
+
+class Player:
+    """Plays `script`, whose pictures are relative to `base`; `name` is what errors call it.
+
+    stills: pictures already in memory, by the name the steps give them.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        base: Path,
+        name: str = "script",
+        stills: Mapping[str, Image] | None = None,
+    ) -> None:
+        self.script = script
+        self._base = base
+        self._name = name
+        self._stills = {key: resized(image, *script.size) for key, image in (stills or {}).items()}
+        self._cache: OrderedDict[str, Image] = OrderedDict()
+        self._state: str | None = None
+        self._drops = 0
+        self._patience = max(1, round(PATIENCE_S * script.fps))
+
+    def cycle(self, state: str, dropped: bool) -> None:
+        """See `Reactive`."""
+        self._state = state
+        self._drops += dropped
+
+    def shots(self) -> Iterator[tuple[Image, Shown]]:
+        """See `Source`; each run starts from the seed."""
+        camera = _Sensor(self.script)
+        for image, shown in self._scene():
+            yield camera.see(image), shown
+
+    def _scene(self) -> Iterator[tuple[Image, Shown]]:
+        """The steps in order, without shake and noise."""
+        steps = self.script.steps
+        empty: Image | None = None
+        for number, step in enumerate(steps, start=1):
+            still = self._still(step, number)
+            if step.kind in ("enter", "hold"):
+                entered = number > 1 and steps[number - 2].kind == "enter"
+                if empty is not None and not (entered and step.kind == "hold"):
+                    yield from self._until_waiting(empty, step, number)
+            if step.kind == "hold":
+                yield from self._hold(still, step, number)
+            elif step.kind == "enter":
+                for image in _slide_in(still, empty, step.frames):
+                    yield image, Shown("entering", "entering", step.picture, number)
+            elif step.kind == "light":
+                for image in _fade(still if empty is None else empty, still, step.frames):
+                    yield image, Shown("light", "light", step.picture, number)
+            else:
+                for _ in range(step.frames):
+                    yield still, Shown(step.kind, step.kind, step.picture, number)
+            if step.kind in ("empty", "light"):
+                empty = still
+        if empty is not None:
+            # The machine looks whether the last item has left before its cycle is complete.
+            yield from self._until_waiting(empty, steps[-1], len(steps))
+
+    def _until_waiting(
+        self, empty: Image, step: Step, number: int
+    ) -> Iterator[tuple[Image, Shown]]:
+        """Empty frames until the machine waits for the next item, or patience ends."""
+        for _ in range(self._patience):
+            if self._state in (None, "waiting"):
+                return
+            yield empty, Shown("empty", "empty", step.picture, number)
+
+    def _hold(self, still: Image, step: Step, number: int) -> Iterator[tuple[Image, Shown]]:
+        """The item at rest, until it is dropped; by the count of frames where nobody tells."""
+        shown = Shown("hold", step.label or Path(step.picture).stem, step.picture, number)
+        last_drop = self._drops + step.stuck
+        for count in range(max(step.frames, self._patience)):
+            if self._drops > last_drop:
+                return
+            if self._state is None and count >= step.frames:
+                return
+            yield still, shown
+
+    def _still(self, step: Step, number: int) -> Image:
+        """The picture of a step, at the size of the script; raises CameraError naming both."""
+        if step.picture in self._stills:
+            return self._stills[step.picture]
+        if step.picture not in self._cache:
+            try:
+                image = read_picture(self._base / step.picture)
+            except PictureError as error:
+                raise CameraError(f"{self._name}: step {number} ({step.kind}): {error}") from error
+            self._cache[step.picture] = resized(image, *self.script.size)
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(step.picture)
+        return self._cache[step.picture]
+
+
+class _Sensor:
+    """Shake and noise of a camera, from the script's seed."""
+
+    def __init__(self, script: Script) -> None:
+        self._random = np.random.default_rng(script.seed)
+        self._jitter_px = script.jitter_px
+        self._noise: Image | None = None
+        if script.noise > 0:
+            # Drawing normal values for each frame costs more than all the rest of the daemon;
+            # one larger field, shifted at random, has the same statistics at each pixel.
+            width, height = script.size
+            shape = (height + _NOISE_BORDER, width + _NOISE_BORDER, 3)
+            field = self._random.normal(0.0, script.noise, shape)
+            self._noise = np.rint(field).astype(np.int16)
+
+    def see(self, still: Image) -> Image:
+        """A fresh array: `still` as this camera would deliver it now."""
+        height, width = still.shape[:2]
+        image = still
+        if self._jitter_px > 0:
+            dx, dy = self._random.normal(0.0, self._jitter_px, 2)
+            shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+            edge = cv2.BORDER_REFLECT_101
+            moved = cv2.warpAffine(still, shift, (width, height), borderMode=edge)
+            image = np.asarray(moved, np.uint8)
+        if self._noise is not None:
+            y, x = self._random.integers(0, _NOISE_BORDER, 2)
+            grain = self._noise[y : y + height, x : x + width]
+            return np.asarray(cv2.add(image, grain, dtype=cv2.CV_8U), np.uint8)
+        return image.copy() if image is still else image
+
+
+def _fade(old: Image, new: Image, frames: int) -> Iterator[Image]:
+    """`frames` images from just after `old` to `new`."""
+    for i in range(1, frames + 1):
+        share = i / frames
+        yield np.asarray(cv2.addWeighted(old, 1.0 - share, new, share, 0.0), np.uint8)
+
+
+def _slide_in(still: Image, empty: Image | None, frames: int) -> Iterator[Image]:
+    """The item of `still` comes down from the top edge to where it lies."""
+    ground = still if empty is None else empty
+    difference = still.astype(np.int16) - ground
+    # A change of exposure between the two stills is no item: take out what is common.
+    difference = np.abs(difference - np.median(difference, axis=(0, 1)).astype(np.int16))
+    low, high = _ITEM_LEVELS
+    level = cv2.GaussianBlur(difference.max(axis=2).astype(np.float32), (0, 0), 2.0)
+    alpha = np.clip((level - low) / (high - low), 0.0, 1.0)[..., None]
+    rows = np.flatnonzero(alpha.max(axis=(1, 2)) > 0.5)
+    travel = int(rows[-1]) + 1 if rows.size else still.shape[0]
+    for i in range(1, frames + 1):
+        up = round(travel * (1.0 - i / (frames + 1)))
+        scene = ground.astype(np.float32)
+        part = alpha[up:]
+        scene[: part.shape[0]] += part * (still[up:].astype(np.float32) - scene[: part.shape[0]])
+        yield scene.astype(np.uint8)

@@ -1,0 +1,299 @@
+"""What the camera sees of the chamber: empty, moving, an item at rest, a hand, or nothing at all.
+
+Frames flow in, Observations flow out; an idle frame costs a fraction of a millisecond, and only an
+item at rest is cut out for the network. The empty view is learnt at the start (or loaded) and
+followed while nothing lies there. All time is that of the frames; nothing here waits or reads files
+but `load` and `save`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bin_daemon.config import ChamberSection
+from bin_daemon.crop import light_table, square
+from bin_daemon.errors import PictureError
+from bin_daemon.ground import Bytes, Ground, Steady, shrink
+from bin_daemon.messages import Frame, Image, Item, Mask, Observation, View
+from bin_daemon.pictures import check_image
+from bin_daemon.segment import Scene, segment
+
+LEARN_FRAMES = 6
+FOLLOW_EVERY_S = 1.0
+FOLLOW_S = 20.0  # time constant with which the empty view follows what changes slowly
+CALM_S = 2.0  # empty for so long before the empty view is touched
+# Nobody holds an arm so still for so long; what has is lying against the entrance.
+REST_AT_ENTRANCE_S = 2.0
+DARK_LEVEL = 10.0
+BRIGHT_LEVEL = 250.0
+BRIGHT_SHARE = 0.6
+COVERED_SHARE = 0.8
+HYSTERESIS = 0.6  # what is an item stays one down to this share of the least area
+
+
+class Chamber:
+    """The chamber of one bin, as its camera sees it.
+
+    Not thread-safe: one thread observes.
+    """
+
+    def __init__(self, config: ChamberSection) -> None:
+        self._config = config
+        self._ground: Ground | None = None
+        self._loaded = False  # the empty view is from a file and has not been seen to fit
+        self._frame_shape: tuple[int, int] | None = None
+        self._learning = Steady()
+        self._lessons: list[Bytes] = []
+        self._steady = Steady()
+        self._present = False
+        self._empty_since: float | None = None
+        self._followed_at = 0.0
+        self._table: Bytes | None = None
+
+    @property
+    def reference(self) -> Image | None:
+        """The empty view in its present light, uint8 RGB at working resolution; None unlearnt."""
+        return None if self._ground is None else self._ground.expected.copy()
+
+    @reference.setter
+    def reference(self, empty: Image) -> None:
+        """Take a picture of the empty chamber, uint8 (height, width, 3) RGB of the frame's size."""
+        check_image(empty, "reference")
+        self._frame_shape = (empty.shape[0], empty.shape[1])
+        self._take(Ground.learn([shrink(self._region(empty)[0])]))
+
+    def learn(self) -> None:
+        """Forget the empty view and learn it from the next still frames."""
+        self._ground = None
+        self._table = None
+        self._loaded = False
+        self._lessons.clear()
+        self._steady.reset()
+        self._learning.reset()
+        self._present = False
+        self._empty_since = None
+
+    def observe(self, frame: Frame) -> Observation:
+        """What `frame` shows; raises PictureError for a frame that no camera gives."""
+        image = check_image(frame.image)
+        now = frame.captured_at
+        shape = (image.shape[0], image.shape[1])
+        if self._frame_shape != shape:
+            if self._frame_shape is not None:
+                self.learn()  # another size is another view
+            self._frame_shape = shape
+        part, corner = self._region(image)
+        small = shrink(part)
+        if reason := self._unusable(small):
+            self._pause()
+            return Observation(View.BLOCKED, now, reason=reason)
+        if self._ground is None:
+            return self._learn_from(small, now)
+        ground = self._ground
+        weak = ground.outside(small)
+        least = self._config.min_area * weak.size
+        speck = 0.25 * least
+        differing = cv2.countNonZero(weak)
+        if differing > speck and ground.fit_light(small):
+            self._table = None
+            weak = ground.outside(small)
+            differing = cv2.countNonZero(weak)
+        if differing <= speck:
+            return self._empty(small, now, differing / weak.size)
+        scene = segment(
+            small,
+            ground,
+            weak,
+            self._config.entrance,
+            least * HYSTERESIS if self._present else least,
+        )
+        return self._judge(image, small, corner, scene, now)
+
+    def _region(self, image: Image) -> tuple[Image, tuple[int, int]]:
+        """The watched part of the frame, and its left top corner."""
+        height, width = image.shape[:2]
+        left, top, right, bottom = self._config.region
+        x, y = round(left * width), round(top * height)
+        return image[y : round(bottom * height), x : round(right * width)], (x, y)
+
+    def _unusable(self, small: Bytes) -> str:
+        """Why nothing can be said of a frame, whatever the chamber looks like; "" if it can."""
+        level = max(cv2.mean(small)[:3])
+        if level < DARK_LEVEL:
+            return f"dark: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
+        if level > 180.0:
+            white = float((small.min(axis=2) >= BRIGHT_LEVEL).mean())
+            known = 0.0
+            if self._ground is not None:
+                known = float((self._ground.mean.min(axis=2) >= BRIGHT_LEVEL).mean())
+            if white > BRIGHT_SHARE and white > known + 0.3:
+                return f"overexposed: {white:.0%} of the view is white; is light falling in?"
+        return ""
+
+    def _learn_from(self, small: Bytes, now: float) -> Observation:
+        """Gather still frames until there are enough for an empty view."""
+        still_s = self._learning.still_s(small, now, 1.0)
+        if still_s == 0.0:
+            self._lessons.clear()
+        self._lessons.append(small)
+        if len(self._lessons) >= LEARN_FRAMES and still_s >= self._config.settle_s:
+            self._take(Ground.learn(self._lessons))
+        words = f"learning the empty view: {len(self._lessons)} of {LEARN_FRAMES} still frames"
+        return Observation(View.LEARNING, now, reason=words)
+
+    def _take(self, ground: Ground) -> None:
+        self.learn()
+        self._ground = ground
+
+    def _pause(self) -> None:
+        """What was at rest before the view was lost counts for nothing afterwards."""
+        self._steady.reset()
+        self._empty_since = None
+
+    def _empty(self, small: Bytes, now: float, changed: float) -> Observation:
+        """Nothing lies there: follow the empty view once it has been calm for a while."""
+        assert self._ground is not None
+        self._steady.reset()
+        self._present = False
+        self._loaded = False
+        if self._empty_since is None:
+            self._empty_since = self._followed_at = now
+        since = now - self._followed_at
+        if now - self._empty_since >= CALM_S and since >= FOLLOW_EVERY_S:
+            self._ground.follow(small, 1.0 - float(np.exp(-since / FOLLOW_S)))
+            self._followed_at = now
+        return Observation(View.EMPTY, now, changed=changed)
+
+    def _judge(
+        self, image: Image, small: Bytes, corner: tuple[int, int], scene: Scene, now: float
+    ) -> Observation:
+        """Something differs: say what, and whether it is at rest."""
+        assert self._ground is not None
+        changed = scene.changed
+        if changed > COVERED_SHARE or (changed > 0.5 and not self._ground.recognised(small)):
+            if self._loaded:
+                self.learn()
+                return self._learn_from(small, now)
+            self._pause()
+            words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
+            return Observation(View.BLOCKED, now, reason=words, changed=changed)
+        still_s = self._steady.still_s(small, now, self._ground.noise)
+        if scene.lid:
+            words = f"lid: the view has changed along the whole {scene.lid} border"
+            return Observation(View.HAND, now, reason=words, changed=changed)
+        if not scene.things:
+            return self._empty(small, now, changed)
+        self._empty_since = None
+        self._present = True
+        if scene.reaches and still_s < max(REST_AT_ENTRANCE_S, self._config.settle_s):
+            words = f"hand: something reaches in from the {scene.reaches}"
+            return Observation(View.HAND, now, reason=words, changed=changed)
+        if still_s < self._config.settle_s or still_s == 0.0:
+            words = f"at rest for {still_s:.1f} of {self._config.settle_s:g} s"
+            return Observation(View.MOVING, now, reason=words, changed=changed)
+        item = self._item(image, corner, scene)
+        view = View.ITEM if len(scene.things) == 1 else View.ITEMS
+        words = f"{len(scene.things)} at rest for {still_s:.1f} s"
+        return Observation(view, now, item, words, changed)
+
+    def _item(self, image: Image, corner: tuple[int, int], scene: Scene) -> Item:
+        """Cut out what lies there; the box spans all of it."""
+        assert self._ground is not None
+        if self._table is None and self._config.normalise:
+            self._table = light_table(self._ground.expected)
+        part_height, part_width = self._region(image)[0].shape[:2]
+        height, width = scene.mask.shape
+        fx, fy = part_width / width, part_height / height
+        left = min(t.box[0] for t in scene.things)
+        top = min(t.box[1] for t in scene.things)
+        right = max(t.box[0] + t.box[2] for t in scene.things)
+        bottom = max(t.box[1] + t.box[3] for t in scene.things)
+        x, y = corner[0] + round(left * fx), corner[1] + round(top * fy)
+        box = (x, y, round((right - left) * fx), round((bottom - top) * fy))
+        rows, columns = np.nonzero(scene.mask)
+        centre = (
+            (corner[0] + (float(columns.mean()) + 0.5) * fx) / image.shape[1],
+            (corner[1] + (float(rows.mean()) + 0.5) * fy) / image.shape[0],
+        )
+        share = part_width * part_height / (image.shape[0] * image.shape[1])
+        area = len(rows) / scene.mask.size * share
+        crop = square(image, box, self._config.margin, self._table)
+        return Item(crop, box, scene.mask, area, centre)
+
+    def cut_out(self, image: Image) -> Item | None:
+        """The item of one still, at rest or not; None where nothing lies there.
+
+        Needs a reference; raises PictureError without one.
+        """
+        if self._ground is None:
+            raise PictureError("reference: there is no empty view; give a picture of it")
+        part, corner = self._region(check_image(image, "picture"))
+        small = shrink(part)
+        self._ground.fit_light(small)
+        least = self._config.min_area * small.shape[0] * small.shape[1]
+        weak = self._ground.outside(small)
+        scene = segment(small, self._ground, weak, self._config.entrance, least)
+        return self._item(image, corner, scene) if scene.things else None
+
+    def save(self, path: Path) -> None:
+        """Keep the empty view at `path`, all or nothing; raises PictureError where it cannot."""
+        if self._ground is None or self._frame_shape is None:
+            raise PictureError("reference: there is no empty view to save yet; let it learn first")
+        self._ground.save(path, self._frame_shape, self._config.region)
+
+    def load(self, path: Path) -> bool:
+        """Take the empty view kept at `path`; False, and learning goes on, where there is none.
+
+        A damaged file and one of another region count as none. Whether it still fits shows at the
+        first frames: a view that differs everywhere, or another frame size, is learnt anew.
+        """
+        kept = Ground.load(path, self._config.region)
+        if kept is None:
+            return False
+        ground, self._frame_shape = kept
+        self._take(ground)
+        self._loaded = True
+        return True
+
+    def is_same(self, a: Item, b: Item) -> bool:
+        """Whether `b` is the thing `a`, lying where it lay: same place and same looks."""
+        return is_same(a, b)
+
+
+def _overlap(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks; 0 where their shapes differ."""
+    if a.shape != b.shape:
+        return 0.0
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0
+
+
+def is_same(a: Item, b: Item) -> bool:
+    """See `Chamber.is_same`."""
+    if _overlap(a.mask, b.mask) < 0.6:
+        return False
+    size = (16, 16)
+    looks = [
+        cv2.resize(i.crop, size, interpolation=cv2.INTER_AREA).astype(np.float32) for i in (a, b)
+    ]
+    return float(np.abs(looks[0] - looks[1]).mean()) < 28.0
+
+
+def isolate(image: Image, empty: Image, config: ChamberSection | None = None) -> Item | None:
+    """Cut the item out of one still, given a picture of the empty chamber; None finds none.
+
+    Both uint8 (height, width, 3) RGB of one size; raises PictureError otherwise.
+    """
+    check_image(image, "picture")
+    check_image(empty, "empty picture")
+    if image.shape != empty.shape:
+        raise PictureError(
+            f"empty picture: {empty.shape[1]}x{empty.shape[0]} pixels, the picture has "
+            f"{image.shape[1]}x{image.shape[0]}; take both with the same camera"
+        )
+    chamber = Chamber(config or ChamberSection())
+    chamber.reference = empty
+    return chamber.cut_out(image)

@@ -1,0 +1,210 @@
+"""The one seam to gpiozero: pin factories, servo outputs and switch inputs.
+
+A configuration names the factory and gets that one or a `ChuteError`; gpiozero's own way of falling
+back to whatever else works is never taken, because a bin on the wrong factory looks alive and does
+not move. gpiozero takes some 60 ms to load, so it is imported by the calls that need it. It ships
+no types: what comes from it is `Any` in this module and goes no further.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any, Literal
+
+from bin_daemon.errors import ChuteError
+
+if TYPE_CHECKING:
+    from gpiozero.pins import Factory
+
+    from bin_daemon.config import Input, Servo
+
+__all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory"]
+
+# The servo standard: one pulse every 20 ms.
+FRAME_S = 0.020
+
+_log = logging.getLogger(__name__)
+
+
+def open_factory(kind: Literal["mock", "lgpio"]) -> Factory:
+    """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
+
+    mock: gpiozero's simulated pins, which record every state. lgpio: the header of a Pi; mind that
+    gpiozero's lgpio pin cuts a duty cycle to whole percents, which leaves a 1 to 2 ms servo at
+    50 Hz about six positions (gpiozero #1209).
+
+    Raises ChuteError, with the likely cause and cure, where that factory cannot be had.
+    """
+    if kind == "mock":
+        from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+        return MockFactory(pin_class=MockPWMPin)
+    return _open_lgpio()
+
+
+def _open_lgpio() -> Factory:
+    # lgpio puts a FIFO into its working directory as soon as it is imported, so this comes first.
+    os.environ["LG_WD"] = _lgpio_directory()
+    try:
+        from gpiozero.exc import PinUnknownPi
+        from gpiozero.pins.lgpio import LGPIOFactory
+    except ImportError as error:
+        raise ChuteError(
+            f"chute.pins: lgpio cannot be loaded ({error}); `apt install python3-lgpio` and use a "
+            f"virtual environment with --system-site-packages, or take `pins: mock` on a desk"
+        ) from error
+    try:
+        return LGPIOFactory()
+    except PinUnknownPi as error:
+        raise ChuteError(
+            f"chute.pins: this machine is no Raspberry Pi ({error}); take `pins: mock` on a desk"
+        ) from error
+    # lgpio raises its own bare Exception kind, which cannot be named where lgpio is not installed.
+    except Exception as error:
+        raise ChuteError(
+            f"chute.pins: cannot open the GPIO chip ({error}); is the user in group gpio "
+            f"(`usermod -aG gpio <user>`), and does the unit allow char-gpiochip?"
+        ) from error
+
+
+def _lgpio_directory() -> str:
+    """Where lgpio may leave its FIFO: what LG_WD says, else systemd's or an own directory."""
+    if own := os.environ.get("LG_WD"):
+        return own
+    if runtime := os.environ.get("RUNTIME_DIRECTORY"):
+        return runtime.split(":")[0]
+    directory = tempfile.mkdtemp(prefix="bin-daemon-lgpio-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+class ServoPin:
+    """One servo on its pin: silent until the first angle, silent and low again after the last.
+
+    Raises ChuteError, naming the servo and its pin, where the pin cannot be used.
+    """
+
+    def __init__(self, factory: Factory, name: str, servo: Servo) -> None:
+        import gpiozero
+
+        self._where = f"chute.servos.{name}: GPIO {servo.pin}"
+        self._angle_deg: float | None = None
+        self._closed = False
+        try:
+            self._servo: Any = gpiozero.AngularServo(
+                servo.pin,
+                # The default, 0, would send the servo to its middle at once.
+                initial_angle=None,
+                min_angle=servo.min_angle_deg,
+                max_angle=servo.max_angle_deg,
+                min_pulse_width=servo.min_pulse_us / 1e6,
+                max_pulse_width=servo.max_pulse_us / 1e6,
+                frame_width=FRAME_S,
+                pin_factory=factory,
+            )
+        except Exception as error:
+            raise _unusable(self._where, error) from error
+        self._pin: Any = self._servo.pwm_device.pin
+
+    def set_angle(self, angle_deg: float) -> None:
+        """Send pulses for this angle from now on; does nothing once closed.
+
+        angle_deg: cut to the range of the servo. Raises ChuteError where the pin refuses.
+        """
+        if self._closed or angle_deg == self._angle_deg:
+            return
+        servo = self._servo
+        try:
+            # gpiozero computes the upper bound as low + (high - low), which may round below high.
+            servo.angle = min(max(angle_deg, servo.min_angle), servo.max_angle)
+            self._angle_deg = angle_deg
+        except Exception as error:
+            if not self._closed:
+                raise ChuteError(f"{self._where}: {error}") from error
+        finally:
+            # A signal handler may have closed the pin between two lines of the above.
+            if self._closed:
+                self._let_go()
+
+    def detach(self) -> None:
+        """Stop the pulses and drive the pin low. Raises ChuteError where the pin refuses."""
+        if self._closed:
+            return
+        try:
+            self._servo.detach()
+            # What level a factory leaves behind when it ends a pulse train is its own affair.
+            self._pin.state = 0
+            self._angle_deg = None
+        except Exception as error:
+            if not self._closed:
+                raise ChuteError(f"{self._where}: {error}") from error
+
+    def close(self) -> None:
+        """Detach for good and leave the pin low; may be called again, and never raises."""
+        if not self._closed:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        from gpiozero.exc import PinFixedPull
+
+        self._angle_deg = None
+        try:
+            self._servo.close()
+            self._pin.frequency = None
+            self._pin.function = "input"
+            # gpiozero leaves a closed pin floating; the pull-down keeps the servo's line low, and
+            # the pad keeps it after the process has gone.
+            with contextlib.suppress(PinFixedPull):
+                self._pin.pull = "down"
+        # The other servos must be let go of too, whatever this one says.
+        except Exception:
+            _log.exception("%s: could not be closed", self._where)
+
+
+class InputPin:
+    """One switch or digital sensor on its pin.
+
+    key: where the configuration names it, for messages. Raises ChuteError where the pin cannot be
+    used.
+    """
+
+    def __init__(self, factory: Factory, key: str, config: Input) -> None:
+        import gpiozero
+
+        where = f"{key}: GPIO {config.pin}"
+        try:
+            self._device: Any = gpiozero.DigitalInputDevice(
+                config.pin,
+                pull_up=config.active == "low",
+                bounce_time=config.debounce_s or None,
+                pin_factory=factory,
+            )
+        except Exception as error:
+            raise _unusable(where, error) from error
+
+    @property
+    def active(self) -> bool:
+        """Whether it says yes, debounced: the state after the last edge that stayed."""
+        return self._device.active_time is not None
+
+    @property
+    def active_now(self) -> bool:
+        """Whether the level of the pin says yes at this very moment, bouncing or not."""
+        return bool(self._device.value)
+
+    def close(self) -> None:
+        """Give the pin back; may be called again."""
+        self._device.close()
+
+
+def _unusable(where: str, error: Exception) -> ChuteError:
+    return ChuteError(
+        f"{where} cannot be used: {error}; is it wired to something else, or held by another "
+        f"program (`gpioinfo` tells)?"
+    )

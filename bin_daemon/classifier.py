@@ -1,0 +1,278 @@
+"""One network in one interpreter: a crop flows in, a `Prediction` flows out.
+
+The interpreter is not thread-safe, so whoever builds a `Classifier` uses it from one thread only.
+Runtimes: `ai-edge-litert` where it is installed, else `tflite-runtime`. Their imports happen when a
+classifier is built, never with this module.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from bin_daemon.errors import ModelError, PictureError
+from bin_daemon.messages import Image, Prediction, Vector
+from bin_daemon.model_store import GOLDEN, MODEL, Package
+
+log = logging.getLogger(__name__)
+
+Runtime = Literal["auto", "ai-edge-litert", "tflite-runtime"]
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+
+# tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h: TFLITE_XNNPACK_DELEGATE_FLAG_QS8, _QU8.
+_XNNPACK_SIGNED, _XNNPACK_UNSIGNED = 1, 2
+
+
+def installed_runtimes() -> list[Runtime]:
+    """The runtimes that can be imported here, the preferred one first; imports none of them."""
+    names: list[Runtime] = ["ai-edge-litert", "tflite-runtime"]
+    return [name for name in names if importlib.util.find_spec(RUNTIMES[name].split(".")[0])]
+
+
+def prepare(image: Image, width: int, height: int) -> Image:
+    """Bring a picture to the network's input size; training and running share this function.
+
+    image: uint8 (h, w, 3) RGB of any size; one that is not of the input's shape is stretched to it,
+    so nothing of it is lost. Returns uint8 (height, width, 3), contiguous.
+    Area averaging when it shrinks, so that fine texture does not alias; bilinear when it grows.
+    """
+    import cv2
+
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise PictureError(
+            f"a picture must be uint8 of shape (height, width, 3), not {image.dtype} {image.shape}"
+        )
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8, copy=False)
+
+
+def softmax(logits: Vector, temperature: float = 1.0) -> Vector:
+    """Probabilities float32 (n,) of `logits` (n,) divided by `temperature` (Guo et al. 2017)."""
+    scaled = logits.astype(np.float64) / temperature
+    exponent = np.exp(scaled - scaled.max())
+    probabilities: Vector = (exponent / exponent.sum()).astype(np.float32)
+    return probabilities
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Output:
+    """One quantised output: real = scale * (q - zero_point) (TFLite quantisation spec)."""
+
+    index: int
+    scale: float
+    zero_point: int
+
+    def read(self, interpreter: Any) -> Vector:
+        """The values now in the tensor, float32 (n,), copied out of the interpreter."""
+        raw = interpreter.get_tensor(self.index)[0]
+        real: Vector = raw.astype(np.float32).ravel()
+        if self.scale == 0.0:  # a float output carries no quantisation
+            return real
+        return (real - np.float32(self.zero_point)) * np.float32(self.scale)
+
+
+class Classifier:
+    """A model package, ready to look.
+
+    runtime: the name of the runtime in use, with its version and acceleration, for `info`.
+    Raises ModelError where the package is damaged, or the runtime is missing or refuses it.
+    """
+
+    def __init__(self, package: Package, runtime: Runtime = "auto", threads: int = 1) -> None:
+        self.package = package
+        name, module = _load_runtime(runtime)
+        self._interpreter, accelerated = _interpreter(
+            module, name, package.verified(MODEL), threads, str(package.folder)
+        )
+        self.runtime = f"{name} {_version(name)} ({accelerated})"
+        self.threads = threads
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._logits, self._embedding = self._outputs()
+
+    def classify(self, image: Image) -> Prediction:
+        """Look at one picture.
+
+        image: uint8 (h, w, 3) RGB. Raises PictureError for anything else.
+        """
+        spec = self.package.manifest.input
+        started = time.perf_counter()
+        pixels = prepare(image, spec.width, spec.height)
+        self._interpreter.set_tensor(self._input, pixels[np.newaxis])
+        prepared = time.perf_counter()
+        self._interpreter.invoke()
+        invoked = time.perf_counter()
+        logits = self._logits.read(self._interpreter)
+        probabilities = softmax(logits, self.package.manifest.temperature)
+        embedding = self._embedding.read(self._interpreter)
+        finished = time.perf_counter()
+        timings = {
+            "prepare": (prepared - started) * 1e3,
+            "invoke": (invoked - prepared) * 1e3,
+            "finish": (finished - invoked) * 1e3,
+        }
+        return Prediction(self.package.labels, probabilities, embedding, timings)
+
+    def invoke(self) -> None:
+        """Run the network on what its input holds, and nothing else; for measuring."""
+        self._interpreter.invoke()
+
+    def check_golden(self) -> None:
+        """Run the package's golden inputs and compare with what they should give.
+
+        Raises ModelError where this machine computes something else than the workshop did.
+        """
+        with np.load(io.BytesIO(self.package.verified(GOLDEN))) as golden:
+            inputs, expected = golden["inputs"], golden["logits"]
+            tolerance = float(golden["tolerance"])
+        for i, (pixels, logits) in enumerate(zip(inputs, expected, strict=True)):
+            self._interpreter.set_tensor(self._input, pixels[np.newaxis])
+            self._interpreter.invoke()
+            found = self._logits.read(self._interpreter)
+            worst = float(np.max(np.abs(found - logits)))
+            if worst > tolerance:
+                raise ModelError(
+                    f"{self.package.id}: golden input {i} gives logits {worst:.2f} away from the "
+                    f"expected (at most {tolerance:.2f}) on {self.runtime}; this runtime does not "
+                    f"compute this model"
+                )
+
+    def _outputs(self) -> tuple[_Output, _Output]:
+        """The two outputs, their shapes checked against the manifest and the labels."""
+        spec, folder = self.package.manifest, self.package.folder
+        details = self._interpreter.get_input_details()[0]
+        shape = (1, spec.input.height, spec.input.width, 3)
+        if tuple(details["shape"]) != shape or details["dtype"] is not np.uint8:
+            raise ModelError(
+                f"{folder / MODEL}: takes {details['dtype'].__name__} {tuple(details['shape'])}, "
+                f"the manifest says uint8 {shape}"
+            )
+        outputs = self._interpreter.get_output_details()
+        found = []
+        for part, position in (
+            ("logits", spec.outputs.logits),
+            ("embedding", spec.outputs.embedding),
+        ):
+            if position >= len(outputs):
+                raise ModelError(f"{folder / MODEL}: has no output {position} for the {part}")
+            detail = outputs[position]
+            scale, zero_point = detail["quantization"]
+            found.append(_Output(detail["index"], float(scale), int(zero_point)))
+        count = int(np.prod(outputs[spec.outputs.logits]["shape"]))
+        if count != len(self.package.labels):
+            raise ModelError(
+                f"{folder / MODEL}: gives {count} class scores, "
+                f"the package has {len(self.package.labels)} labels"
+            )
+        return found[0], found[1]
+
+
+def _load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
+    """The first runtime that is installed, of those allowed."""
+    wanted = list(RUNTIMES) if runtime == "auto" else [runtime]
+    reasons = []
+    for name in wanted:
+        try:
+            return name, importlib.import_module(RUNTIMES[name])
+        except ImportError as error:
+            reasons.append(f"{name}: {error}")
+    raise ModelError(f"no TFLite runtime ({'; '.join(reasons)}); pip install {wanted[0]}")
+
+
+def _version(name: str) -> str:
+    # importlib.metadata costs more than the classifier itself; it is paid where it is asked for.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _interpreter(
+    module: ModuleType, name: str, content: bytes, threads: int, where: str
+) -> tuple[Any, str]:
+    """An interpreter with its tensors allocated, and words on how it is accelerated."""
+    if name == "ai-edge-litert":
+        return _build(module, content, threads, where, []), "XNNPACK int8"
+    try:
+        delegates = [_XnnpackDelegate(Path(module.__file__ or "").parent, threads)]
+        return _build(module, content, threads, where, delegates), "XNNPACK int8 delegate"
+    except (OSError, AttributeError, ModelError, RuntimeError) as error:
+        log.warning("tflite-runtime without its XNNPACK delegate, ten times slower: %s", error)
+        return _build(module, content, threads, where, []), "plain"
+
+
+def _build(
+    module: ModuleType, content: bytes, threads: int, where: str, delegates: list[Any]
+) -> Any:
+    try:
+        interpreter = module.Interpreter(
+            model_content=content, num_threads=threads, experimental_delegates=delegates or None
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{where}: the runtime refuses the model: {error}") from error
+    return interpreter
+
+
+class _XnnpackOptions(ctypes.Structure):
+    """The head of `TfLiteXNNPackDelegateOptions`; the rest is given as zeros.
+
+    Layout of TFLite 2.14: int32 num_threads (0: no pool of its own), uint32 flags, then pointers.
+    """
+
+    _fields_ = (
+        ("num_threads", ctypes.c_int32),
+        ("flags", ctypes.c_uint32),
+        ("rest", ctypes.c_uint8 * 120),
+    )
+
+
+class _XnnpackDelegate:
+    """XNNPACK with its int8 kernels, which tflite-runtime builds but leaves off.
+
+    Has the one private method that the interpreter asks of a delegate. The interpreter keeps a
+    reference, so the native delegate outlives every invoke.
+    """
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        libraries = sorted(folder.glob("_pywrap_tensorflow_interpreter_wrapper*.so"))
+        if not libraries:
+            raise OSError(f"no native library in {folder}")
+        self._library = ctypes.CDLL(os.fspath(libraries[0]))
+        create = self._library.TfLiteXNNPackDelegateCreate
+        create.restype = ctypes.c_void_p
+        create.argtypes = [ctypes.POINTER(_XnnpackOptions)]
+        self._delete = self._library.TfLiteXNNPackDelegateDelete
+        self._delete.argtypes = [ctypes.c_void_p]
+        options = _XnnpackOptions(
+            threads if threads > 1 else 0, _XNNPACK_SIGNED | _XNNPACK_UNSIGNED
+        )
+        self._pointer = create(ctypes.byref(options))
+        if not self._pointer:
+            raise OSError("TfLiteXNNPackDelegateCreate gave no delegate")
+
+    def _get_native_delegate_pointer(self) -> int:
+        return int(self._pointer)
+
+    def __del__(self) -> None:
+        if getattr(self, "_pointer", None):
+            self._delete(self._pointer)
+            self._pointer = None

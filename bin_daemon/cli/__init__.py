@@ -1,0 +1,53 @@
+"""The command line: parse, call, print. A module for each family of commands.
+
+Exit codes: 0 done, 1 a failure, 2 wrong usage or configuration, 130 interrupted by the user. What a
+program reads goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from bin_daemon import __version__
+from bin_daemon.cli import device, look, model, run
+from bin_daemon.errors import BinDaemonError, UsageError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `command` to the function that carries it out."""
+    top = argparse.ArgumentParser(
+        prog="bin-daemon",
+        description="Runs a smart recycling bin: looks, decides, sorts, and tells the fleet.",
+    )
+    top.add_argument("--version", action="version", version=f"bin-daemon {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for family in (run, look, device, model):
+        family.add_commands(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.command(options) or 0
+        sys.stdout.flush()
+    except UsageError as error:
+        print(f"bin-daemon: {error}", file=sys.stderr)
+        return 2
+    except BinDaemonError as error:
+        print(f"bin-daemon: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

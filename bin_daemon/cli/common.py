@@ -1,0 +1,108 @@
+"""What several commands share: options, the configuration they mean, and logging."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bin_daemon import paths
+from bin_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from bin_daemon.config import Config
+
+CONFIG_VARIABLE = "BIN_DAEMON_CONFIG"
+_SYSTEM_CONFIG = Path("/etc/bin-daemon/config.yaml")
+_DESK_PROFILE = "simulator"
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """`--config`."""
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"configuration, or the name of a shipped profile; else ${CONFIG_VARIABLE}, "
+        f"{_SYSTEM_CONFIG}, or the profile '{_DESK_PROFILE}'",
+    )
+
+
+def add_state(command: argparse.ArgumentParser) -> None:
+    """`--state`."""
+    command.add_argument(
+        "--state", type=Path, metavar="DIR", help="folder the bin writes to (events, reference)"
+    )
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """`--model`, `--runtime`, `--threads`."""
+    command.add_argument("--model", metavar="NAME", help="model package, by name or path")
+    command.add_argument(
+        "--runtime", choices=["auto", "ai-edge-litert", "tflite-runtime"], help="TFLite runtime"
+    )
+    command.add_argument("--threads", type=int, metavar="N", help="threads of one inference")
+
+
+def config_of(options: argparse.Namespace) -> Config:
+    """The configuration that the options mean, with what they overrule."""
+    from bin_daemon.config_file import load_config
+
+    name = options.config or os.environ.get(CONFIG_VARIABLE)
+    if not name:
+        name = str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
+    config = load_config(name)
+    chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
+    overruled = {k: getattr(options, o, None) for k, o in chosen.items()}
+    return changed(config, "model", **{k: v for k, v in overruled.items() if v is not None})
+
+
+def changed(config: Config, section: str, **values: object) -> Config:
+    """A copy of `config` with values of one section replaced, checked as the file was.
+
+    Raises UsageError where a value is not allowed.
+    """
+    if not values:
+        return config
+    raw = config.model_dump()
+    raw[section] = {**(raw[section] or {}), **values}
+    try:
+        return type(config).model_validate(raw)
+    except ValueError as error:
+        given = ", ".join(f"{key}={value}" for key, value in values.items())
+        raise UsageError(f"{section}: {given} is not allowed: {error}") from error
+
+
+def state_of(options: argparse.Namespace) -> Path:
+    """The state directory that the options mean."""
+    return options.state or paths.state()
+
+
+def log_to_stderr(level: str) -> None:
+    """Readable log lines, with times where nobody else adds them."""
+    stamped = sys.stderr.isatty() or "JOURNAL_STREAM" not in os.environ
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format=("%(asctime)s " if stamped else "") + "%(levelname)-7s %(name)s: %(message)s",
+    )
+
+
+def pictures_in(named: list[Path]) -> list[Path]:
+    """The pictures meant: files as they are named, folders as the pictures in them.
+
+    Raises UsageError for a path that is neither.
+    """
+    from bin_daemon.camera.replay import pictures_in as in_folder
+
+    found: list[Path] = []
+    for path in named:
+        if path.is_dir():
+            found += in_folder(path)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UsageError(f"{path}: no such picture or folder")
+    return found

@@ -1,0 +1,219 @@
+"""`classify`, `replay` and `events`: what the bin sees, and what it saw."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bin_daemon.cli import common
+from bin_daemon.errors import PictureError, UsageError
+from bin_daemon.messages import Alert, Outcome, Prediction, Readings, SortEvent, stamp, to_json
+
+if TYPE_CHECKING:
+    from bin_daemon.camera import Camera
+    from bin_daemon.config import Config
+    from bin_daemon.messages import Decision
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this family to the command line."""
+    classify = commands.add_parser("classify", help="say what is on pictures")
+    classify.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
+    classify.add_argument("--json", action="store_true", help="one object a line")
+    classify.add_argument(
+        "--empty",
+        type=Path,
+        metavar="PICTURE",
+        help="the empty chamber: the item is cut out and its colour corrected by it",
+    )
+    common.add_config(classify)
+    common.add_model(classify)
+    classify.set_defaults(command=run_classify)
+
+    replay = commands.add_parser("replay", help="run the sort cycle on recorded or posed frames")
+    replay.add_argument("source", type=Path, metavar="FOLDER|CLIP|SCRIPT")
+    replay.add_argument("--json", action="store_true", help="one event a line")
+    replay.add_argument("--fast", action="store_true", help="as fast as the processor allows")
+    replay.add_argument(
+        "--hold", type=int, metavar="N", help="FOLDER: each picture is an item, held N frames"
+    )
+    replay.add_argument(
+        "--empty",
+        type=Path,
+        metavar="PICTURE",
+        help="with --hold: the empty chamber; else the median of the pictures",
+    )
+    common.add_config(replay)
+    common.add_model(replay)
+    replay.set_defaults(command=run_replay)
+
+    events = commands.add_parser("events", help="list what was sorted")
+    events.add_argument("--limit", type=int, default=20, metavar="N", help="newest N (20)")
+    events.add_argument("--json", action="store_true", help="one event a line, oldest first")
+    common.add_state(events)
+    events.set_defaults(command=run_events)
+
+
+def run_classify(options: argparse.Namespace) -> int:
+    """Classify each picture; one that cannot be read is told and the others go on."""
+    from bin_daemon.chamber import Chamber
+    from bin_daemon.classifier import Classifier
+    from bin_daemon.decision import decide
+    from bin_daemon.model_store import open_package
+    from bin_daemon.pictures import read_picture
+    from bin_daemon.policy import policy_of
+
+    config = common.config_of(options)
+    package = open_package(config.model.name)
+    policy = policy_of(config, package)
+    pictures = common.pictures_in(options.pictures)
+    empty = read_picture(options.empty) if options.empty else None
+    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    chamber = Chamber(config.chamber)
+    failed = 0
+    for path in pictures:
+        try:
+            image, area = read_picture(path), None
+            if empty is not None:
+                item = chamber.isolate(image, empty)
+                if item is None:
+                    raise PictureError(f"{path}: shows nothing but the empty chamber")
+                image, area = item.crop, item.area
+            prediction = classifier.classify(image)
+        except PictureError as error:
+            print(f"bin-daemon: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        decision = decide([prediction], policy, Readings(), area)
+        _print_classified(path, prediction, decision, options.json)
+    return 1 if failed else 0
+
+
+def _print_classified(path: Path, seen: Prediction, decision: Decision, as_json: bool) -> None:
+    if as_json:
+        line = {
+            "file": str(path),
+            "label": seen.label,
+            "confidence": seen.confidence,
+            "probabilities": dict(zip(seen.labels, seen.probabilities.tolist(), strict=True)),
+            "route": decision.route,
+            "reason": decision.reason,
+            "timings_ms": seen.timings_ms,
+        }
+        print(to_json(line), flush=True)
+    else:
+        print(
+            f"{path}: {seen.label} {seen.confidence:.2f} -> {decision.route} ({decision.reason})",
+            flush=True,
+        )
+
+
+class EventPrinter:
+    """A `Recorder` that prints each event when its outcome is known."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._open: dict[str, SortEvent] = {}
+        self.outcomes: Counter[str] = Counter()
+
+    def decided(self, event: SortEvent) -> None:
+        """See `Recorder`."""
+        self._open[event.id] = event
+
+    def completed(
+        self,
+        event_id: str,
+        outcome: Outcome,
+        finished_at: float,
+        timings_ms: Mapping[str, float],
+    ) -> None:
+        """See `Recorder`."""
+        event = dataclasses.replace(
+            self._open.pop(event_id),
+            outcome=outcome,
+            finished_at=finished_at,
+            timings_ms=timings_ms,
+        )
+        self.outcomes[outcome] += 1
+        print(to_json(event) if self._as_json else event_line(event), flush=True)
+
+    def raise_alert(self, alert: Alert) -> None:
+        """See `Recorder`."""
+        print(f"alert {alert.kind}: {alert.message}", file=sys.stderr)
+
+    def resolve_alert(self, kind: str) -> None:
+        """See `Recorder`."""
+        print(f"alert {kind}: over", file=sys.stderr)
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Play a scene through the cycle on mock pins and print its events."""
+    from bin_daemon.app import Bin
+    from bin_daemon.camera import open_camera
+    from bin_daemon.camera.replay import hold_each, replay_player
+    from bin_daemon.clock import SimulatedClock, SystemClock
+    from bin_daemon.errors import CameraFinishedError
+
+    config = _replay_config(options)
+    clock = SimulatedClock() if options.fast else SystemClock()
+    camera: Camera
+    if options.hold:
+        pictures = common.pictures_in([options.source])
+        if options.empty:
+            pictures = [p for p in pictures if p.resolve() != options.empty.resolve()]
+        player = hold_each(pictures, options.empty, options.hold, fps=config.camera.fps)
+        camera = replay_player(player, clock)
+    else:
+        camera = open_camera(config.camera, clock)
+    printer = EventPrinter(options.json)
+    with Bin(config, clock, printer, camera=camera) as bin_:
+        try:
+            while True:
+                bin_.step()
+        except CameraFinishedError:
+            pass
+    outcomes = ", ".join(f"{count} {name}" for name, count in printer.outcomes.items())
+    print(f"{printer.outcomes.total()} items: {outcomes or 'none seen'}", file=sys.stderr)
+    return 0
+
+
+def _replay_config(options: argparse.Namespace) -> Config:
+    if not options.source.exists():
+        raise UsageError(f"{options.source}: no such folder, clip or script")
+    if options.hold is not None and options.hold < 1:
+        raise UsageError("--hold: give at least 1 frame")
+    if options.hold is None and options.empty:
+        raise UsageError("--empty goes with --hold; a script names its own empty views")
+    config = common.config_of(options)
+    config = common.changed(config, "chute", pins="mock")
+    config = common.changed(config, "chamber", reference="learn")
+    return common.changed(config, "camera", kind="replay", source=str(options.source), loop=False)
+
+
+def run_events(options: argparse.Namespace) -> int:
+    """Print the newest events of the store, oldest of them first."""
+    from bin_daemon.telemetry.history import History
+
+    if options.limit < 1:
+        raise UsageError("--limit: give at least 1")
+    path = common.state_of(options) / "events.db"
+    if not path.is_file():
+        raise UsageError(f"{path}: no events yet; is --state the folder of the daemon?")
+    with History(path) as history:
+        for event in reversed(history.recent(options.limit)):
+            print(to_json(event) if options.json else event_line(event))
+    return 0
+
+
+def event_line(event: SortEvent) -> str:
+    """An event in one line for people."""
+    outcome = event.outcome or "under way"
+    return (
+        f"{stamp(event.decided_at)}  {event.label:<10} {event.confidence:4.2f}  "
+        f"-> {event.route:<10} {outcome:<11} {event.reason}"
+    )

@@ -1,0 +1,65 @@
+"""From a box to what the network sees: a square cut from the full picture, in neutral light.
+
+A full-resolution RGB frame and a box flow in, a square uint8 crop flows out. The light of the
+chamber is estimated from its empty view and taken out by one gain per channel; there is no other
+retouching, and nothing here looks at the item to decide on its colour.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from bin_daemon.ground import Bytes, Floats
+from bin_daemon.messages import Image
+
+# Shades of grey (Finlayson and Trezzi 2004): between the mean of the view (p = 1), which takes
+# painted walls for the light, and its brightest spot (p infinite), which one glint decides.
+_MINKOWSKI = 6
+_CAST_GAIN = (0.6, 1.7)  # a painted chamber is no coloured light: never correct all of it
+_LEVEL_GAIN = (0.7, 1.8)
+_LEVEL = 150.0  # what the view's Minkowski mean is brought to, in grey levels
+MIN_SIDE = 32
+
+
+def light_table(empty: Image | Bytes) -> Bytes:
+    """Look-up table uint8 (1, 256, 3) that makes the light on `empty` (uint8 RGB) neutral."""
+    values = np.float64(empty.reshape(-1, 3)) / 255.0
+    mean = np.power(np.power(values, _MINKOWSKI).mean(axis=0), 1.0 / _MINKOWSKI) * 255.0 + 1.0
+    grey = float(mean.mean())
+    cast = np.clip(grey / mean, *_CAST_GAIN)
+    gain: Floats = (cast * np.clip(_LEVEL / grey, *_LEVEL_GAIN)).astype(np.float32)
+    ramp = np.arange(256, dtype=np.float32)[:, None] * gain
+    return np.clip(ramp + 0.5, 0, 255).astype(np.uint8)[None]
+
+
+def square(
+    image: Image, box: tuple[int, int, int, int], margin: float, table: Bytes | None
+) -> Image:
+    """The square crop of `box` (x, y, width, height) with `margin` of its longer side around it.
+
+    It is moved to stay inside the picture; where it is larger than that, the borders are repeated.
+    table: see `light_table`; None leaves the colours alone.
+    """
+    x, y, width, height = box
+    rows, columns = image.shape[:2]
+    side = max(MIN_SIDE, round(max(width, height) * (1.0 + 2.0 * margin)))
+    left = _inside(x + width / 2 - side / 2, side, columns)
+    top = _inside(y + height / 2 - side / 2, side, rows)
+    part = image[max(0, top) : top + side, max(0, left) : left + side]
+    if part.shape[:2] != (side, side):
+        before = (max(0, -top), max(0, -left))
+        after = (side - before[0] - part.shape[0], side - before[1] - part.shape[1])
+        border = cv2.BORDER_REPLICATE
+        padded = cv2.copyMakeBorder(part, before[0], after[0], before[1], after[1], border)
+        part = np.asarray(padded, np.uint8)
+    if table is None:
+        return np.array(part, np.uint8, order="C")
+    return np.asarray(cv2.LUT(part, table), np.uint8)
+
+
+def _inside(start: float, side: int, length: int) -> int:
+    """Where a stretch of `side` begins, moved into `length`, or centred on it if it is longer."""
+    if side >= length:
+        return -((side - length) // 2)
+    return min(max(0, round(start)), length - side)

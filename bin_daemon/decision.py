@@ -1,0 +1,153 @@
+"""From looks to a route: pure functions, no state.
+
+Several predictions of one item and what the sensors say flow in; a `Decision` with its reason in
+words flows out. The same input always gives the same decision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bin_daemon.messages import Decision, Prediction, Readings, Vector
+
+# Below this a probability carries no more information: keeps log() finite.
+_FLOOR = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AreaLikelihood:
+    """How large the items of each of the n labels usually are.
+
+    low, high: float (n,), usual share of the frame. outside: float (n,), likelihood of another.
+    """
+
+    low: Vector
+    high: Vector
+    outside: Vector
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """All that a bin's owner has decided beforehand, as arrays over its n labels and m routes.
+
+    home: for each label, the index of the route that takes it.
+    cost: float (n, m), what it costs to send an item of a label down a route.
+    thresholds: float (n,), least probability that a label needs to be followed.
+    metal_fires: float (n,), probability that the metal sensor fires. metal_fires, area: None where
+    the owner takes no such evidence. alerts: words to raise when an item is of that label.
+    full_percent: from this fill level on, a route takes no more.
+    """
+
+    labels: tuple[str, ...]
+    routes: tuple[str, ...]
+    residual: int
+    home: tuple[int, ...]
+    cost: Vector
+    thresholds: Vector
+    metal_fires: Vector | None = None
+    area: AreaLikelihood | None = None
+    alerts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    full_percent: float = 95.0
+
+
+def fuse(
+    looks: Sequence[Prediction], policy: Policy, readings: Readings, area: float | None
+) -> Vector:
+    """Probabilities float32 (n,) after all looks and the other evidence.
+
+    The looks are frames of one item and not independent, so their log-probabilities are averaged,
+    not summed (geometric opinion pool). Evidence from other senses is independent of the picture
+    given the class, so its log-likelihoods are added (Bayes).
+    """
+    stacked = np.stack([look.probabilities for look in looks]).astype(np.float64)
+    score = np.log(np.clip(stacked, _FLOOR, 1.0)).mean(axis=0)
+    if policy.metal_fires is not None and readings.metal is not None:
+        fires = policy.metal_fires
+        score += np.log(fires if readings.metal else 1.0 - fires)
+    if policy.area is not None and area is not None:
+        usual = (policy.area.low <= area) & (area <= policy.area.high)
+        score += np.log(np.where(usual, 1.0, policy.area.outside))
+    exponent = np.exp(score - score.max())
+    fused: Vector = (exponent / exponent.sum()).astype(np.float32)
+    return fused
+
+
+def decide(
+    looks: Sequence[Prediction],
+    policy: Policy,
+    readings: Readings,
+    area: float | None = None,
+    several: bool = False,
+) -> Decision:
+    """Where the item goes.
+
+    looks: at least one. area: share of the frame that the item covers, 0 to 1, where it is known.
+    several: two or more separate items lie there, so no single route is right.
+    Raises ValueError without a look.
+    """
+    usable = [look for look in looks if np.all(np.isfinite(look.probabilities))]
+    if not looks:
+        raise ValueError("a decision needs at least one look")
+    if not usable:
+        uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
+        return _residual(policy, uniform, "the network gave no numbers")
+    fused = fuse(usable, policy, readings, area)
+    if several:
+        return _residual(policy, fused, "two or more separate items")
+    best = int(np.argmax(fused))
+    label = policy.labels[best]
+    # What has to be sure is the route: paper or cardboard does not matter where both go one way.
+    shares_route = np.array([route == policy.home[best] for route in policy.home])
+    sure = float(fused[shares_route].sum())
+    if sure < policy.thresholds[best]:
+        return _residual(
+            policy,
+            fused,
+            f"{label} {sure:.2f} is below its threshold {policy.thresholds[best]:.2f}",
+        )
+    expected = fused @ policy.cost
+    route = _cheapest(expected, policy.home[best])
+    name = policy.routes[route]
+    if route != policy.home[best]:
+        own = policy.routes[policy.home[best]]
+        reason = (
+            f"{label} {sure:.2f}, but {name} costs {expected[route]:.2f} "
+            f"and {own} {expected[policy.home[best]]:.2f}"
+        )
+        return _made(policy, fused, route, reason, rejected=route == policy.residual)
+    level = readings.fill_percent.get(name, 0.0)
+    if level >= policy.full_percent and route != policy.residual:
+        return _residual(policy, fused, f"{label} {sure:.2f}, but {name} is full ({level:.0f} %)")
+    return _made(policy, fused, route, f"{label} {sure:.2f}", rejected=False)
+
+
+def _cheapest(expected: Vector, preferred: int) -> int:
+    """The route of least expected cost; `preferred` where it ties."""
+    if expected[preferred] <= expected.min() + 1e-9:
+        return preferred
+    return int(np.argmin(expected))
+
+
+def _residual(policy: Policy, probabilities: Vector, reason: str) -> Decision:
+    return _made(policy, probabilities, policy.residual, reason, rejected=True)
+
+
+def _made(
+    policy: Policy, probabilities: Vector, route: int, reason: str, rejected: bool
+) -> Decision:
+    best = int(np.argmax(probabilities))
+    label = policy.labels[best]
+    # A rejected item carries no alert: what it is said to be is just what could not be believed.
+    return Decision(
+        route=policy.routes[route],
+        label=label,
+        confidence=float(probabilities[best]),
+        labels=policy.labels,
+        probabilities=probabilities,
+        reason=reason,
+        rejected=rejected,
+        alert=None if rejected else policy.alerts.get(label),
+    )

@@ -1,0 +1,184 @@
+"""The whole daemon on a desk: a rendered chamber as camera, mock pins, a private broker.
+
+Nothing is faked between camera and broker: what is printed for each item is what a real subscriber
+got over MQTT. The demo only adds what the reel's script says the item truly is.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bin_daemon import __version__
+from bin_daemon.app import App
+from bin_daemon.broker import Broker
+from bin_daemon.camera import open_camera
+from bin_daemon.camera.replay import ReplayCamera
+from bin_daemon.clock import Clock, SimulatedClock, SystemClock
+from bin_daemon.config import Config
+from bin_daemon.messages import Frame
+from bin_daemon.sorter import State
+from bin_daemon.telemetry.topics import Topics
+
+# How long to wait, after the last item, for the broker to hand over what is under way.
+_DELIVERY_S = 10.0
+
+
+class _WitnessCamera:
+    """A replay camera that remembers what each sorted item truly was."""
+
+    def __init__(self, camera: ReplayCamera) -> None:
+        self._camera = camera
+        self._state = ""
+        self.truths: list[str] = []
+
+    def capture(self, deadline_s: float) -> Frame:
+        """See `Camera`."""
+        return self._camera.capture(deadline_s)
+
+    def cycle(self, state: str, dropped: bool) -> None:
+        """See `Reactive`."""
+        if state == State.SORTING and self._state != State.CLEARING and self._state != state:
+            self.truths.append(self._camera.truth)
+        self._state = state
+        self._camera.cycle(state, dropped)
+
+    def close(self) -> None:
+        """See `Camera`."""
+        self._camera.close()
+
+    def __enter__(self) -> _WitnessCamera:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Demo:
+    """One run of the demo.
+
+    config: a profile with mock pins and a replay camera; its broker is replaced by a private one.
+    fast: on a simulated clock, as fast as the processor allows.
+    """
+
+    def __init__(self, config: Config, fast: bool = False, console: Console | None = None) -> None:
+        self._config = config
+        self._fast = fast
+        self._console = console or Console(highlight=False)
+        self._received: list[dict[str, Any]] = []
+        self._started = time.monotonic()
+
+    def run(self) -> int:
+        """Play, print, sum up; returns the exit code."""
+        with (
+            tempfile.TemporaryDirectory(prefix="bin-daemon-demo-") as folder,
+            Broker(Path(folder)) as broker,
+        ):
+            return self._run(Path(folder), broker)
+
+    def _run(self, folder: Path, broker: Broker) -> int:
+        raw = self._config.model_dump()
+        raw["mqtt"] = {"host": broker.host, "port": broker.port, "health_interval_s": 5.0}
+        config = Config.model_validate(raw)
+        clock: Clock = SimulatedClock() if self._fast else SystemClock()
+        replay = open_camera(config.camera, clock)
+        assert isinstance(replay, ReplayCamera)
+        self._witness = camera = _WitnessCamera(replay)
+        app = App(config, folder / "state", clock, camera)
+        self._introduce(config, broker)
+        subscriber = self._subscribe(app.telemetry.topics, broker)
+        previous = {n: signal.signal(n, lambda *_: app.stop()) for n in _SIGNALS}
+        try:
+            app.run(drain_s=_DELIVERY_S)
+            self._await_all(len(camera.truths))
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            subscriber.disconnect()
+            subscriber.loop_stop()
+        self._sum_up()
+        return 0 if len(self._received) == len(camera.truths) else 1
+
+    def _introduce(self, config: Config, broker: Broker) -> None:
+        pace = "as fast as the processor allows" if self._fast else "in real time; Ctrl-C ends it"
+        self._console.print(f"[bold]bin-daemon {__version__}[/] on a desk, {pace}")
+        self._console.print(
+            f"  camera  {config.camera.source}    pins  gpiozero's mock    "
+            f"broker  mosquitto at {broker.host}:{broker.port}"
+        )
+        routes = "    ".join(f"{n} < {', '.join(r.takes)}" for n, r in config.routes.items())
+        self._console.print(f"  routes  {routes}\n")
+
+    def _subscribe(self, topics: Topics, broker: Broker) -> Any:
+        """A subscriber like any other: it knows only the documented topics."""
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        client = Client(CallbackAPIVersion.VERSION2, client_id="demo-subscriber", protocol=MQTTv5)
+
+        def on_message(_client: Any, _data: Any, message: Any) -> None:
+            kind = message.topic.removeprefix(f"{topics.root}/")
+            if message.topic == topics.item:
+                self._show(json.loads(message.payload), message.topic)
+            elif kind == "status" or (kind.startswith("alert/") and message.payload):
+                self._console.print(Text(f"  {message.topic} {message.payload.decode()}", "yellow"))
+
+        client.on_message = on_message
+        client.connect(broker.host, broker.port)
+        client.subscribe(f"{topics.root}/#", qos=1)
+        client.loop_start()
+        return client
+
+    def _show(self, event: dict[str, Any], topic: str) -> None:
+        self._received.append(event)
+        truths = self._witness.truths
+        truth = truths[event["seq"] - 1] if event["seq"] <= len(truths) else ""
+        spent = event["timings_ms"]
+        line = Text.assemble(
+            (f"{event['seq']:4d}  ", "dim"),
+            (f"{event['label']:<10}", "bold"),
+            f"{event['confidence']:5.0%}  -> ",
+            (f"{event['route']:<11}", "cyan"),
+            (f"{event['outcome']:<12}", "green" if event["outcome"] == "sorted" else "yellow"),
+            (f"truly {truth or 'nothing known'}", "dim"),
+        )
+        self._console.print(line)
+        times = "  ".join(f"{name} {ms:.0f} ms" for name, ms in spent.items())
+        self._console.print(Text(f"      because {event['reason']}    {times}", "dim"))
+        short = json.dumps({k: event[k] for k in ("id", "decided_at", "model", "top_k")})
+        room = max(40, self._console.width - 7)
+        self._console.print(Text(f"      {topic} {short}"[:room] + "…", "dim"))
+
+    def _await_all(self, count: int) -> None:
+        deadline = time.monotonic() + _DELIVERY_S
+        while len(self._received) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _sum_up(self) -> None:
+        events = self._received
+        truths = self._witness.truths
+        seconds = time.monotonic() - self._started
+        outcomes = Counter(event["outcome"] for event in events)
+        told = ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "none"
+        known = [(e["label"], truths[e["seq"] - 1]) for e in events if e["seq"] <= len(truths)]
+        known = [(label, truth) for label, truth in known if truth]
+        right = sum(label == truth for label, truth in known)
+        self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {told}")
+        if known:
+            self._console.print(
+                f"  the network named {right} of the {len(known)} rendered items rightly; "
+                "it was trained on photographs"
+            )
+        if missing := len(truths) - len(events):
+            self._console.print(f"[red]{missing} events did not arrive[/]")
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

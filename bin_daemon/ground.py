@@ -1,0 +1,256 @@
+"""What the empty chamber looks like: learnt, followed, and compared under the light of the moment.
+
+Small frames (uint8, about 160 pixels wide) flow in; out flows which pixels the empty view cannot
+explain. Three things it does explain: sensor noise (measured while learning), a shift of about one
+small pixel (the range of each 3x3 neighbourhood counts as seen), and a change of light (a gain per
+channel with a slope across the picture, fitted robustly, so that an item does not bend it).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bin_daemon.errors import PictureError
+from bin_daemon.messages import Image
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+NOISE_FLOOR = 0.6  # levels: quantisation and the averaging of JPEG blocks leave this much
+SIGMAS = 5.0  # a pixel beyond this many sigmas of noise has changed
+FLOOR_LEVELS = 4.0  # ... and it differs by this much at least,
+RELATIVE = 0.06  # plus this share of its brightness: small local changes of light
+STRONG = 2.2  # surely changed: this many times the plain tolerance
+GAIN_LIMITS = (0.15, 6.0)
+_DARK = 6.0  # added before logarithms, so that dark pixels do not rule the fit
+_NEAR = 0.25  # log ratio: closer to the light of the last frame may be ground
+_STRIDE = 5
+MOVED_SHARE = 0.0015  # of the pixels: less is a flicker
+MOVED_LEVELS = 7.0
+MOVED_RELATIVE = 0.15  # a glint that shakes within one small pixel changes this much
+RECOGNISED = 0.35  # correlation of fine detail
+LONGEST = 216  # pixels of the longer side of a small frame
+
+
+def shrink(image: Image) -> Bytes:
+    """`image` (uint8 (h, w, 3)) at working resolution: the longer side at most 216, by halves.
+
+    Exact halves take OpenCV's fast path: 0.1 ms for 640x480, a quarter of one INTER_AREA step.
+    """
+    factor = 1
+    while max(image.shape[:2]) > LONGEST * factor:
+        factor *= 2
+    height, width = image.shape[0] // factor * factor, image.shape[1] // factor * factor
+    small = image[:height, :width]
+    while factor > 1:
+        half = (small.shape[1] // 2, small.shape[0] // 2)
+        small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.uint8)
+        factor //= 2
+    return small
+
+
+def _detail(view: Bytes) -> Floats:
+    """Grey levels less their surroundings, float32 (h, w)."""
+    grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(grey - cv2.blur(grey, (9, 9)), np.float32)
+
+
+def _plane(shape: tuple[int, int], stride: int) -> Floats:
+    """Design matrix (n, 3) of constant, x and y from -1 to 1, at every `stride`th pixel."""
+    y, x = np.mgrid[0 : shape[0] : stride, 0 : shape[1] : stride].astype(np.float32)
+    y, x = y / max(1, shape[0] - 1) * 2 - 1, x / max(1, shape[1] - 1) * 2 - 1
+    return np.stack([np.ones_like(x).ravel(), x.ravel(), y.ravel()], axis=1)
+
+
+class Ground:
+    """The empty view, float32 (h, w, 3) at working resolution, and its noise in grey levels."""
+
+    def __init__(self, mean: Floats, noise: float) -> None:
+        self.mean = mean.astype(np.float32)
+        self.noise = max(NOISE_FLOOR, float(noise))
+        self.slack = max(FLOOR_LEVELS, SIGMAS * self.noise)
+        self._shape = (mean.shape[0], mean.shape[1])
+        self._sample = _plane(self._shape, _STRIDE)
+        self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
+        self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
+        self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
+        self._span()
+        self._relight()
+
+    @classmethod
+    def learn(cls, frames: list[Bytes]) -> Ground:
+        """The empty view from several still frames, uint8 (h, w, 3); noise from their spread."""
+        stack = np.stack(frames).astype(np.float32)
+        mean = np.median(stack, axis=0) if len(frames) > 2 else stack.mean(axis=0)
+        # Differences of neighbouring frames do not see slow drift.
+        noise = 0.0
+        if len(frames) > 1:
+            steps = np.abs(np.diff(stack, axis=0)).mean(axis=(0, 3))
+            # The median over the pixels leaves out edges that camera shake moves.
+            noise = float(np.median(steps)) * 0.886  # E|N(0, 2 s^2)| = 2 s / sqrt(pi)
+        return cls(mean.astype(np.float32), noise)
+
+    def _span(self) -> None:
+        """The range of each neighbourhood: what a shift of one small pixel can show."""
+        kernel = np.ones((5, 5), np.uint8)
+        self._low = cv2.erode(self.mean, kernel)
+        self._high = cv2.dilate(self.mean, kernel)
+        spread = (self._high - self._low).max(axis=2) > 2.0 * self.slack + 0.2 * self._high.max(
+            axis=2
+        )
+        self.edges = cv2.dilate(spread.astype(np.uint8), kernel) > 0
+
+    def _relight(self) -> None:
+        """Work out the tolerances in the light of the moment."""
+        constant, x, y = self.light
+        across = np.exp(constant + self._columns[:, None] * x)[None]  # (1, w, 3)
+        down = np.exp(self._rows[:, None] * y)[:, None]  # (h, 1, 3)
+        gain = np.ascontiguousarray(across * down, np.float32)
+        self._gain = gain
+        self.expected = _bytes(cv2.multiply(self.mean, gain))
+        slack = self.slack
+        self._bounds = []
+        for k in (1.0, STRONG):
+            low = cv2.multiply(self._low, gain, scale=1.0 - k * RELATIVE) - k * slack
+            high = cv2.multiply(self._high, gain, scale=1.0 + k * RELATIVE) + k * slack
+            self._bounds.append((_bytes(np.maximum(low, 0.0)), _bytes(high)))
+
+    def outside(self, small: Bytes, strong: bool = False) -> Bytes:
+        """uint8 (h, w): 255 where `small` is outside the tolerance in the light last seen."""
+        low, high = self._bounds[strong]
+        return np.asarray(cv2.bitwise_not(cv2.inRange(small, low, high)), np.uint8)
+
+    def follow(self, small: Bytes, share: float) -> None:
+        """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely."""
+        cv2.multiply(self.mean, self._gain, dst=self.mean)
+        self.light = np.zeros((3, 3), np.float32)
+        cv2.accumulateWeighted(small, self.mean, share)
+        self._span()
+        self._relight()
+
+    def recognised(self, small: Bytes) -> bool:
+        """Whether the edges of the empty view can still be made out in `small`."""
+        fine = [_detail(view) for view in (small, self.expected)]
+        power = [float(np.square(detail).mean()) for detail in fine]
+        if power[1] < 4.0 * self.noise**2:
+            return False  # the ground is too plain to recognise anything by
+        both = float((fine[0] * fine[1]).mean())
+        return bool(both / np.sqrt(power[0] * power[1] + 1e-6) > RECOGNISED)
+
+    def save(
+        self, path: Path, frame: tuple[int, int], region: tuple[float, float, float, float]
+    ) -> None:
+        """Write the empty view as .npz, atomically; raises PictureError where it cannot.
+
+        frame: height and width of the frames it was learnt from.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+            with os.fdopen(handle, "wb") as file:
+                np.savez(
+                    file, mean=self.mean * self._gain, noise=self.noise, frame=frame, region=region
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except OSError as error:
+            raise PictureError(f"{path}: cannot save the reference: {error}") from error
+
+    @classmethod
+    def load(
+        cls, path: Path, region: tuple[float, float, float, float]
+    ) -> tuple[Ground, tuple[int, int]] | None:
+        """The empty view at `path` and its frame size; None where missing, damaged or other."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                mean, noise = file["mean"], float(file["noise"])
+                frame = tuple(int(n) for n in file["frame"])
+                if not np.allclose(file["region"], region, atol=1e-6):
+                    return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
+        usable = mean.ndim == 3 and mean.shape[2] == 3 and mean.dtype == np.float32
+        if not usable or len(frame) != 2 or not np.isfinite(mean).all() or not 0 <= noise < 50:
+            return None
+        return cls(mean, noise), (frame[0], frame[1])
+
+    def fit_light(self, small: Bytes) -> bool:
+        """Fit the light to `small`; whether it moved enough to matter."""
+        ratio = np.log(small[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float32) + _DARK)
+        ratio -= np.log(self.mean[::_STRIDE, ::_STRIDE].reshape(-1, 3) + _DARK)
+        usable = (small[::_STRIDE, ::_STRIDE].reshape(-1, 3) < 250).all(axis=1)
+        if usable.sum() < 30:
+            return False
+        a, ratio = self._sample[usable], ratio[usable]
+        light = self.light
+        near = np.abs(ratio - a @ light).max(axis=1) < _NEAR
+        if near.mean() < 0.25:
+            light = np.zeros((3, 3), np.float32)
+            light[0] = [_shorth(ratio[:, c]) for c in range(3)]
+        for _ in range(4):
+            residual = np.abs(ratio - a @ light).max(axis=1)
+            scale = max(0.03, 1.5 * float(np.median(np.minimum(residual, _NEAR))))
+            weight = np.square(np.maximum(0.0, 1.0 - np.square(residual / (3.0 * scale))))
+            weighted = a * weight[:, None]
+            ridge = np.diag([0.01, 2.0, 2.0]).astype(np.float32)
+            light = np.linalg.solve(a.T @ weighted + ridge, weighted.T @ ratio).astype(np.float32)
+        light[0] = np.clip(light[0], *np.log(GAIN_LIMITS))
+        light[1:] = np.clip(light[1:], -0.5, 0.5)
+        moved = float(np.abs(light - self.light).sum(axis=0).max()) > 0.01
+        if moved:
+            self.light = light
+            self._relight()
+        return moved
+
+
+class Steady:
+    """How long a view has been the same: compared with where it began, so that creeping shows.
+
+    The range of each 3x3 neighbourhood counts as the same: camera shake is no motion.
+    """
+
+    def __init__(self) -> None:
+        self._low: Bytes | None = None
+        self._high: Bytes | None = None
+        self._since = 0.0
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._low = self._high = None
+
+    def still_s(self, small: Bytes, now: float, noise: float) -> float:
+        """Seconds for which `small` (uint8 (h, w, 3)) has shown the same; 0 where it changed."""
+        if self._low is not None and self._high is not None and self._low.shape == small.shape:
+            same = cv2.inRange(small, self._low, self._high)
+            if same.size - cv2.countNonZero(same) <= MOVED_SHARE * same.size:
+                return max(now - self._since, 1e-9)
+        kernel = np.ones((3, 3), np.uint8)
+        slack = max(MOVED_LEVELS, SIGMAS * 1.5 * noise)
+        low, high = cv2.erode(small, kernel), cv2.dilate(small, kernel)
+        self._low = _bytes(np.maximum(low * np.float32(1.0 - MOVED_RELATIVE) - slack, 0.0))
+        self._high = _bytes(high * np.float32(1.0 + MOVED_RELATIVE) + slack)
+        self._since = now
+        return 0.0
+
+
+def _bytes(values: Any) -> Bytes:
+    return np.asarray(cv2.convertScaleAbs(values), np.uint8)
+
+
+def _shorth(values: Floats) -> float:
+    """Middle of the shortest interval that holds 40 % of the values: a mode, hard to bend."""
+    ordered = np.sort(values)
+    n = max(2, int(0.4 * len(ordered)))
+    widths = ordered[n - 1 :] - ordered[: len(ordered) - n + 1]
+    i = int(np.argmin(widths))
+    return float(ordered[i : i + n].mean())

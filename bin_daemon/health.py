@@ -1,0 +1,124 @@
+"""How the bin is: figures of the machine, the pace of the camera, and the word to systemd.
+
+Frames and readings of the system flow in, `Health` messages flow out. Nothing here restarts or
+decides anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections import deque
+from pathlib import Path
+
+from bin_daemon.clock import Clock, clock_synced
+from bin_daemon.messages import Health
+
+_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_FPS_WINDOW = 30
+
+# Bits of the firmware's get_throttled (Raspberry Pi documentation, "vcgencmd"): now, since boot.
+_THROTTLE_BITS = {
+    0: "under-voltage",
+    1: "frequency capped",
+    2: "throttled",
+    3: "soft temperature limit",
+    16: "under-voltage has occurred",
+    17: "frequency capping has occurred",
+    18: "throttling has occurred",
+    19: "soft temperature limit has occurred",
+}
+
+
+def notify(message: str) -> bool:
+    """Tell systemd how the service is ("READY=1"), where it wants to know; see sd_notify(3).
+
+    Returns whether it was told. Never raises: a manager that does not listen is no fault.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.connect(address)
+            channel.sendall(message.encode())
+    except OSError:
+        return False
+    return True
+
+
+def temperature_c(source: Path = _THERMAL) -> float | None:
+    """Temperature of the processor in degrees Celsius, or None where the kernel tells none."""
+    try:
+        return int(source.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def throttled(source: Path = _THROTTLED) -> str | None:
+    """What the Pi's firmware complains of, in words; "" when all is well, None without a Pi."""
+    try:
+        bits = int(source.read_text(), 16)
+    except (OSError, ValueError):
+        return None
+    return ", ".join(words for bit, words in _THROTTLE_BITS.items() if bits >> bit & 1)
+
+
+def disk_free_mb(folder: Path) -> float | None:
+    """Free space of the disk that holds `folder`, in megabytes (10^6 bytes)."""
+    try:
+        return shutil.disk_usage(folder).free / 1e6
+    except OSError:
+        return None
+
+
+class Monitor:
+    """Counts frames and puts a `Health` together.
+
+    folder: on the disk to watch. clock: the time that the frames are stamped with.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._frames: deque[float] = deque(maxlen=_FPS_WINDOW)
+
+    def frame(self, captured_at: float) -> None:
+        """A frame has arrived."""
+        self._frames.append(captured_at)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second over the last frames; 0 before there are two."""
+        if len(self._frames) < 2 or self._frames[-1] <= self._frames[0]:
+            return 0.0
+        return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
+
+    def health(
+        self,
+        problems: tuple[str, ...],
+        *,
+        outbox_depth: int,
+        outbox_oldest_s: float,
+        events_dropped: int,
+    ) -> Health:
+        """The figures now, with those of the event store and the problems that others told."""
+        now = self._clock.monotonic()
+        return Health(
+            uptime_s=now - self._started,
+            camera_fps=self.fps,
+            frame_age_s=now - self._frames[-1] if self._frames else float("inf"),
+            temperature_c=temperature_c(),
+            throttled=throttled(),
+            disk_free_mb=disk_free_mb(self._folder),
+            outbox_depth=outbox_depth,
+            outbox_oldest_s=outbox_oldest_s,
+            events_dropped=events_dropped,
+            clock_synced=clock_synced(),
+            problems=problems,
+        )

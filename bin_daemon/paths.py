@@ -1,0 +1,45 @@
+"""Where things are: the one module that knows paths.
+
+What the project ships (model packages, profiles, the reel) lies beside the package in a checkout
+and under `<prefix>/share/bin-daemon` once installed; `BIN_DAEMON_SHARE` overrules both. What a bin
+writes goes to its state directory, which systemd names in `STATE_DIRECTORY`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def share() -> Path:
+    """The folder that holds `models/` and `firmware_config/`."""
+    if override := os.environ.get("BIN_DAEMON_SHARE"):
+        return Path(override)
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "models").is_dir() and (checkout / "firmware_config").is_dir():
+        return checkout
+    return Path(sys.prefix) / "share" / "bin-daemon"
+
+
+def models() -> Path:
+    """The folder of the shipped model packages."""
+    return share() / "models"
+
+
+def profiles() -> Path:
+    """The folder of the shipped configuration profiles."""
+    return share() / "firmware_config"
+
+
+def reel() -> Path:
+    """The folder of the rendered demo reel."""
+    return profiles() / "reel"
+
+
+def state() -> Path:
+    """The folder a bin writes to: systemd's, else that of the user (XDG Base Directory)."""
+    if directory := os.environ.get("STATE_DIRECTORY"):
+        return Path(directory.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "bin-daemon"

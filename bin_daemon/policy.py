@@ -1,0 +1,116 @@
+"""What the owner wrote in the configuration, joined with the labels of a model: a `Policy`.
+
+A `Config` and a `Package` flow in, the arrays that `decision` works on flow out, or a `ConfigError`
+that names every label nobody takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bin_daemon.config import Config, EvidenceSection
+from bin_daemon.decision import AreaLikelihood, Policy
+from bin_daemon.errors import ConfigError
+from bin_daemon.messages import Vector
+from bin_daemon.model_store import Package
+
+# A class that neither the owner nor the model gives a threshold needs an even chance.
+DEFAULT_THRESHOLD = 0.5
+OTHER = "other"
+
+
+def policy_of(config: Config, package: Package) -> Policy:
+    """Join configuration and model.
+
+    Raises ConfigError where a label of the model is taken by no route, or the configuration names
+    labels that the model does not have.
+    """
+    labels = package.labels
+    taken_by = {label: name for name, route in config.routes.items() for label in route.takes}
+    faults = [
+        f"routes: no route takes '{label}', which {package.id} can say; add it to one's takes"
+        for label in labels
+        if label not in taken_by
+    ]
+    for key, names in _named_labels(config):
+        faults += [
+            f"{key}: {package.id} has no class '{name}'; it has {', '.join(labels)}"
+            for name in names
+            if name not in labels
+        ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    routes = tuple(config.routes)
+    home = tuple(routes.index(taken_by[label]) for label in labels)
+    residual = routes.index(config.decision.residual)
+    thresholds = {**package.manifest.thresholds, **config.decision.thresholds}
+    evidence = config.decision.evidence
+    return Policy(
+        labels=labels,
+        routes=routes,
+        residual=residual,
+        home=home,
+        cost=_costs(config, labels, routes, home, residual),
+        thresholds=_vector(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels),
+        metal_fires=_metal(evidence.metal_sensor, labels),
+        area=_area(evidence, labels),
+        alerts=config.decision.alerts,
+        full_percent=config.decision.full_percent,
+    )
+
+
+def _named_labels(config: Config) -> list[tuple[str, Iterable[str]]]:
+    """Every place of the configuration that names classes.
+
+    A route's `takes` is not among them: a profile may serve models with more classes and fewer.
+    """
+    decision = config.decision
+    sensed = (name for name in decision.evidence.metal_sensor if name != OTHER)
+    return [
+        ("decision.thresholds", decision.thresholds),
+        ("decision.alerts", decision.alerts),
+        ("decision.costs.table", decision.costs.table),
+        ("decision.evidence.metal_sensor", sensed),
+        ("decision.evidence.area", decision.evidence.area),
+    ]
+
+
+def _costs(
+    config: Config,
+    labels: tuple[str, ...],
+    routes: tuple[str, ...],
+    home: tuple[int, ...],
+    residual: int,
+) -> Vector:
+    costs = config.decision.costs
+    matrix = np.full((len(labels), len(routes)), costs.wrong, dtype=np.float32)
+    matrix[:, residual] = costs.residual
+    matrix[np.arange(len(labels)), home] = 0.0
+    for label, row in costs.table.items():
+        for route, cost in row.items():
+            matrix[labels.index(label), routes.index(route)] = cost
+    return matrix
+
+
+def _metal(fires: Mapping[str, float], labels: tuple[str, ...]) -> Vector | None:
+    if not fires:
+        return None
+    # A class that nobody spoke for is left as the picture has it: the sensor says nothing of it.
+    return _vector(fires.get(label, fires.get(OTHER, 0.5)) for label in labels)
+
+
+def _area(evidence: EvidenceSection, labels: tuple[str, ...]) -> AreaLikelihood | None:
+    if not evidence.area:
+        return None
+    ranges = [evidence.area.get(label) for label in labels]
+    return AreaLikelihood(
+        low=_vector(r.low if r else 0.0 for r in ranges),
+        high=_vector(r.high if r else 1.0 for r in ranges),
+        outside=_vector(r.outside if r else 1.0 for r in ranges),
+    )
+
+
+def _vector(values: Iterable[float]) -> Vector:
+    return np.fromiter(values, dtype=np.float32)

@@ -1,0 +1,169 @@
+"""What lies on the ground: from pixels that differ to items, hands and open lids.
+
+A small frame and the `Ground` flow in, a `Scene` flows out. A shadow dims the ground and keeps its
+colour and its grain; where that is all that happened, nothing lies there. Fragments of one thing
+(a clear bottle is mostly its highlights) are joined; what reaches in from the entrance is told.
+No time passes here: rest and motion are the chamber's to judge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bin_daemon.ground import Bytes, Ground
+from bin_daemon.messages import Mask
+
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+# Lengths are shares of the longer side of the small frame.
+_CLOSE = 0.04  # gaps in one fragment
+_JOIN = 0.075  # gaps between fragments of one thing
+_EDGE = 0.0125  # the outermost rows, where an arm comes from
+# A direct lamp dims no further than this in a chamber whose walls reflect; darker is a thing.
+_SHADE_DARKEST = 0.42
+_GRAIN = 0.10  # a shadow's ratio varies less than this from pixel to pixel
+_SEED_SHARE = 0.04  # of a fragment that must be beyond doubt
+_LID_DEPTH = 0.04  # of the region: a rail that rests elsewhere is thinner, an open lid is not
+_LID_SPAN = 0.6  # of the border's length
+_LID_ZONE = 0.25  # of the region, from the entrance
+_SECOND = 0.15  # of the largest thing: smaller ones are crumbs beside it
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Thing:
+    """One separate thing: its box, and how many pixels of the small frame it covers."""
+
+    box: Box
+    area: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """What a small frame shows.
+
+    things: largest first. mask: bool (h, w), the pixels of all of them. changed: share of the
+    pixels that differ. reaches: the border that one of them comes in from, or "". lid: the border
+    along which the view has changed from end to end, or "".
+    """
+
+    things: tuple[Thing, ...]
+    mask: Mask
+    changed: float
+    reaches: str
+    lid: str
+
+
+def shadows(small: Bytes, ground: Ground) -> npt.NDArray[np.bool_]:
+    """bool (h, w): dimmed, with the colour of the ground, and as smooth as a shadow is."""
+    frame, expected = small.astype(np.float32), ground.expected.astype(np.float32)
+    ones = np.ones((1, 3), np.float32)
+    light = cv2.transform(frame, ones) + 1.0
+    lit = cv2.transform(expected, ones) + 1.0
+    ratio = light / lit
+    tinted = cv2.absdiff(frame, expected * ratio[..., None])
+    off = cv2.transform(tinted, ones) - 0.09 * light
+    smooth = np.abs(ratio - cv2.blur(ratio, (5, 5))) < _GRAIN + 2.0 * ground.slack / lit
+    dimmed = (ratio < 1.0) & (ratio > _SHADE_DARKEST)
+    return np.asarray(dimmed & smooth & (off < 1.2 * ground.slack), np.bool_)
+
+
+def segment(
+    small: Bytes, ground: Ground, weak: Bytes, entrance: tuple[str, ...], min_pixels: float
+) -> Scene:
+    """Sort what differs in `small` (uint8 (h, w, 3)) into things.
+
+    weak: what `ground.outside` says of `small`. min_pixels: smaller things are none.
+    """
+    size = max(small.shape[:2])
+    shade = shadows(small, ground)
+    strong = ground.outside(small, strong=True)
+    lid = next((b for b in entrance if _along(strong, b)), "")
+    weak = weak.copy()
+    weak[shade] = 0
+    strong[shade] = 0
+    # A lone line of pixels is an edge of the chamber that moved a little: ask for neighbours.
+    dense = cv2.threshold(cv2.blur(weak, (3, 3)), 105, 255, cv2.THRESH_BINARY)[1]
+    closed = cv2.morphologyEx(dense, cv2.MORPH_CLOSE, _disc(_CLOSE * size))
+    kept = _fragments(closed, dense, strong, ground)
+    things, mask = _things(kept, size, min_pixels)
+    reaches = next((b for b in entrance if _touches(mask, b, size)), "")
+    changed = cv2.countNonZero(weak) / weak.size
+    return Scene(things, mask, changed, reaches, lid)
+
+
+def _disc(diameter: float) -> Any:
+    odd = max(3, round(diameter)) | 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (odd, odd))
+
+
+def _fragments(closed: Any, dense: Any, strong: Bytes, ground: Ground) -> Bytes:
+    """`closed` without fragments that are doubtful all over, or thin along the ground's edges."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    seeds = np.bincount(labels[strong > 0], minlength=count)
+    pixels = np.bincount(labels[dense > 0], minlength=count)
+    on_edges = np.bincount(labels[(dense > 0) & ground.edges], minlength=count)
+    keep = np.zeros(count, np.uint8)
+    for i in range(1, count):
+        area = int(stats[i, cv2.CC_STAT_AREA])
+        length = max(stats[i, cv2.CC_STAT_WIDTH], stats[i, cv2.CC_STAT_HEIGHT])
+        thin = area / length < 0.03 * max(closed.shape)
+        along_edges = thin and on_edges[i] > 0.6 * max(1, pixels[i])
+        if seeds[i] >= max(3.0, _SEED_SHARE * area) and not along_edges:
+            keep[i] = 255
+    return np.asarray(keep[labels], np.uint8)
+
+
+def _things(kept: Bytes, size: int, min_pixels: float) -> tuple[tuple[Thing, ...], Mask]:
+    """Join fragments across small gaps; the things that are large enough, and their mask."""
+    mask = np.zeros(kept.shape, np.uint8)
+    if not cv2.countNonZero(kept):
+        return (), mask.astype(bool)
+    joined = cv2.dilate(kept, _disc(_JOIN * size))
+    count, labels = cv2.connectedComponents(joined)
+    labels[kept == 0] = 0
+    found = []
+    for i in range(1, count):
+        part = (labels == i).astype(np.uint8)
+        contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if len(contours) > 1:
+            contours = (cv2.convexHull(np.concatenate(contours)),)
+        cv2.drawContours(part, contours, -1, (1,), cv2.FILLED)
+        area = cv2.countNonZero(part)
+        if area >= min_pixels:
+            found.append((area, part))
+    found.sort(key=lambda pair: -pair[0])
+    found = [pair for pair in found if pair[0] >= _SECOND * found[0][0]]
+    things = []
+    for area, part in found:
+        x, y, width, height = cv2.boundingRect(part)
+        things.append(Thing((x, y, width, height), area))
+        mask |= part
+    return tuple(things), mask.astype(bool)
+
+
+def _from_border(image: Any, border: str) -> Any:
+    """A view of `image` with `border` as its first row."""
+    if border == "top":
+        return image
+    if border == "bottom":
+        return image[::-1]
+    return image.T if border == "left" else image.T[::-1]
+
+
+def _touches(mask: Mask, border: str, size: int) -> bool:
+    """Whether a thing leaves the picture through `border`, wider than a few pixels of noise."""
+    rows = _from_border(mask, border)[: max(1, round(_EDGE * size))]
+    return bool(np.count_nonzero(rows.any(axis=0)) >= max(3, 0.02 * size))
+
+
+def _along(strong: Bytes, border: str) -> bool:
+    """Whether the view has changed along all of `border`, deeper than a shifted rail would."""
+    rows = _from_border(strong, border)
+    zone = rows[: max(2, round(_LID_ZONE * rows.shape[0]))]
+    spans = (zone > 0).mean(axis=1) > _LID_SPAN
+    return bool(np.count_nonzero(spans) >= max(2.0, _LID_DEPTH * rows.shape[0]))

@@ -1,0 +1,319 @@
+"""The sort cycle as a pure state machine.
+
+Observations, readings and predictions come in, actions come out; whoever owns the hardware carries
+them out. No I/O, no threads, and no clock but the capture times of the frames.
+
+    WAITING -> SETTLING -> LOOKING -> SORTING -> CLEARING -> WAITING
+
+and PAUSED (an operator wants quiet), BLOCKED (the camera sees nothing), JAMMED (an item will not
+leave). While a hand is in view or the lid is open nothing moves, in whatever state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from bin_daemon.messages import (
+    Decision,
+    Item,
+    Observation,
+    Outcome,
+    Prediction,
+    Readings,
+    Severity,
+    View,
+)
+
+# A view that stays blocked this long is worth an alert; a passing sleeve is not.
+BLOCKED_ALERT_S = 5.0
+
+
+class State(StrEnum):
+    """Where the cycle is."""
+
+    WAITING = "waiting"
+    SETTLING = "settling"
+    LOOKING = "looking"
+    SORTING = "sorting"
+    CLEARING = "clearing"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    JAMMED = "jammed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """Classify this item now and answer with `Sorter.looked`."""
+
+    item: Item
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decide:
+    """A decision was made; store it before the chute moves.
+
+    timings_ms: settle (first seen to at rest), look (at rest to decided).
+    """
+
+    decision: Decision
+    item: Item
+    looks: int
+    timings_ms: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Move:
+    """Play a route of the chute, slowly where it is gentle."""
+
+    route: str
+    gentle: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Freeze:
+    """Hold all motion where it is."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Thaw:
+    """Motion may go on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finish:
+    """The item that was decided last has come to its end. timings_ms: move, clear."""
+
+    outcome: Outcome
+    timings_ms: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Raise:
+    """Tell the operator, until it is resolved."""
+
+    kind: str
+    severity: Severity
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resolve:
+    """The alert of this kind is over."""
+
+    kind: str
+
+
+Action = Look | Decide | Move | Freeze | Thaw | Finish | Raise | Resolve
+Decider = Callable[[Sequence[Prediction], Readings, Item, bool], Decision]
+
+
+class Sorter:
+    """One bin's cycle.
+
+    looks: fresh predictions to gather before deciding.
+    clear_s: seconds that an item may take to be gone once the chute is home.
+    chute_in_view: the camera sees the chute move, so a hand is not told from it meanwhile.
+    decide: makes the decision (see `decision.decide`).
+    is_same: whether two items are one and the same thing lying still.
+    """
+
+    def __init__(
+        self,
+        decide: Decider,
+        is_same: Callable[[Item, Item], bool],
+        looks: int = 3,
+        clear_s: float = 0.5,
+        chute_in_view: bool = False,
+    ) -> None:
+        self._decide = decide
+        self._is_same = is_same
+        self._wanted = looks
+        self._clear_s = clear_s
+        self._chute_in_view = chute_in_view
+        self.state = State.WAITING
+        self.frozen = False
+        self._pausing = False
+        self._looks: list[Prediction] = []
+        self._several = False
+        self._item: Item | None = None
+        self._decision: Decision | None = None
+        self._retried = False
+        self._seen_at: float | None = None
+        self._since = 0.0
+        self._blocked_alert = False
+
+    def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
+        """Take one frame's worth of news.
+
+        chute_idle: no motion is under way or being held. Returns what to do now, in order.
+        """
+        now = observation.captured_at
+        actions = self._interlock(observation, readings)
+        if self.state is State.SORTING:
+            if chute_idle and not self.frozen:
+                self._enter(State.CLEARING, now)
+        elif self.state is State.CLEARING:
+            actions += self._clearing(observation, now)
+        elif self.state is State.JAMMED:
+            actions += self._jammed(observation)
+        elif self.state is State.PAUSED:
+            pass
+        elif observation.view is View.BLOCKED:
+            actions += self._blocked(observation, now)
+        else:
+            actions += self._ready(observation, readings, chute_idle, now)
+        if self._pausing and self.state in (State.WAITING, State.SETTLING, State.LOOKING):
+            self._forget()
+            self._enter(State.PAUSED, now)
+        return actions
+
+    def looked(
+        self, prediction: Prediction, readings: Readings, chute_idle: bool, now: float
+    ) -> list[Action]:
+        """Take the answer to a `Look`; decides when there are enough and the chute is free."""
+        if self.state is not State.LOOKING or self._item is None:
+            return []
+        self._looks.append(prediction)
+        del self._looks[: -self._wanted]  # while the chute is busy the oldest looks go
+        if len(self._looks) < self._wanted or not chute_idle:
+            return []
+        decision = self._decide(self._looks, readings, self._item, self._several)
+        seen_at = self._since if self._seen_at is None else self._seen_at
+        timings = {"settle": (self._since - seen_at) * 1e3, "look": (now - self._since) * 1e3}
+        made = Decide(decision, self._item, len(self._looks), timings)
+        self._decision, self._retried = decision, False
+        self._enter(State.SORTING, now)
+        return [made, Move(decision.route)]
+
+    def pause(self) -> None:
+        """Stop taking items; one that is under way is finished first."""
+        self._pausing = True
+
+    def resume(self) -> None:
+        """Take items again after `pause`."""
+        self._pausing = False
+        if self.state is State.PAUSED:
+            self.state = State.WAITING
+
+    def clear(self) -> list[Action]:
+        """An operator says that the jam is mended."""
+        if self.state is not State.JAMMED:
+            return []
+        self._forget()
+        self.state = State.WAITING
+        return [Resolve("jam")]
+
+    def _interlock(self, observation: Observation, readings: Readings) -> list[Action]:
+        """Freeze or thaw the chute as the lid and the view demand."""
+        hand = observation.view is View.HAND
+        if self._chute_in_view and self.state is State.SORTING and not self.frozen:
+            hand = False
+        forbidden = readings.interlocked or hand
+        if forbidden == self.frozen:
+            return []
+        self.frozen = forbidden
+        if not forbidden:
+            return [Thaw()]
+        return [Freeze("lid open" if readings.interlocked else "hand in view")]
+
+    def _ready(
+        self, observation: Observation, readings: Readings, chute_idle: bool, now: float
+    ) -> list[Action]:
+        """WAITING, SETTLING, LOOKING, and BLOCKED that sees again."""
+        actions: list[Action] = []
+        if self.state is State.BLOCKED:
+            actions += self._unblock(now)
+        if self.frozen or observation.view in (View.EMPTY, View.LEARNING, View.HAND):
+            self._forget()
+            if self.state is not State.WAITING:
+                self._enter(State.WAITING, now)
+            return actions
+        if self._seen_at is None:
+            self._seen_at = now
+        if observation.view is View.MOVING or observation.item is None:
+            self._looks.clear()
+            if self.state is not State.SETTLING:
+                self._enter(State.SETTLING, now)
+            return actions
+        if self.state is not State.LOOKING:
+            self._looks.clear()
+            self._several = False
+            self._enter(State.LOOKING, now)
+        self._item = observation.item
+        self._several |= observation.view is View.ITEMS
+        return [*actions, Look(observation.item)]
+
+    def _clearing(self, observation: Observation, now: float) -> list[Action]:
+        """Has it left? Retry once when it has not, then give up and say so."""
+        if self.frozen:
+            self._since = now  # the time to clear starts when motion may go on
+            return []
+        view = observation.view
+        assert self._decision is not None
+        assert self._item is not None
+        if view is View.EMPTY:
+            return self._finish(self._left(), now)
+        if view is View.BLOCKED and now - self._since >= BLOCKED_ALERT_S:
+            # Nobody can tell any more; BLOCKED raises its own alert.
+            return self._finish(Outcome.INTERRUPTED, now)
+        if view not in (View.ITEM, View.ITEMS) or now - self._since < self._clear_s:
+            return []
+        assert observation.item is not None
+        if not self._is_same(self._item, observation.item):
+            # The next item came in behind it; it gets a cycle of its own.
+            return self._finish(self._left(), now)
+        if not self._retried:
+            self._retried = True
+            self._enter(State.SORTING, now)
+            return [Move(self._decision.route, gentle=True)]
+        words = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
+        actions = self._finish(Outcome.JAMMED, now)
+        self._enter(State.JAMMED, now)
+        return [*actions, Raise("jam", Severity.ERROR, f"{words}; take it out by hand")]
+
+    def _jammed(self, observation: Observation) -> list[Action]:
+        return self.clear() if observation.view is View.EMPTY and not self.frozen else []
+
+    def _blocked(self, observation: Observation, now: float) -> list[Action]:
+        if self.state is not State.BLOCKED:
+            self._forget()
+            self._enter(State.BLOCKED, now)
+        if self._blocked_alert or now - self._since < BLOCKED_ALERT_S:
+            return []
+        self._blocked_alert = True
+        return [
+            Raise("blocked", Severity.WARNING, f"the camera sees nothing: {observation.reason}")
+        ]
+
+    def _unblock(self, now: float) -> list[Action]:
+        self._enter(State.WAITING, now)
+        if not self._blocked_alert:
+            return []
+        self._blocked_alert = False
+        return [Resolve("blocked")]
+
+    def _finish(self, outcome: Outcome, now: float) -> list[Action]:
+        timings = {"clear": (now - self._since) * 1e3}
+        self._forget()
+        self._enter(State.WAITING, now)
+        return [Finish(outcome, timings)]
+
+    def _left(self) -> Outcome:
+        assert self._decision is not None
+        return Outcome.REJECTED if self._decision.rejected else Outcome.SORTED
+
+    def _enter(self, state: State, now: float) -> None:
+        self.state = state
+        self._since = now
+
+    def _forget(self) -> None:
+        """Drop what is known of the item in the chamber."""
+        self._looks.clear()
+        self._several = False
+        self._item = None
+        self._decision = None
+        self._seen_at = None

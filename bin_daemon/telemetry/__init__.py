@@ -1,0 +1,1 @@
+"""Telemetry: the event store, the MQTT contract, and remote commands."""

@@ -1,0 +1,204 @@
+"""What is said on a line, in which order, and what becomes of it.
+
+Retained payloads, answers and the store's events flow in; publishes flow out, never more at a time
+than the window; acknowledgements flow back in and take an event off the queue - only a success
+does. No threads and no waiting here: the mailman's thread drives it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from bin_daemon.clock import Clock
+from bin_daemon.messages import SortEvent, to_json
+from bin_daemon.telemetry.keeper import Keeper
+from bin_daemon.telemetry.topics import Topics
+
+log = logging.getLogger(__name__)
+
+HISTORICAL_AFTER_S = 60.0
+REFUSED_PAUSE_S = 900.0
+ANSWERS_LIMIT = 100
+STRIKES = 3  # lines in a row that end on the same event before it is held to be the cause
+_HEADER_BYTES = 16  # fixed header, packet id, property length: more than they ever take
+_REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
+
+
+class Wire(Protocol):
+    """What is needed of a line."""
+
+    window: int
+    max_packet: int
+
+    def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
+        """See `Line.publish`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Flight:
+    """A publish that is not acknowledged yet."""
+
+    topic: str
+    payload: str
+    sent_at: float
+    event_id: str | None = None
+
+
+class Delivery:
+    """Brings what a bin has to say to its broker, over one line after the other."""
+
+    def __init__(self, topics: Topics, keeper: Keeper, clock: Clock) -> None:
+        self._topics, self._keeper, self._clock = topics, keeper, clock
+        self._wire: Wire | None = None
+        self._retained: dict[str, str] = {}
+        self._dirty: dict[str, None] = {}  # retained topics to publish, in order
+        self._answers: collections.deque[tuple[str, str]] = collections.deque(maxlen=ANSWERS_LIMIT)
+        self._flights: dict[int, _Flight] = {}
+        self._acknowledged: list[str] = []
+        self._retry_refused_at = 0.0
+        self._suspect: str | None = None
+        self._strikes = 0
+        self._retry_when_up = True
+        self.refused_topics: dict[str, str] = {}
+        self.events_paused = False
+
+    def retain(self, topic: str, payload: str) -> None:
+        """Publish this as the topic's retained payload, now and after every reconnect.
+
+        An empty payload empties the topic.
+        """
+        self._retained[topic] = payload
+        self._dirty.pop(topic, None)
+        self._dirty[topic] = None
+
+    def answer(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """Publish this once; it is lost where the line breaks first."""
+        self._answers.append((topic, to_json(payload)))
+
+    def up(self, wire: Wire) -> None:
+        """A line is there: say everything again, `status` last, since the broker may be new."""
+        self._wire = wire
+        if self._retry_when_up:
+            self._retry_refused_at = 0.0
+        self._flights.clear()
+        for kind in self._keeper.alerts():
+            # Raised by an earlier session, or resolved while the broker was away.
+            self._retained.setdefault(self._topics.alert(kind), "")
+        order = [self._topics.info, *self._retained, self._topics.status]
+        last = self._topics.status
+        self._dirty = {t: None for t in order if t in self._retained and t != last}
+        if last in self._retained:
+            self._dirty[last] = None
+
+    def down(self, *, hung_up: bool) -> None:
+        """The line is gone; what was in flight will be sent again."""
+        in_flight = [f.event_id for f in self._flights.values() if f.event_id]
+        self.settle()
+        if hung_up and in_flight:
+            self._suspect_head(in_flight[0])
+        self._wire = None
+        self._flights.clear()
+        self._answers.clear()
+
+    def _suspect_head(self, head: str) -> None:
+        """Some brokers hang up on a publish they dislike; that must not block the rest for ever."""
+        self._strikes = self._strikes + 1 if head == self._suspect else 1
+        self._suspect = head
+        if self._strikes >= STRIKES:
+            self._strikes = 0
+            self._retry_when_up = False  # or each new line would end on it at once
+            self._refuse(head, "the broker ends the connection on it")
+
+    def acknowledged(self, mid: int, code: int, words: str) -> None:
+        """A PUBACK has come."""
+        flight = self._flights.pop(mid, None)
+        if flight is None:
+            return
+        if flight.event_id is not None:
+            if code < _REFUSED:
+                self._acknowledged.append(flight.event_id)
+            else:
+                self._refuse(flight.event_id, words)
+        elif code >= _REFUSED:
+            if flight.topic not in self.refused_topics:
+                log.error("the broker refuses %s: %s", flight.topic, words)
+            self.refused_topics[flight.topic] = words
+        else:
+            self.refused_topics.pop(flight.topic, None)
+            self._emptied(flight)
+
+    def _emptied(self, flight: _Flight) -> None:
+        if flight.payload == "" and self._retained.get(flight.topic) == "":
+            del self._retained[flight.topic]
+            if kind := self._topics.parse_alert(flight.topic):
+                self._keeper.forget_alert(kind)
+
+    def _refuse(self, event_id: str, words: str) -> None:
+        log.error("the broker refuses event %s: %s", event_id, words)
+        self._keeper.refused(event_id, words)
+        self._retry_refused_at = time.monotonic() + REFUSED_PAUSE_S
+
+    def settle(self) -> None:
+        """Record the acknowledged events, all in one transaction: the disk is slower than a LAN."""
+        if self._acknowledged:
+            self._keeper.delivered(self._acknowledged)
+            self._acknowledged = []
+
+    def pump(self) -> None:
+        """Send what there is to send, as far as the window allows."""
+        self.settle()
+        wire = self._wire
+        if wire is None:
+            return
+        while self._answers and len(self._flights) < wire.window:
+            self._send(wire, *self._answers.popleft(), retain=False)
+        while self._dirty and len(self._flights) < wire.window:
+            topic = next(iter(self._dirty))
+            del self._dirty[topic]
+            self._send(wire, topic, self._retained[topic], retain=True)
+        if not self._dirty and not self.events_paused:
+            self._send_events(wire)
+
+    def _send_events(self, wire: Wire) -> None:
+        skip = {f.event_id for f in self._flights.values() if f.event_id}
+        if (room := wire.window - len(self._flights)) > 0:
+            events = self._keeper.pending(room, skip)
+            if len(events) < room and time.monotonic() >= self._retry_refused_at:
+                # One window at a time: if these are refused again, the rest need not be tried.
+                events += self._keeper.pending(room - len(events), skip, refused=True)
+            for event in events:
+                payload = to_json(dataclasses.replace(event, historical=self._historical(event)))
+                if not self._fits(wire, payload):
+                    self._refuse(event.id, f"longer than the {wire.max_packet} bytes it takes")
+                    continue
+                self._send(wire, self._topics.item, payload, retain=False, event_id=event.id)
+
+    def _historical(self, event: SortEvent) -> bool:
+        age_s = self._clock.monotonic() - event.monotonic_s
+        return event.session != self._keeper.session or age_s > HISTORICAL_AFTER_S
+
+    def _fits(self, wire: Wire, payload: str) -> bool:
+        length = len(payload.encode()) + len(self._topics.item) + _HEADER_BYTES
+        return length <= wire.max_packet
+
+    def _send(
+        self, wire: Wire, topic: str, payload: str, *, retain: bool, event_id: str | None = None
+    ) -> None:
+        mid = wire.publish(topic, payload, retain=retain)
+        if mid is not None:
+            self._flights[mid] = _Flight(topic, payload, time.monotonic(), event_id)
+
+    def oldest_flight_s(self) -> float:
+        """How long the oldest publish has been waiting for its acknowledgement; 0 without one."""
+        sent = min((f.sent_at for f in self._flights.values()), default=None)
+        return 0.0 if sent is None else time.monotonic() - sent
+
+    def idle(self) -> bool:
+        """Whether nothing is in flight and nothing but events waits."""
+        return self._wire is None or not (self._flights or self._dirty or self._answers)

@@ -1,0 +1,196 @@
+"""The event store as a reader sees it: schema, rows to events, complaints in words.
+
+A path flows in, `SortEvent`s and figures flow out; `Outbox` adds the writing. `History` opens the
+file read-only, so that a command can look while the daemon runs; it never creates or changes one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from bin_daemon.errors import StoreError
+from bin_daemon.messages import Outcome, SortEvent
+
+SCHEMA_VERSION = 1
+
+# `n` is the order of arrival: decided_at may jump when the wall clock is set. The partial indexes
+# keep every question of the daemon independent of how much history lies in the table.
+SCHEMA = """
+CREATE TABLE events (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    session INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    decided_at REAL NOT NULL,
+    label TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    top_k TEXT NOT NULL,
+    route TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    model TEXT NOT NULL,
+    looks INTEGER NOT NULL,
+    item TEXT NOT NULL,
+    timings_ms TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    monotonic_s REAL NOT NULL,
+    clock_synced INTEGER NOT NULL,
+    finished_at REAL,
+    outcome TEXT,
+    delivered_at REAL,
+    refused_at REAL,
+    refusal TEXT
+);
+CREATE INDEX events_open ON events(session) WHERE outcome IS NULL;
+CREATE INDEX events_queue ON events(refused_at, n, decided_at)
+    WHERE delivered_at IS NULL AND outcome IS NOT NULL;
+CREATE INDEX events_delivered ON events(delivered_at) WHERE delivered_at IS NOT NULL;
+CREATE INDEX events_decided ON events(decided_at);
+CREATE INDEX events_unsynced ON events(boot_id) WHERE clock_synced = 0;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE alerts (kind TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+QUEUED = "delivered_at IS NULL AND outcome IS NOT NULL"
+
+_FIELDS = tuple(f.name for f in dataclasses.fields(SortEvent) if f.name != "historical")
+COLUMNS = ", ".join(_FIELDS)
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_IOERR: "the disk fails to take or give data: check its free space and health",
+    sqlite3.SQLITE_READONLY: "it is read-only: check owner, permissions and mount options",
+    sqlite3.SQLITE_PERM: "permission denied: check owner and permissions",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that the folder exists and who owns it",
+    sqlite3.SQLITE_BUSY: "another process holds it locked",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; it is moved aside at the next start",
+    sqlite3.SQLITE_NOTADB: "it is no event store; it is moved aside at the next start",
+}
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class StoreDamagedError(StoreError):
+    """The file holds what SQLite cannot make sense of; only a new file helps."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The store in figures.
+
+    depth: completed events that wait for delivery, refused ones included. oldest_at: when the first
+    of them was decided, wall clock. rows: all events. dropped: events given up undelivered, ever.
+    size_bytes: what the rows take on disk.
+    """
+
+    depth: int
+    oldest_at: float | None
+    refused: int
+    rows: int
+    dropped: int
+    size_bytes: int
+
+
+@contextlib.contextmanager
+def complaints(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into StoreError, with the file and what to do about it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        kind = StoreDamagedError if code in _DAMAGE else StoreError
+        raise kind(f"event store {path}: {_ADVICE.get(code, str(error))}") from error
+    except StoreError:
+        raise  # an OSError too, with its words already found
+    except OSError as error:
+        raise StoreError(f"event store {path}: {error.strerror or error}") from error
+
+
+class History:
+    """The stored events, read-only. Raises StoreError where the file cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with complaints(path):
+            self._db = self._open()
+            self._db.row_factory = sqlite3.Row
+            found = self._figure("PRAGMA user_version")
+        if found != SCHEMA_VERSION:
+            self._db.close()
+            raise StoreError(
+                f"event store {path}: its layout is version {found}, this program knows "
+                f"{SCHEMA_VERSION}; use the version that wrote it, or move the file away"
+            )
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise StoreError(f"event store {self.path}: there is none yet; has the daemon run?")
+        uri = self.path.absolute().as_uri()
+        db = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+        try:
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            # A reader who may not write to the folder cannot make the shared-memory file of a WAL
+            # database. While no daemon has it open nothing changes, and `immutable` needs none.
+            db.close()
+            if Path(f"{self.path}-wal").exists():
+                raise
+            db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+        return db
+
+    def _figure(self, sql: str, *values: Any) -> int:
+        row = self._db.execute(sql, values).fetchone()
+        return int(row[0]) if row and row[0] is not None else 0
+
+    def recent(self, limit: int, since: float | None = None) -> list[SortEvent]:
+        """The newest events, latest first; `since` is a wall-clock time of their decision."""
+        with complaints(self.path):
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM events WHERE decided_at >= ? ORDER BY n DESC LIMIT ?",
+                (since if since is not None else float("-inf"), limit),
+            ).fetchall()
+        return [event_of(row) for row in rows]
+
+    def stats(self) -> StoreStats:
+        """The store in figures; a few milliseconds at 50 000 rows."""
+        with complaints(self.path):
+            depth, oldest, refused = self._db.execute(
+                f"SELECT COUNT(*), MIN(decided_at), COUNT(refused_at) FROM events WHERE {QUEUED}"
+            ).fetchone()
+            return StoreStats(
+                depth=depth,
+                oldest_at=oldest,
+                refused=refused,
+                rows=self._figure("SELECT COUNT(*) FROM events"),
+                dropped=self._figure("SELECT value FROM counters WHERE name = 'dropped'"),
+                size_bytes=self._used_bytes(),
+            )
+
+    def _used_bytes(self) -> int:
+        pages = self._figure("PRAGMA page_count") - self._figure("PRAGMA freelist_count")
+        return pages * self._figure("PRAGMA page_size")
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def event_of(row: sqlite3.Row) -> SortEvent:
+    """The event that a row of COLUMNS holds."""
+    values = {name: row[name] for name in _FIELDS}
+    values["top_k"] = tuple((label, share) for label, share in json.loads(row["top_k"]))
+    values["item"] = json.loads(row["item"])
+    values["timings_ms"] = json.loads(row["timings_ms"])
+    values["clock_synced"] = bool(row["clock_synced"])
+    values["outcome"] = Outcome(row["outcome"]) if row["outcome"] is not None else None
+    return SortEvent(**values)

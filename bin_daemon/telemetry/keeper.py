@@ -1,0 +1,276 @@
+"""The event store behind a memory buffer: what makes a full disk bearable.
+
+What the daemon tells of its items flows in, what is to be delivered flows out. While the disk does
+not take a write, it waits here in order, bounded and counted, and is tried again; the caller never
+sees an exception. One thread uses it (the constructor may run in another).
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+
+from bin_daemon import clock as clock_module
+from bin_daemon.clock import Clock
+from bin_daemon.config import StoreSection
+from bin_daemon.errors import StoreError
+from bin_daemon.messages import Outcome, SortEvent
+from bin_daemon.telemetry.history import StoreDamagedError, StoreStats
+from bin_daemon.telemetry.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+BUFFER_LIMIT = 2000  # about 2 MB of events: days of a bin whose disk is full
+RETRY_S = 5.0
+PRUNE_INTERVAL_S = 60.0
+STAMPS_INTERVAL_S = 10.0
+STATS_INTERVAL_S = 0.5
+
+_NOTHING = StoreStats(depth=0, oldest_at=None, refused=0, rows=0, dropped=0, size_bytes=0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decided:
+    event: SortEvent
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Completed:
+    event_id: str
+    outcome: Outcome
+    finished_at: float
+    timings_ms: Mapping[str, float]
+
+
+# What SQLite says of values rather than of the disk.
+_UNFIT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
+
+class Keeper:
+    """Keeps the events of one bin, on disk where that can be, else in memory.
+
+    queue: whether there is a broker to deliver to. synced, boot_id: whether the wall clock is set,
+    and of which boot. `session` is this start's number; where the store cannot be written it is
+    one that was not used before all the same.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keep: StoreSection,
+        clock: Clock,
+        *,
+        queue: bool,
+        synced: Callable[[], bool] = clock_module.clock_synced,
+        boot_id: str | None = None,
+    ) -> None:
+        self._path, self._keep, self._clock, self._queue = path, keep, clock, queue
+        self._synced = synced
+        self._boot_id = clock_module.boot_id() if boot_id is None else boot_id
+        self._outbox: Outbox | None = None
+        self._waiting: collections.deque[_Decided | _Completed] = collections.deque()
+        self._acked: dict[str, float] = {}  # delivered, and not yet recorded as such
+        self._uncounted = 0  # dropped, and not yet recorded as such
+        self._stats = _NOTHING
+        self._fault = ""
+        self._damaged: Path | None = None
+        self._retry_at = self._prune_at = self._stamps_at = self._stats_at = 0.0
+        self._session_recorded = False
+        self.session = 0
+        self._open()
+
+    def _open(self) -> None:
+        """Open the store and count the session; a failure is kept for `problems`."""
+        try:
+            if self._outbox is None:
+                self._outbox = Outbox(self._path, self._keep)
+                if self._outbox.damaged:
+                    self._damaged = self._outbox.damaged
+                    log.error("event store %s was damaged; it is now %s", self._path, self._damaged)
+            if not self._session_recorded:
+                self.session = self.session or self._outbox.last_session() + 1
+                self._outbox.open_session(at_least=self.session)
+                self._session_recorded = True
+                if count := self._outbox.interrupt_open(self.session):
+                    log.warning("%d items of earlier sessions were interrupted", count)
+        except StoreError as error:
+            # Without the counter the time makes a number that is new and keeps growing.
+            self.session = self.session or int(self._clock.time())
+            self._failed(error)
+
+    def _failed(self, error: StoreError) -> None:
+        if str(error) != self._fault:
+            log.error("%s", error)
+        self._fault = str(error)
+        self._retry_at = time.monotonic() + RETRY_S
+        if isinstance(error, StoreDamagedError) and self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+
+    def decided(self, event: SortEvent) -> None:
+        """Keep an event from the moment its route is decided."""
+        self._waiting.append(_Decided(event))
+        self._write()
+
+    def completed(
+        self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
+    ) -> None:
+        """Add the outcome to an event."""
+        self._waiting.append(_Completed(event_id, outcome, finished_at, timings_ms))
+        self._write()
+
+    def _write(self) -> None:
+        if self._fault and time.monotonic() < self._retry_at:
+            self._bound()
+            return
+        try:
+            if self._outbox is None or not self._session_recorded:
+                self._open()
+            if self._outbox is None or not self._session_recorded:
+                self._bound()
+                return
+            self._write_through(self._outbox)
+            if self._fault:
+                log.info("event store %s is written again", self._path)
+            self._fault = ""
+        except StoreError as error:
+            self._failed(error)
+        self._bound()
+
+    def _write_through(self, outbox: Outbox) -> None:
+        """Write what waits, oldest first; each piece leaves the buffer when it is on disk."""
+        while self._waiting:
+            piece = self._waiting[0]
+            try:
+                _write_piece(outbox, piece)
+            except (StoreError, TypeError, ValueError) as error:
+                if isinstance(error, StoreError) and not isinstance(error.__cause__, _UNFIT):
+                    raise
+                # Trying again would not help, and everything behind it would wait for ever.
+                log.exception("an event does not fit the store and is dropped: %r", piece)
+                self._uncounted += isinstance(piece, _Decided)
+            self._waiting.popleft()
+        if self._acked:
+            outbox.delivered(self._acked)
+            self._acked.clear()
+        if self._uncounted:
+            outbox.drop_counted(self._uncounted)
+            self._uncounted = 0
+
+    def _bound(self) -> None:
+        while len(self._waiting) > BUFFER_LIMIT:
+            self._uncounted += isinstance(self._waiting.popleft(), _Decided)
+
+    def tend(self) -> None:
+        """Do what is due: write what waits, prune, correct stamps, count. Cheap when nothing is."""
+        now = time.monotonic()
+        if self._waiting or self._acked or self._uncounted or self._fault:
+            self._write()
+        if self._outbox is None:
+            return
+        try:
+            if now >= self._stamps_at:
+                self._stamps_at = now + STAMPS_INTERVAL_S
+                self._correct_stamps(self._outbox)
+            if now >= self._prune_at:
+                self._prune_at = now + PRUNE_INTERVAL_S
+                if dropped := self._outbox.prune(self._clock.time(), queue=self._queue):
+                    log.error("event store %s is full: %d events dropped", self._path, dropped)
+            if now >= self._stats_at:
+                self._stats_at = now + STATS_INTERVAL_S
+                self._stats = self._outbox.stats()
+        except StoreError as error:
+            self._failed(error)
+
+    def _correct_stamps(self, outbox: Outbox) -> None:
+        if self._boot_id and self._synced():
+            now = self._clock.time()
+            offset = now - self._clock.monotonic()
+            if rows := outbox.correct_stamps(self._boot_id, offset, now):
+                log.info("clock set: corrected the times of %d events", rows)
+
+    def pending(
+        self, limit: int, skip: Collection[str], *, refused: bool = False
+    ) -> list[SortEvent]:
+        """See `Outbox.pending`; nothing while the store cannot be read."""
+        if self._outbox is None:
+            return []
+        try:
+            return self._outbox.pending(limit, {*skip, *self._acked}, refused=refused)
+        except StoreError as error:
+            self._failed(error)
+            return []
+
+    def delivered(self, event_ids: Iterable[str]) -> None:
+        """The broker has these events. They are not offered again even while it cannot be noted."""
+        self._acked.update(dict.fromkeys(event_ids, self._clock.time()))
+        self._write()
+
+    def refused(self, event_id: str, reason: str) -> None:
+        """The broker does not take this event."""
+        self._attempt(lambda outbox: outbox.refused(event_id, reason, self._clock.time()))
+
+    def alerts(self) -> list[str]:
+        """Kinds of alerts of earlier sessions that the broker may still hold."""
+        found: list[str] = []
+        self._attempt(lambda outbox: found.extend(outbox.alerts()))
+        return found
+
+    def remember_alert(self, kind: str) -> None:
+        """See `Outbox.remember_alert`."""
+        self._attempt(lambda outbox: outbox.remember_alert(kind))
+
+    def forget_alert(self, kind: str) -> None:
+        """See `Outbox.forget_alert`."""
+        self._attempt(lambda outbox: outbox.forget_alert(kind))
+
+    def _attempt(self, action: Callable[[Outbox], None]) -> None:
+        if self._outbox is not None:
+            try:
+                action(self._outbox)
+            except StoreError as error:
+                self._failed(error)
+
+    def stats(self) -> StoreStats:
+        """The figures as of the last `tend`; what is dropped from memory counts as well."""
+        depth = self._stats.depth if self._queue else 0
+        dropped = self._stats.dropped + self._uncounted
+        return dataclasses.replace(self._stats, depth=depth, dropped=dropped)
+
+    @property
+    def unwritten(self) -> int:
+        """Events that are in memory only."""
+        return sum(isinstance(piece, _Decided) for piece in self._waiting)
+
+    def problems(self) -> tuple[str, ...]:
+        """What the operator should know of the store."""
+        found = []
+        if self._fault:
+            found.append(f"{self._fault} ({self.unwritten} events not written)")
+        if self._damaged:
+            found.append(
+                f"the event store was damaged and begun anew; the old one: {self._damaged}"
+            )
+        return tuple(found)
+
+    def close(self) -> None:
+        """Write what waits, once more, and close."""
+        self._retry_at = 0.0
+        self._write()
+        if self._waiting:
+            log.error("%d events could not be stored and are lost", self.unwritten)
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+
+
+def _write_piece(outbox: Outbox, piece: _Decided | _Completed) -> None:
+    if isinstance(piece, _Decided):
+        outbox.decide(piece.event)
+    elif not outbox.complete(piece.event_id, piece.outcome, piece.finished_at, piece.timings_ms):
+        log.warning("outcome of an unknown event: %s %s", piece.event_id, piece.outcome)

@@ -1,0 +1,304 @@
+"""The event store as the daemon writes it: a queue towards the fleet that becomes the history.
+
+Events flow in when they are decided and again when their outcome is known; completed ones flow out
+to be delivered, and stay as history once they are. Every write is on disk when its method returns
+(WAL, synchronous=FULL). One thread uses it at a time. It never talks to the network and never
+deletes an undelivered event silently.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bin_daemon.config import StoreSection
+from bin_daemon.messages import Outcome, SortEvent, to_json
+from bin_daemon.telemetry.history import (
+    COLUMNS,
+    QUEUED,
+    SCHEMA,
+    SCHEMA_VERSION,
+    History,
+    StoreDamagedError,
+    complaints,
+    event_of,
+)
+
+_DAY_S = 86_400.0
+_BUSY_TIMEOUT_S = 5.0
+_CHUNK = 500  # rows deleted between two looks at the size
+_DAMAGED_KEPT = 2  # a failing card must not fill itself with the remains of its stores
+
+
+class Outbox(History):
+    """The store of one bin.
+
+    path: the SQLite file; made where there is none. A damaged one is moved aside as
+    `<path>.damaged-<time>` and a new one begun; `damaged` then says where the old one is.
+    Raises StoreError where the file cannot be opened or was written by a newer version.
+    """
+
+    def __init__(self, path: Path, keep: StoreSection) -> None:
+        self._keep = keep
+        self.damaged: Path | None = None
+        super().__init__(path)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except StoreDamagedError:
+            counters = _salvage(self.path)
+            self.damaged = _move_aside(self.path)
+            db = self._connect()
+            db.executemany("INSERT INTO counters VALUES (?, ?)", counters)
+            return db
+
+    def _connect(self) -> sqlite3.Connection:
+        # The daemon opens the store before it starts the thread that will use it.
+        with complaints(self.path):
+            db = sqlite3.connect(
+                self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with complaints(self.path):
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA journal_size_limit = 1048576")
+                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    db.executescript(
+                        f"BEGIN IMMEDIATE; {SCHEMA}PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    )
+                verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if verdict != "ok":
+                raise StoreDamagedError(f"event store {self.path}: {verdict}")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with complaints(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                # SQLite may have rolled back by itself (full disk).
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def last_session(self) -> int:
+        """The number of the latest session that was recorded; 0 before the first."""
+        with complaints(self.path):
+            return self._figure("SELECT value FROM counters WHERE name = 'session'")
+
+    def open_session(self, at_least: int = 1) -> int:
+        """Begin a session: count it, and return its number (never below `at_least`)."""
+        with self._transaction() as db:
+            number = max(self.last_session() + 1, at_least)
+            db.execute("INSERT OR REPLACE INTO counters VALUES ('session', ?)", (number,))
+        return number
+
+    def decide(self, event: SortEvent) -> None:
+        """Store an event, with or without its outcome; one that is there already stays as it is."""
+        values = (
+            event.id, event.session, event.seq, event.decided_at, event.label,
+            float(event.confidence), to_json(event.top_k), event.route, event.reason, event.model,
+            event.looks, to_json(event.item), to_json(event.timings_ms), event.boot_id,
+            float(event.monotonic_s), event.clock_synced, event.finished_at, event.outcome,
+        )  # fmt: skip
+        marks = ", ".join("?" * len(values))
+        with complaints(self.path):
+            self._db.execute(
+                f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING",
+                values,
+            )
+
+    def complete(
+        self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
+    ) -> bool:
+        """Add the outcome to an event that has none yet; False where there is no such event.
+
+        `timings_ms` are added to those the event has.
+        """
+        with complaints(self.path):
+            done = self._db.execute(
+                "UPDATE events SET outcome = ?, finished_at = ?,"
+                " timings_ms = json_patch(timings_ms, ?) WHERE id = ? AND outcome IS NULL",
+                (outcome, finished_at, to_json(timings_ms), event_id),
+            )
+        return done.rowcount > 0
+
+    def interrupt_open(self, before_session: int) -> int:
+        """Mark the events of earlier sessions without outcome as interrupted; returns how many."""
+        with complaints(self.path):
+            done = self._db.execute(
+                "UPDATE events SET outcome = ? WHERE outcome IS NULL AND session < ?",
+                (Outcome.INTERRUPTED, before_session),
+            )
+        return done.rowcount
+
+    def pending(
+        self, limit: int, skip: Collection[str] = (), *, refused: bool = False
+    ) -> list[SortEvent]:
+        """Completed, undelivered events in the order they came, at most `limit`.
+
+        skip: ids to leave out (in flight). refused: those the broker has refused before, the one
+        whose refusal is the longest ago first; without it those it has not.
+        """
+        which = "IS NOT NULL ORDER BY refused_at, n" if refused else "IS NULL ORDER BY n"
+        with complaints(self.path):
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM events WHERE {QUEUED} AND refused_at {which} LIMIT ?",
+                (limit + len(skip),),
+            ).fetchall()
+        events = (event_of(row) for row in rows)
+        return [event for event in events if event.id not in skip][:limit]
+
+    def delivered(self, acknowledged: Mapping[str, float]) -> None:
+        """The broker has taken responsibility for these events: they are history from now on.
+
+        acknowledged: id -> wall clock of the acknowledgement; all are written in one transaction.
+        """
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE events SET delivered_at = ?, refused_at = NULL, refusal = NULL"
+                " WHERE id = ?",
+                [(at, event_id) for event_id, at in acknowledged.items()],
+            )
+
+    def refused(self, event_id: str, reason: str, at: float) -> None:
+        """The broker does not take this event: keep it, behind those that were not refused."""
+        with complaints(self.path):
+            self._db.execute(
+                "UPDATE events SET refused_at = ?, refusal = ?"
+                " WHERE id = ? AND delivered_at IS NULL",
+                (at, reason, event_id),
+            )
+
+    def correct_stamps(self, boot_id: str, offset_s: float, now: float) -> int:
+        """Right the wall-clock times of rows that were stamped before the clock was set.
+
+        boot_id: the present boot; only its monotonic clock can be compared with. offset_s: wall
+        clock minus monotonic clock, now that the wall clock is right. now: the right time. A
+        finish stamped after the clock was set is right already and would land in the future.
+        Returns the number of rows. The times inside the ids stay as they were.
+        """
+        with complaints(self.path):
+            done = self._db.execute(
+                "UPDATE events SET decided_at = monotonic_s + :offset, clock_synced = 1,"
+                " finished_at = CASE"
+                "  WHEN finished_at + monotonic_s + :offset - decided_at > :now THEN finished_at"
+                "  ELSE finished_at + monotonic_s + :offset - decided_at END"
+                " WHERE boot_id = :boot AND clock_synced = 0",
+                {"offset": offset_s, "boot": boot_id, "now": now},
+            )
+        return done.rowcount
+
+    def drop_counted(self, count: int) -> None:
+        """Record that `count` events were given up before they reached the store."""
+        with complaints(self.path):
+            self._count_dropped(self._db, count)
+
+    @staticmethod
+    def _count_dropped(db: sqlite3.Connection, count: int) -> None:
+        db.execute(
+            "INSERT INTO counters VALUES ('dropped', ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (count,),
+        )
+
+    def prune(self, now: float, *, queue: bool = True) -> int:
+        """Keep the store within its bounds of days, items and bytes.
+
+        History goes first, oldest first. Only where the queue alone breaks the bound of items or
+        bytes, undelivered events go too (refused ones first); each is counted for good, and their
+        number returned. queue: false where there is no broker; then all that is completed is
+        history, its age counted from the decision.
+        """
+        history = "delivered_at IS NOT NULL" if queue else "outcome IS NOT NULL"
+        age = "delivered_at" if queue else "decided_at"
+        dropped = 0
+        with self._transaction() as db:
+            db.execute(
+                f"DELETE FROM events WHERE {history} AND {age} < ?",
+                (now - self._keep.keep_days * _DAY_S,),
+            )
+            while excess := self._excess():
+                oldest = f"SELECT n FROM events WHERE {history} ORDER BY n LIMIT ?"
+                gone = db.execute(f"DELETE FROM events WHERE n IN ({oldest})", (excess,)).rowcount
+                if not gone:
+                    oldest = (
+                        f"SELECT n FROM events WHERE {QUEUED}"
+                        " ORDER BY refused_at IS NULL, n LIMIT ?"
+                    )
+                    gone = db.execute(
+                        f"DELETE FROM events WHERE n IN ({oldest})", (excess,)
+                    ).rowcount
+                    dropped += gone
+                if not gone:
+                    break
+            if dropped:
+                self._count_dropped(db, dropped)
+        return dropped
+
+    def _excess(self) -> int:
+        """How many rows to delete next."""
+        rows = self._figure("SELECT COUNT(*) FROM events")
+        too_many = rows - self._keep.keep_items
+        used = self._used_bytes()
+        limit = self._keep.max_mb * 1e6
+        if used > limit and rows:
+            # Rows are about alike, so this many take the excess; the loop looks again.
+            too_many = max(too_many, int(rows * (1 - limit / used)) + 1)
+        return max(0, min(too_many, _CHUNK))
+
+    def alerts(self) -> list[str]:
+        """The kinds of alerts that may still be retained by the broker."""
+        with complaints(self.path):
+            return [row["kind"] for row in self._db.execute("SELECT kind FROM alerts")]
+
+    def remember_alert(self, kind: str) -> None:
+        """An alert of this kind is about to be published."""
+        with complaints(self.path):
+            self._db.execute("INSERT OR IGNORE INTO alerts VALUES (?)", (kind,))
+
+    def forget_alert(self, kind: str) -> None:
+        """The broker holds no alert of this kind any more."""
+        with complaints(self.path):
+            self._db.execute("DELETE FROM alerts WHERE kind = ?", (kind,))
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename a damaged store with its WAL; returns the new name of the store itself."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    with complaints(path):
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+        remains = {
+            p.name.removesuffix("-wal").removesuffix("-shm")
+            for p in path.parent.glob(f"{path.name}.damaged-*")
+        }
+        for old in sorted(remains)[:-_DAMAGED_KEPT]:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(old + suffix).unlink(missing_ok=True)
+    return aside
+
+
+def _salvage(path: Path) -> list[tuple[str, int]]:
+    """The counters of a damaged store, as far as they can be read: sessions should not repeat."""
+    with contextlib.suppress(sqlite3.Error):
+        db = sqlite3.connect(path)
+        try:
+            return [(str(k), int(v)) for k, v in db.execute("SELECT name, value FROM counters")]
+        finally:
+            db.close()
+    return []

@@ -1,0 +1,141 @@
+"""Random changes to a training picture: where the camera stands, how it sees, what light there is.
+
+Square uint8 RGB in, square uint8 RGB out; every random number comes from the generator handed in,
+so an epoch can be repeated. All geometry is one warp, which keeps the picture sharp and the cost
+near one millisecond.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+ROTATION_DEG = 20.0
+ZOOM_OUT_SHARE = 0.2
+FLAT_GROUND_SHARE = 0.6
+
+
+def augment(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Change geometry, colour and sharpness of one picture at random.
+
+    Args:
+        square: uint8 (s, s, 3) RGB, the whole picture stretched to a square.
+        size: side of the result in pixels.
+        rng: source of every random number.
+
+    Returns:
+        uint8 (size, size, 3) RGB.
+    """
+    return degrade(recolour(rewarp(square, size, rng), rng), rng)
+
+
+def rewarp(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Flip, rotate, crop or zoom out, in a single affine warp; see `augment` for shapes.
+
+    Most pictures are cropped to 40-100 % of their area; some are zoomed out instead, because in a
+    bin the item fills less of the view than in a studio. What then lies outside the picture is a
+    mirror of it, or a flat ground that continues its border.
+    """
+    zooms_out = rng.random() < ZOOM_OUT_SHARE
+    area = rng.uniform(1.0, 2.5) if zooms_out else rng.uniform(0.4, 1.0)
+    aspect = np.exp(rng.uniform(-0.25, 0.25))
+    half_width, half_height = np.sqrt(area * aspect), np.sqrt(area / aspect)
+    slack = np.abs(1.0 - np.array([half_width, half_height]))
+    centre = rng.uniform(-1.0, 1.0, 2) * slack
+    angle = np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG) + 90.0 * rng.integers(4))
+    flip = rng.choice((-1.0, 1.0))
+    # Maps a point of the result, in [-1, 1], to a point of the source, in [-1, 1].
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    view = np.diag([half_width, half_height]) @ turn @ np.diag([flip, 1.0])
+    to_source, to_result = square.shape[0] / 2.0, size / 2.0
+    matrix = np.empty((2, 3))
+    matrix[:, :2] = view * (to_source / to_result)
+    # Pixel centres lie at half integers: x_pixel + 0.5 = (x + 1) * side / 2.
+    matrix[:, 2] = (centre + 1.0) * to_source - 0.5 - matrix[:, :2] @ np.full(2, to_result - 0.5)
+    border = cv2.BORDER_REFLECT_101
+    fill = (0.0, 0.0, 0.0)
+    if rng.random() < FLAT_GROUND_SHARE:
+        border, fill = cv2.BORDER_CONSTANT, tuple(float(v) for v in _ground_colour(square, rng))
+    return cv2.warpAffine(
+        square,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+        borderValue=fill,
+    )
+
+
+def _ground_colour(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A colour that continues the picture's border: its median, moved a little; float (3,)."""
+    edge = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
+    return np.clip(np.median(edge, axis=0) + rng.normal(0.0, 6.0, 3), 0, 255)
+
+
+def recolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change exposure, contrast, saturation, hue and the colour of the light; shape and dtype stay.
+
+    Saturation and hue are one linear map on RGB (a turn about the grey axis), which costs a tenth
+    of the way through HSV and has no seam at red.
+    """
+    saturation = np.exp(rng.normal(0.0, 0.2))
+    hue = np.deg2rad(rng.normal(0.0, 6.0))
+    exposure = np.exp(rng.normal(0.0, 0.18))
+    contrast = np.exp(rng.normal(0.0, 0.15))
+    # One picture in ten is seen under a clearly coloured light, as in a lit chamber.
+    cast = np.exp(rng.normal(0.0, 0.25 if rng.random() < 0.1 else 0.06, 3))
+    grey = np.full((3, 3), 1.0 / 3.0)
+    about_grey = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / np.sqrt(3.0)
+    turn = grey + np.cos(hue) * (np.eye(3) - grey) + np.sin(hue) * about_grey
+    mix = np.diag(cast * exposure) @ (grey + saturation * (turn - grey))
+    middle = float(picture.mean())
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = contrast * mix
+    matrix[:, 3] = (1.0 - contrast) * middle
+    return cv2.transform(picture, matrix)
+
+
+def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Now and then blur, add sensor noise, or compress as a cheap camera would."""
+    if rng.random() < 0.12:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.4))
+    if rng.random() < 0.12:
+        noise = rng.normal(0.0, rng.uniform(2.0, 9.0), picture.shape)
+        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.12:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
+        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+    return picture
+
+
+def blend(
+    pictures: np.ndarray, targets: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blend a batch with itself reversed, for a share of the batches: mixup or cutmix, as likely.
+
+    Mixup: Zhang et al. 2018, arXiv:1710.09412 (here Beta(0.4, 0.4)); cutmix: Yun et al. 2019,
+    arXiv:1905.04899 (Beta(1, 1)).
+
+    Args:
+        pictures: uint8 (n, s, s, 3); not changed.
+        targets: float32 (n, classes), rows that sum to 1; not changed.
+        share: part of the batches to blend, 0 to 1.
+        rng: source of every random number.
+
+    Returns:
+        Pictures and targets of the same shapes and dtypes.
+    """
+    if rng.random() >= share:
+        return pictures, targets
+    if rng.random() < 0.5:
+        keep = float(rng.beta(0.4, 0.4))
+        mixed = cv2.addWeighted(pictures, keep, pictures[::-1].copy(), 1.0 - keep, 0.0)
+    else:
+        side = pictures.shape[1]
+        cut = round(side * np.sqrt(1.0 - float(rng.random())))
+        top, left = rng.integers(0, side - cut + 1, 2)
+        mixed = pictures.copy()
+        window = np.s_[:, top : top + cut, left : left + cut]
+        mixed[window] = pictures[::-1][window]
+        keep = 1.0 - (cut / side) ** 2
+    return mixed, (keep * targets + (1.0 - keep) * targets[::-1]).astype(np.float32)

@@ -1,0 +1,186 @@
+"""MobileNetV2 1.0/224 with batch normalisation folded away, and a linear head of six classes.
+
+Weights travel as a flat dictionary: `<Keras layer name>/kernel` and `/bias`, as in the backbone
+file, with `logits/kernel` (1280, classes) and `logits/bias` added. `Network` turns such a
+dictionary into TensorFlow variables that can be trained or converted. Architecture: Sandler et
+al. 2018, arXiv:1801.04381.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ExportError
+
+Weights = dict[str, np.ndarray]
+
+EMBEDDING = 1280
+HEAD = "logits"
+# Expansion, output channels, repeats, stride of the first: table 2 of the paper.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+RMS_FLOOR = 1e-3
+"""Below this a folded channel is dead; dividing by its own size would only amplify noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One inverted residual block: its layer names, stride, and whether it adds its input."""
+
+    expand: str | None
+    depthwise: str
+    project: str
+    stride: int
+    residual: bool
+
+
+def blocks() -> Iterator[Block]:
+    """The 17 inverted residual blocks in order, named as in `keras.applications.MobileNetV2`."""
+    number, channels = 0, 32
+    for expansion, width, repeats, first_stride in STAGES:
+        for repeat in range(repeats):
+            prefix = f"block_{number}" if number else "expanded_conv"
+            stride = first_stride if repeat == 0 else 1
+            yield Block(
+                expand=f"{prefix}_expand" if expansion > 1 else None,
+                depthwise=f"{prefix}_depthwise",
+                project=f"{prefix}_project",
+                stride=stride,
+                residual=stride == 1 and channels == width,
+            )
+            number, channels = number + 1, width
+
+
+def layer_names() -> list[str]:
+    """Names of the 52 layers of the backbone, from the picture to the embedding."""
+    names = ["Conv1"]
+    for block in blocks():
+        names += [block.expand] if block.expand else []
+        names += [block.depthwise, block.project]
+    return [*names, "Conv_1"]
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a weights file (.npz), with or without a head.
+
+    Raises:
+        ExportError: the file is missing, or a layer of the backbone is.
+    """
+    if not path.is_file():
+        raise ExportError(f"{path}: no such weights file")
+    with np.load(path) as archive:
+        weights = {name: archive[name].astype(np.float32) for name in archive.files}
+    for layer in layer_names():
+        if f"{layer}/kernel" not in weights or f"{layer}/bias" not in weights:
+            raise ExportError(f"{path}: lacks layer {layer}; is it a folded MobileNetV2 1.0?")
+    return weights
+
+
+def channel_rms(name: str, kernel: np.ndarray) -> np.ndarray:
+    """Root mean square of a kernel over all but its output channels, kept broadcastable.
+
+    Args:
+        name: layer name; depthwise kernels (H, W, C, 1) have C output channels.
+        kernel: float32, HWIO, or (inputs, classes) for the head.
+
+    Returns:
+        float32 of the kernel's rank, ones on the reduced axes; at least `RMS_FLOOR`.
+    """
+    axes = (0, 1) if name.endswith("depthwise") else tuple(range(kernel.ndim - 1))
+    rms = np.sqrt(np.mean(np.square(kernel), axis=axes, keepdims=True))
+    return np.maximum(rms, RMS_FLOOR).astype(np.float32)
+
+
+def make_network(weights: Mapping[str, np.ndarray], *, relative: bool = False):
+    """Build the network as a `tf.Module`; TensorFlow is imported here and nowhere above.
+
+    Args:
+        weights: backbone and head.
+        relative: train each kernel relative to its channels' RMS in `weights`. Folding batch
+            normalisation leaves channels whose kernels differ a hundredfold in size, while Adam
+            moves every number by about the learning rate: relative kernels make that one step
+            size fit all of them.
+    """
+    import tensorflow as tf
+
+    class Network(tf.Module):
+        """The forward pass; `parts` holds scale (constant), kernel and bias of each layer."""
+
+        def __init__(self) -> None:
+            super().__init__(name="waste")
+            self.parts = {}
+            for layer in [*layer_names(), HEAD]:
+                kernel = np.asarray(weights[f"{layer}/kernel"], np.float32)
+                scale = channel_rms(layer, kernel) if relative else np.ones(1, np.float32)
+                self.parts[layer] = (
+                    tf.constant(scale),
+                    tf.Variable(kernel / scale, name=f"{layer}/kernel"),
+                    tf.Variable(weights[f"{layer}/bias"], name=f"{layer}/bias", dtype=tf.float32),
+                )
+
+        def kernel(self, layer: str):
+            scale, kernel, _ = self.parts[layer]
+            return kernel * scale if relative else kernel
+
+        def conv(self, x, layer: str, stride: int = 1, relu6: bool = True):
+            x = tf.nn.conv2d(x, self.kernel(layer), stride, "SAME") + self.parts[layer][2]
+            return tf.nn.relu6(x) if relu6 else x
+
+        def depthwise(self, x, layer: str, stride: int):
+            strides = [1, stride, stride, 1]
+            x = tf.nn.depthwise_conv2d(x, self.kernel(layer), strides, "SAME")
+            return tf.nn.relu6(x + self.parts[layer][2])
+
+        def embed(self, x, taps: dict | None = None):
+            """Float pictures in [-1, 1], (n, s, s, 3), to embeddings (n, 1280).
+
+            `taps`, if given, receives the output of every layer under its name.
+            """
+            taps = {} if taps is None else taps
+            x = taps["Conv1"] = self.conv(x, "Conv1", 2)
+            for block in blocks():
+                entry = x
+                if block.expand:
+                    x = taps[block.expand] = self.conv(x, block.expand)
+                x = taps[block.depthwise] = self.depthwise(x, block.depthwise, block.stride)
+                x = self.conv(x, block.project, relu6=False)
+                x = taps[block.project] = x + entry if block.residual else x
+            x = taps["Conv_1"] = self.conv(x, "Conv_1")
+            return tf.reduce_mean(x, [1, 2])
+
+        def classify(self, embedding):
+            """Embeddings (n, 1280) to logits (n, classes).
+
+            A 1x1 convolution, not a dense layer: TensorFlow from 2.17 on writes per-channel
+            FULLY_CONNECTED as version 12, which tflite-runtime 2.14 refuses.
+            """
+            kernel = self.kernel(HEAD)
+            pixels = tf.reshape(embedding, [-1, 1, 1, EMBEDDING])
+            scores = tf.nn.conv2d(pixels, kernel[None, None], 1, "SAME") + self.parts[HEAD][2]
+            return tf.reshape(scores, [-1, kernel.shape[-1]])
+
+        def export_weights(self) -> Weights:
+            """The weights as plain arrays, with relative kernels multiplied out."""
+            arrays: Weights = {}
+            for layer, (_, _, bias) in self.parts.items():
+                arrays[f"{layer}/kernel"] = self.kernel(layer).numpy()
+                arrays[f"{layer}/bias"] = bias.numpy()
+            return arrays
+
+    return Network()
+
+
+def normalise(pixels):
+    """uint8 or float pixels 0..255 to the network's float range [-1, 1]; numpy or TensorFlow."""
+    return (pixels - 127.5) / 127.5

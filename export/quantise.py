@@ -1,0 +1,110 @@
+"""Turn trained float weights into the int8 TFLite file that a bin runs.
+
+Reads `weights.npz` of a run; equalises, calibrates on pictures of the training folds, converts, and
+embeds the metadata. Leaves `equalised.npz` and `model.tflite`, which is not touched afterwards: its
+figures, its hash and what is shipped are of one and the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .data import LABELS, load_squares
+from .equalise import CALIBRATION, equalise, watch
+from .metadata import Description, TensorNote, embed, encode
+from .network import Weights, make_network, normalise, read_weights
+from .runs import Run
+from .train import SIZE, predict
+
+MEAN = (127.5, 127.5, 127.5)
+STD = (127.5, 127.5, 127.5)
+
+
+def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
+    """Make `model.tflite` of a run.
+
+    Args:
+        run: a run that has been trained.
+        data: the pictures it was trained on.
+        plain: leave the equalisation out, to measure what it is worth.
+
+    Raises:
+        ExportError: the run has no weights, or pictures are missing.
+    """
+    weights = read_weights(run.need("weights.npz", "train"))
+    files = run.read_json("split.json", "train")["train"]
+    # Every k-th picture of the list, which is ordered by class: all classes, as common as they are.
+    chosen = files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]
+    squares = load_squares(data, chosen, SIZE)
+    before = predict(weights, squares)[0]
+    if not plain:
+        weights = equalise(weights, watch(weights, squares))
+        after = predict(weights, squares)[0]
+        run.log(
+            f"quantize: equalised; on {len(squares)} training pictures float logits moved by "
+            f"{np.abs(after - before).max():.1e} at most, "
+            f"{np.sum(after.argmax(1) != before.argmax(1))} decisions changed"
+        )
+    np.savez(run.path("equalised.npz"), **weights)
+    model = convert(weights, squares)
+    model = embed(model, encode(describe()), LABELS)
+    run.write_bytes("model.tflite", model)
+    run.log(f"quantize: model.tflite, {len(model)} bytes")
+
+
+def describe() -> Description:
+    """What the embedded metadata says of the model."""
+    return Description(
+        name="waste6",
+        description="Household recyclables: MobileNetV2 1.0/224, int8, six classes and embedding.",
+        version="1",
+        author="bin_daemon",
+        licence="MIT; backbone Apache-2.0",
+        width=SIZE,
+        height=SIZE,
+        mean=MEAN,
+        std=STD,
+        outputs=(
+            TensorNote("logits", "Class scores before softmax."),
+            TensorNote("embedding", "Mean of the last feature map, 1280 values."),
+        ),
+    )
+
+
+def convert(weights: Weights, squares: np.ndarray) -> bytes:
+    """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out, in that order.
+
+    Args:
+        weights: backbone and head.
+        squares: uint8 (n, 224, 224, 3), to calibrate activation ranges on.
+
+    Returns:
+        The TFLite file, without metadata.
+    """
+    import tensorflow as tf
+
+    network = make_network(weights)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, SIZE, SIZE, 3], tf.float32, name="image")])
+    def forward(image):
+        embedding = network.embed(image)
+        return tf.identity(network.classify(embedding), "logits"), tf.identity(
+            embedding, "embedding"
+        )
+
+    def calibration() -> Iterator[list[np.ndarray]]:
+        for square in squares:
+            yield [normalise(square[None].astype(np.float32))]
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [forward.get_concrete_function()], network
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = calibration
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.int8
+    return converter.convert()

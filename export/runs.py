@@ -1,0 +1,109 @@
+"""The run folder: where a step finds what the step before left, and where it says how it was made.
+
+    config.json       what was asked for (recipe, seed, fold, paths relative to the repository)
+    versions.json     Python, libraries, processor
+    split.json        file names of the training and the held-out pictures
+    log.txt           one line for each thing that happened, with the wall-clock time
+    weights.npz       trained weights, and the rest that the steps add
+
+Nothing here knows about networks or pictures.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from .errors import ExportError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEFAULT_RUNS = Path(__file__).resolve().parent / "runs"
+DEFAULT_DATA = REPOSITORY.parent / "shared" / "data"
+DEFAULT_BACKBONE = (
+    REPOSITORY.parent / "shared" / "backbones" / "mobilenet_v2_1.0_224_imagenet_folded.npz"
+)
+LIBRARIES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "ai-edge-litert",
+    "tflite-runtime",
+)
+
+
+class Run:
+    """A run folder. Files are written whole or not at all (write aside, then rename)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ExportError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{self.folder}: cannot make the run folder: {error}") from error
+
+    def path(self, name: str) -> Path:
+        """The path of a file in the folder, there or not."""
+        return self.folder / name
+
+    def need(self, name: str, made_by: str) -> Path:
+        """The path of a file that an earlier step must have left.
+
+        Raises:
+            ExportError: it is not there; the message names the step to run first.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise ExportError(f"{path}: missing; run `python -m export {made_by}` first")
+        return path
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write JSON with sorted keys, so that two runs can be compared line by line."""
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def read_json(self, name: str, made_by: str) -> Any:
+        """Read JSON that an earlier step left; raises ExportError as `need` does."""
+        return json.loads(self.need(name, made_by).read_text(encoding="utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Replace a file in one step, so that a broken-off run leaves no half file."""
+        aside = self.folder / f".{name}.part"
+        aside.write_bytes(content)
+        os.replace(aside, self.folder / name)
+
+    def log(self, message: str) -> None:
+        """Print a line and add it to log.txt with the time of day (UTC)."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        print(message, flush=True)
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{stamp} {message}\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of each library that is installed, and the kind of machine."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return found
+
+
+def relative(path: Path) -> str:
+    """A path as saved in a run or a package: relative to the repository, never of this machine."""
+    return os.path.relpath(path.resolve(), REPOSITORY)

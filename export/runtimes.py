@@ -1,0 +1,96 @@
+"""Run a TFLite file on the runtimes that bins have, from a folder or from memory.
+
+`ai-edge-litert` uses its int8 XNNPACK kernels, `tflite-runtime` the plain built-in ones: two
+implementations of the same integer arithmetic, so agreement between them is worth something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ExportError
+from .network import EMBEDDING
+
+MODULES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+RUNTIMES = tuple(MODULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model gave for n pictures.
+
+    logits: float32 (n, classes); embedding: float32 (n, 1280), both dequantised.
+    invoke_ms: float64 (n,), time in the network alone, milliseconds.
+    """
+
+    logits: np.ndarray
+    embedding: np.ndarray
+    invoke_ms: np.ndarray
+
+
+class Model:
+    """One interpreter with one model in it; not to be shared between threads."""
+
+    def __init__(self, content: bytes, runtime: str, threads: int = 1) -> None:
+        """Load a model.
+
+        Args:
+            content: the TFLite file.
+            runtime: one of `RUNTIMES`.
+            threads: threads for the kernels.
+
+        Raises:
+            ExportError: the runtime is not installed, refuses the model, or finds other outputs
+                than class scores and an embedding.
+        """
+        try:
+            module: Any = importlib.import_module(MODULES[runtime])
+        except ImportError as error:
+            raise ExportError(f"{runtime} is not installed: pip install {runtime}") from error
+        try:
+            self._interpreter = module.Interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ExportError(f"{runtime} refuses the model: {error}") from error
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._details = self._interpreter.get_output_details()
+        self.positions = self._find_outputs()
+
+    def _find_outputs(self) -> dict[str, int]:
+        """Positions of the outputs in `get_output_details()`, told apart by their size."""
+        sizes = [int(np.prod(detail["shape"])) for detail in self._details]
+        if len(sizes) != 2 or EMBEDDING not in sizes:
+            raise ExportError(f"expected class scores and {EMBEDDING} values, found {sizes}")
+        embedding = sizes.index(EMBEDDING)
+        return {"logits": 1 - embedding, "embedding": embedding}
+
+    def step(self, output: str) -> float:
+        """The size of one quantisation step of an output, in its own units."""
+        return float(self._details[self.positions[output]]["quantization"][0])
+
+    def _read(self, output: str) -> np.ndarray:
+        """Dequantise: real = scale * (q - zero_point) (TFLite quantisation spec)."""
+        detail = self._details[self.positions[output]]
+        scale, zero_point = detail["quantization"]
+        raw = self._interpreter.get_tensor(detail["index"]).astype(np.float32)
+        return (raw.ravel() - zero_point) * np.float32(scale)
+
+    def run(self, squares: np.ndarray) -> Outputs:
+        """Run pictures, uint8 (n, 224, 224, 3) RGB, one by one."""
+        logits, embedding, times = [], [], []
+        for square in squares:
+            self._interpreter.set_tensor(self._input, square[np.newaxis])
+            began = time.perf_counter()
+            self._interpreter.invoke()
+            times.append((time.perf_counter() - began) * 1e3)
+            logits.append(self._read("logits"))
+            embedding.append(self._read("embedding"))
+        return Outputs(np.stack(logits), np.stack(embedding), np.array(times))

@@ -1,0 +1,209 @@
+"""Real parts for the telemetry tests: a private mosquitto, a second client that listens, a bin.
+
+Every broker has its own port and folder, so that tests can run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+import bin_daemon
+from bin_daemon.clock import SystemClock, boot_id, uuid7
+from bin_daemon.config import Config
+from bin_daemon.messages import Outcome, SortEvent
+from bin_daemon.telemetry.client import Telemetry
+
+NewBroker = Callable[..., "Broker"]
+NewBin = Callable[..., Telemetry]
+Listen = Callable[..., "Ear"]
+
+STATUS, ITEM = "bins/b1/status", "bins/b1/event/item"
+
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:
+    """The first true value of `condition`; fails with `what` when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s:g} s in vain for: {what}")
+        time.sleep(0.01)
+    return value
+
+
+class Broker:
+    """A mosquitto of the test's own, which can be stopped, started and killed."""
+
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true") -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        folder.mkdir(exist_ok=True)
+        # As root mosquitto would become a user who cannot read the folder of the test.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self.config = folder / "mosquitto.conf"
+        self.config.write_text(f"{user}listener {self.port} 127.0.0.1\n{settings}\n")
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        assert MOSQUITTO is not None
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [MOSQUITTO, "-v", "-c", str(self.config)], stdout=log, stderr=log
+            )
+        wait_until(self._listens, f"mosquitto to listen; {self._log}")
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Stop it; without a persistence setting it forgets everything."""
+        self._end(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Let it accept bytes and answer nothing, as a link does whose other end is gone."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+
+class Ear:
+    """A fleet owner's client: keeps all it hears below a bin's topics, in order."""
+
+    def __init__(self, port: int, subscription: str = "bins/#", **login: str) -> None:
+        self.heard: list[tuple[str, str, bool]] = []
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        if login:
+            self._client.username_pw_set(login["username"], login["password"])
+        self._subscribed = False
+        self._subscription = subscription
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        wait_until(lambda: self._subscribed, "the ear to subscribe")
+
+    def _on_connect(self, *_: object) -> None:
+        # Retain as published: the ear hears whether the publisher set the flag.
+        options = SubscribeOptions(qos=1, retainAsPublished=True)
+        self._client.subscribe(self._subscription, options=options)
+
+    def _on_subscribe(self, *_: object) -> None:
+        self._subscribed = True
+
+    def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self.heard.append((message.topic, message.payload.decode(), message.retain))
+
+    def payloads(self, topic: str) -> list[str]:
+        """What was heard on a topic, in order."""
+        return [payload for where, payload, _ in list(self.heard) if where == topic]
+
+    def items(self) -> list[dict[str, Any]]:
+        """The sort events that were heard, in order, repeats included."""
+        return [json.loads(payload) for payload in self.payloads(ITEM)]
+
+    def say(self, topic: str, payload: str, *, retain: bool = False) -> None:
+        """Publish, and wait until the broker has it."""
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def bin_config(mqtt: dict[str, Any] | None, **store: Any) -> Config:
+    """The smallest configuration of a bin, with this broker and store."""
+    return Config.model_validate({
+        "version": 1,
+        "bin": {"id": "b1"},
+        "camera": {"kind": "replay", "source": "reel"},
+        "chute": {"pins": "mock", "servos": {"flap": {"pin": 12}}, "poses": {"home": {"flap": 0}}},
+        "routes": {"residual": {"takes": [], "steps": [{"pose": "home"}]}},
+        "mqtt": mqtt,
+        "store": store,
+    })  # fmt: skip
+
+
+def sort_event(session: int, seq: int, **changes: Any) -> SortEvent:
+    """One decided item of this boot, without its outcome."""
+    clock = SystemClock()
+    values: dict[str, Any] = {
+        "id": uuid7(clock.time()),
+        "session": session,
+        "seq": seq,
+        "decided_at": clock.time(),
+        "label": "metal",
+        "confidence": 0.93,
+        "top_k": (("metal", 0.93), ("glass", 0.04)),
+        "route": "recycling",
+        "reason": "metal 0.93 is above its threshold 0.70",
+        "model": "waste6-1",
+        "looks": 3,
+        "item": {"area": 0.11, "centre": [0.5, 0.48], "box": [210, 150, 190, 200]},
+        "timings_ms": {"settle": 402.0, "looks": 31.5, "decide": 0.2},
+        "boot_id": boot_id(),
+        "monotonic_s": clock.monotonic(),
+        "clock_synced": True,
+    }
+    return SortEvent(**{**values, **changes})
+
+
+def sort_items(telemetry: Telemetry, count: int, first: int = 1) -> list[str]:
+    """Let a bin sort `count` items; returns the ids of their events."""
+    events = [sort_event(telemetry.session, first + i) for i in range(count)]
+    for event in events:
+        telemetry.decided(event)
+        telemetry.completed(event.id, Outcome.SORTED)
+    return [event.id for event in events]
+
+
+def empty(telemetry: Telemetry) -> bool:
+    """Whether a bin has delivered all it has; false until it has looked."""
+    return telemetry.stats().outbox_depth == 0 and telemetry.stats().events_unwritten == 0
+
+
+def bin_process(*arguments: str) -> subprocess.Popen[str]:
+    """Start `bin_process.py` with these arguments; its output can be read."""
+    script = Path(__file__).with_name("bin_process.py")
+    package = str(Path(bin_daemon.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": package},
+    )  # fmt: skip

@@ -1,0 +1,208 @@
+"""The line to the broker: birth, last will, breaks and refusals, against a real mosquitto."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mqtt_parts import (
+    STATUS,
+    Broker,
+    Listen,
+    NewBin,
+    NewBroker,
+    bin_process,
+    sort_items,
+    wait_until,
+)
+
+from bin_daemon.telemetry.link import wait_s
+
+
+def test_a_bin_says_what_it_is_before_it_says_online(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
+    telemetry.retain(telemetry.topics.info, {"version": "1"})
+
+    telemetry.start()
+    wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
+
+    assert ear.heard == [
+        ("bins/b1/info", '{"version":"1"}', True),
+        ("bins/b1/state", '{"state":"waiting"}', True),
+        (STATUS, '{"state":"online","session":1}', True),
+    ]
+
+
+def test_a_bin_that_stops_says_so_instead_of_its_last_will(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+    wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
+
+    telemetry.close()
+    wait_until(lambda: "disconnected" in broker.log.splitlines()[-1], "the line to end")
+
+    assert [json.loads(p)["state"] for p in ear.payloads(STATUS)] == ["online", "stopped"]
+
+
+def test_the_broker_tells_the_last_will_of_a_bin_that_was_killed(
+    broker: Broker, listen: Listen, tmp_path: Path
+) -> None:
+    ear = listen(broker)
+    with bin_process("connect", str(tmp_path), str(broker.port)) as process:
+        wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
+
+        process.send_signal(signal.SIGKILL)
+        wait_until(lambda: len(ear.payloads(STATUS)) > 1, "the last will")
+
+    assert ear.heard[-1] == (STATUS, '{"state":"offline","session":1}', True)
+
+
+def test_a_bin_starts_without_its_broker_and_delivers_once_it_is_there(
+    new_broker: NewBroker, listen: Listen, new_bin: NewBin
+) -> None:
+    broker = new_broker()
+    telemetry = new_bin(broker)
+    telemetry.start()
+    ids = sort_items(telemetry, 3)
+    wait_until(lambda: telemetry.stats().outbox_depth == 3, "the events to be stored")
+    assert telemetry.problems() == (f"broker 127.0.0.1:{broker.port}: Connection refused",)
+
+    broker.start()
+    ear = listen(broker)
+    wait_until(lambda: len(ear.items()) == 3, "the events")
+
+    assert [item["id"] for item in ear.items()] == ids
+    wait_until(lambda: not telemetry.problems(), "the problem to be gone")
+
+
+def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    telemetry = new_bin(broker)
+    telemetry.start()
+    telemetry.retain(telemetry.topics.fill("paper"), {"percent": 40})
+    telemetry.retain(telemetry.topics.fill("paper"), {"percent": 41})
+    wait_until(lambda: telemetry.stats().connected, "the first line")
+
+    broker.stop()
+    wait_until(lambda: not telemetry.stats().connected, "the line to break")
+    broker.start()
+    ear = listen(broker)
+    wait_until(lambda: ear.payloads(STATUS), "the second birth")
+
+    assert ear.payloads("bins/b1/fill/paper") == ['{"percent":41}']
+    assert ear.heard[-1][0] == STATUS
+
+
+def test_a_line_that_has_gone_silent_is_given_up(
+    broker: Broker, listen: Listen, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = new_bin(broker, keepalive_s=1)
+    telemetry.start()
+    wait_until(lambda: telemetry.stats().connected, "the line")
+
+    broker.freeze()
+    sort_items(telemetry, 1)
+    wait_until(lambda: not telemetry.stats().connected, "the bin to notice", timeout_s=6)
+    broker.thaw()
+    ear = listen(broker)
+
+    wait_until(lambda: ear.items(), "the event")
+    wait_until(lambda: telemetry.stats().outbox_depth == 0, "its acknowledgement")
+
+
+@pytest.mark.parametrize("password", ["wrong", None])
+def test_a_refused_login_is_told_and_sorting_goes_on(
+    new_broker: NewBroker, new_bin: NewBin, tmp_path: Path, password: str | None
+) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "b1", "right"], check=True)
+    broker = new_broker(f"allow_anonymous false\npassword_file {passwords}")
+    broker.start()
+    login: dict[str, object] = {}
+    if password is not None:
+        (tmp_path / "secret").write_text(password + "\n")
+        login = {"username": "b1", "password_file": tmp_path / "secret"}
+    telemetry = new_bin(broker, mqtt=login)
+
+    telemetry.start()
+    sort_items(telemetry, 2)
+    told = wait_until(telemetry.problems, "the problem to be told")
+
+    assert told == (f"broker 127.0.0.1:{broker.port}: it refuses the login: Not authorized",)
+    wait_until(lambda: telemetry.stats().outbox_depth == 2, "the events to be stored")
+
+
+def test_a_corrected_password_file_is_read_at_the_next_attempt(
+    new_broker: NewBroker, new_bin: NewBin, tmp_path: Path
+) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "b1", "right"], check=True)
+    broker = new_broker(f"allow_anonymous false\npassword_file {passwords}")
+    broker.start()
+    secret = tmp_path / "secret"
+    telemetry = new_bin(broker, mqtt={"username": "b1", "password_file": secret})
+    telemetry.start()
+    told = wait_until(telemetry.problems, "the missing file to be told")
+    assert "mqtt.password_file" in told[0]
+
+    secret.write_text("right\n")
+
+    wait_until(lambda: telemetry.stats().connected, "the login")
+
+
+def test_two_bins_of_one_id_are_told_of_each_other(
+    broker: Broker, new_bin: NewBin, tmp_path: Path
+) -> None:
+    first = new_bin(broker)
+    first.start()
+    wait_until(lambda: first.stats().connected, "the first bin")
+    (tmp_path / "other").mkdir()
+    second = new_bin(broker, state=tmp_path / "other")
+
+    second.start()
+    wait_until(lambda: "'b1'" in first.stats().last_error, "the words")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+def test_the_client_module_is_imported_without_paho() -> None:
+    probe = "import sys, bin_daemon.telemetry.client; sys.exit('paho' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+def test_the_wait_between_attempts_grows_to_its_bound_and_is_random() -> None:
+    waits = [[wait_s(failures, 60.0) for _ in range(200)] for failures in (1, 4, 20)]
+
+    assert max(waits[0]) <= 2.0
+    assert 8.0 < max(waits[1]) <= 16.0
+    assert 40.0 < max(waits[2]) <= 60.0
+    assert min(waits[2]) < 20.0
+    assert min(wait_s(1, 60.0, slow=True) for _ in range(200)) >= 30.0
+
+
+def test_closing_a_bin_whose_broker_is_silent_takes_no_longer_than_allowed(
+    broker: Broker, new_bin: NewBin
+) -> None:
+    telemetry = new_bin(broker)
+    telemetry.start()
+    wait_until(lambda: telemetry.stats().connected, "the line")
+    broker.freeze()
+
+    began = time.monotonic()
+    telemetry.close(1.0)
+
+    assert time.monotonic() - began < 4.0

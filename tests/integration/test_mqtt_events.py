@@ -1,0 +1,276 @@
+"""The way of the events from the store to the fleet, against a real mosquitto."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from pathlib import Path
+
+from mqtt_parts import (
+    ITEM,
+    Broker,
+    Listen,
+    NewBin,
+    NewBroker,
+    bin_config,
+    sort_event,
+    sort_items,
+    wait_until,
+)
+
+from bin_daemon.clock import SystemClock
+from bin_daemon.messages import Alert, Outcome, Severity, to_json
+from bin_daemon.telemetry.client import STORE_NAME
+from bin_daemon.telemetry.history import History
+from bin_daemon.telemetry.outbox import Outbox
+
+DENY_ITEMS = "allow_anonymous true\nacl_file {acl}\n"
+
+
+def test_an_event_is_delivered_when_its_outcome_is_known_and_not_before(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+    open_one, whole = sort_event(1, 1), sort_event(1, 2)
+
+    telemetry.decided(open_one)
+    telemetry.decided(whole)
+    telemetry.completed(whole.id, Outcome.REJECTED, 1.8e9, {"move": 810.0})
+    wait_until(lambda: ear.items(), "the completed event")
+    telemetry.completed(open_one.id, Outcome.JAMMED, 1.8e9 + 1)
+    wait_until(lambda: len(ear.items()) == 2, "the other one")
+
+    expected = dataclasses.replace(
+        whole, outcome=Outcome.REJECTED, finished_at=1.8e9,
+        timings_ms={**whole.timings_ms, "move": 810.0},
+    )  # fmt: skip
+    assert ear.payloads(ITEM)[0] == to_json(expected)
+    assert ear.items()[1]["outcome"] == "jammed"
+    assert [retain for topic, _, retain in ear.heard if topic == ITEM] == [False, False]
+
+
+def test_what_is_delivered_stays_as_history_that_another_process_can_read(
+    broker: Broker, new_bin: NewBin, tmp_path: Path
+) -> None:
+    telemetry = new_bin(broker)
+    telemetry.start()
+    ids = sort_items(telemetry, 5)
+    with_depth = wait_until(lambda: _store_stats(tmp_path, 5), "the events to be stored")
+    wait_until(lambda: telemetry.stats().outbox_depth == 0, "the delivery")
+
+    with History(tmp_path / STORE_NAME) as history:
+        recent = history.recent(3)
+
+    assert with_depth.rows == 5
+    assert [event.id for event in recent] == ids[:1:-1]
+    assert {event.outcome for event in recent} == {Outcome.SORTED}
+
+
+def _store_stats(folder: Path, rows: int):  # type: ignore[no-untyped-def]
+    with History(folder / STORE_NAME) as history:
+        stats = history.stats()
+    return stats if stats.rows == rows else None
+
+
+def test_a_broker_that_restarts_all_the_time_loses_no_event(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    telemetry = new_bin(broker)
+    telemetry.start()
+    sent: list[str] = []
+    heard: list[dict[str, object]] = []
+
+    for round_ in range(3):
+        ear = listen(broker)
+        sent += sort_items(telemetry, 40, first=1 + 100 * round_)
+        wait_until(lambda ear=ear: len(ear.items()) >= 10, "the first of the events")
+        broker.stop()
+        heard += ear.items()
+        sent += sort_items(telemetry, 5, first=50 + 100 * round_)
+        broker.start()
+    ear = listen(broker)
+    wait_until(lambda: telemetry.stats().connected, "the last line")
+    sent += sort_items(telemetry, 1, first=1000)
+    wait_until(lambda: [i["id"] for i in ear.items()][-1:] == sent[-1:], "the last event")
+    wait_until(lambda: telemetry.stats().outbox_depth == 0, "the last acknowledgement")
+    heard += ear.items()
+
+    # The ear itself is away while the broker restarts: what was acknowledged then is not its to
+    # hear. Everything else is heard once, or again with the same id after a broken line.
+    missed = set(sent) - {str(item["id"]) for item in heard}
+    assert {item["id"] for item in heard} <= set(sent)
+    assert len(missed) <= 3 * 45
+    assert telemetry.stats().outbox_depth == 0
+    assert telemetry.stats().events_dropped == 0
+
+
+def test_an_event_is_not_repeated_while_the_line_holds(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+
+    ids = sort_items(telemetry, 300)
+    wait_until(lambda: len(ear.items()) >= 300, "the events", timeout_s=20)
+    wait_until(lambda: telemetry.stats().outbox_depth == 0, "their acknowledgements")
+
+    assert [item["id"] for item in ear.items()] == ids
+
+
+def test_events_of_an_earlier_session_are_delivered_as_historical_and_open_ones_interrupted(
+    broker: Broker, listen: Listen, new_bin: NewBin, tmp_path: Path
+) -> None:
+    with Outbox(tmp_path / STORE_NAME, bin_config(None).store) as outbox:
+        session = outbox.open_session()
+        whole = sort_event(session, 1, outcome=Outcome.SORTED, finished_at=1.8e9)
+        outbox.decide(whole)
+        outbox.decide(sort_event(session, 2))
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+
+    telemetry.start()
+    sort_items(telemetry, 1)
+    wait_until(lambda: len(ear.items()) == 3, "the events")
+
+    told = [(i["session"], i["seq"], i["outcome"], i["historical"]) for i in ear.items()]
+    assert told == [(1, 1, "sorted", True), (1, 2, "interrupted", True), (2, 1, "sorted", False)]
+
+
+def test_an_event_that_waited_more_than_a_minute_is_historical(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+    late = sort_event(1, 1, monotonic_s=SystemClock().monotonic() - 61)
+
+    telemetry.decided(late)
+    telemetry.completed(late.id, Outcome.SORTED)
+    wait_until(lambda: ear.items(), "the event")
+
+    assert ear.items()[0]["historical"] is True
+
+
+def test_refused_events_are_kept_and_told_and_block_nothing_else(
+    new_broker: NewBroker, listen: Listen, new_bin: NewBin, tmp_path: Path
+) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text(
+        "topic readwrite bins/b1/status\ntopic readwrite bins/b1/alert/#\ntopic read #\n"
+    )
+    broker = new_broker(DENY_ITEMS.format(acl=acl))
+    broker.start()
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
+    telemetry.start()
+
+    sort_items(telemetry, 30)
+    wait_until(lambda: telemetry.stats().events_refused == 30, "all to be refused")
+    alert = wait_until(lambda: ear.payloads("bins/b1/alert/undelivered"), "the alert")
+
+    where = f"broker 127.0.0.1:{broker.port} refuses"
+    assert telemetry.stats().outbox_depth == 30
+    assert telemetry.problems() == (
+        f"{where} bins/b1/state: Not authorized", f"{where} 30 events on {ITEM}",
+    )  # fmt: skip
+    assert "bins/b1/event/item" in alert[0]
+    assert ear.items() == []
+
+    # The owner mends the access list and restarts the broker: all is delivered, the alert emptied.
+    broker.stop()
+    acl.write_text("topic readwrite #\n")
+    broker.start()
+    late_ear = listen(broker)
+    wait_until(lambda: telemetry.stats().outbox_depth == 0, "the delivery")
+    wait_until(lambda: not telemetry.problems(), "the problems to be gone")
+    wait_until(lambda: "" in late_ear.payloads("bins/b1/alert/undelivered"), "the emptied alert")
+    assert telemetry.stats().events_refused == 0
+
+
+def test_an_event_the_broker_finds_too_long_does_not_block_the_others(
+    new_broker: NewBroker, listen: Listen, new_bin: NewBin
+) -> None:
+    broker = new_broker("allow_anonymous true\nmax_packet_size 2000")
+    broker.start()
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+    long_one = sort_event(1, 1, reason="x" * 3000)
+
+    telemetry.decided(long_one)
+    telemetry.completed(long_one.id, Outcome.SORTED)
+    ids = sort_items(telemetry, 2, first=2)
+    wait_until(lambda: len(ear.items()) == 2, "the others")
+    wait_until(lambda: telemetry.stats().events_refused == 1, "the refusal")
+
+    assert [item["id"] for item in ear.items()] == ids
+    assert telemetry.stats().connected
+
+
+def test_an_alert_is_retained_until_it_is_resolved(
+    broker: Broker, listen: Listen, new_bin: NewBin
+) -> None:
+    ear = listen(broker)
+    telemetry = new_bin(broker)
+    telemetry.start()
+    alert = Alert("jam", Severity.ERROR, "An item is stuck.", 1.8e9)
+
+    telemetry.raise_alert(alert)
+    wait_until(lambda: ear.payloads("bins/b1/alert/jam"), "the alert")
+    telemetry.resolve_alert("jam")
+    wait_until(lambda: len(ear.payloads("bins/b1/alert/jam")) == 2, "the end of the alert")
+
+    told = [(payload, retain) for topic, payload, retain in ear.heard if "alert" in topic]
+    assert told == [(to_json(alert), True), ("", True)]
+
+
+def test_an_alert_that_a_killed_session_left_behind_is_emptied_by_the_next(
+    broker: Broker, listen: Listen, new_bin: NewBin, tmp_path: Path
+) -> None:
+    first = new_bin(broker)
+    first.start()
+    first.raise_alert(Alert("jam", Severity.ERROR, "An item is stuck.", 1.8e9))
+    ear = listen(broker)
+    wait_until(lambda: ear.payloads("bins/b1/alert/jam"), "the alert")
+    first.close()
+
+    second = new_bin(broker)
+    second.start()
+    wait_until(lambda: "" in ear.payloads("bins/b1/alert/jam"), "the alert to be emptied")
+    wait_until(lambda: second.stats().connected, "the line")
+    second.close()
+
+    with Outbox(tmp_path / STORE_NAME, bin_config(None).store) as outbox:
+        assert outbox.alerts() == []
+
+
+def test_telling_is_quick_whatever_the_broker_and_the_store_do(
+    new_broker: NewBroker, new_bin: NewBin
+) -> None:
+    telemetry = new_bin(new_broker())
+    telemetry.start()
+
+    began = time.monotonic()
+    sort_items(telemetry, 200)
+    took_s = time.monotonic() - began
+
+    assert took_s < 0.5
+    assert threading.active_count() < 20
+
+
+def test_a_bin_without_a_broker_just_stores(new_bin: NewBin, tmp_path: Path) -> None:
+    telemetry = new_bin(None)
+    telemetry.start()
+    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
+    ids = sort_items(telemetry, 3)
+    telemetry.close()
+
+    with History(tmp_path / STORE_NAME) as history:
+        assert [event.id for event in history.recent(9)] == ids[::-1]
+    assert telemetry.problems() == ()
+    assert telemetry.stats().outbox_depth == 0

@@ -1,0 +1,156 @@
+"""The shipped model package: it is what its manifest says, and computes what it should."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bin_daemon.classifier import Classifier
+from bin_daemon.model_store import Package, open_package
+from export import golden, metadata
+from export.data import LABELS
+from export.runtimes import MODULES, RUNTIMES, Model
+
+FOLDER = Path(__file__).resolve().parents[2] / "models" / "waste6"
+
+
+@pytest.fixture(scope="module")
+def package() -> Package:
+    return open_package(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def content(package: Package) -> bytes:
+    return package.verified("model.tflite")
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(MODULES[request.param].split(".")[0])
+    return request.param
+
+
+def load_golden(package: Package) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(package.verified("golden.npz"))) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def test_the_manifest_lists_every_file_with_its_hash(package: Package) -> None:
+    listed = package.manifest.files
+
+    assert {path.name for path in FOLDER.iterdir()} == {*listed, "manifest.json"}
+    for name, entry in listed.items():
+        found = (FOLDER / name).read_bytes()
+        assert len(found) == entry.bytes
+        assert hashlib.sha256(found).hexdigest() == entry.sha256
+
+
+def test_labels_and_thresholds_are_of_the_six_classes(package: Package) -> None:
+    assert package.labels == LABELS
+    assert package.manifest.thresholds.keys() == set(LABELS)
+
+
+def test_the_model_is_integer_from_end_to_end(content: bytes, runtime: str) -> None:
+    module = pytest.importorskip(MODULES[runtime])
+    interpreter = module.Interpreter(model_content=content)
+
+    types = {detail["dtype"] for detail in interpreter.get_tensor_details()}
+
+    assert interpreter.get_input_details()[0]["dtype"] is np.uint8
+    assert types <= {np.uint8, np.int8, np.int32}
+
+
+def test_outputs_are_where_the_manifest_says(
+    package: Package, content: bytes, runtime: str
+) -> None:
+    assert package.manifest.outputs.model_dump() == Model(content, runtime).positions
+
+
+def test_golden_inputs_pass_with_the_runtimes_own_kernels(
+    package: Package, content: bytes, runtime: str
+) -> None:
+    expected = load_golden(package)
+
+    found = Model(content, runtime).run(expected["inputs"])
+
+    assert np.abs(found.logits - expected["logits"]).max() <= expected["tolerance"]
+    assert np.corrcoef(found.embedding.ravel(), expected["embedding"].ravel())[0, 1] > 0.99
+
+
+def test_golden_inputs_pass_in_the_daemons_classifier(package: Package, runtime: str) -> None:
+    Classifier(package, runtime).check_golden()
+
+
+def test_golden_inputs_are_drawn_and_small(package: Package) -> None:
+    assert np.array_equal(load_golden(package)["inputs"], golden.draw())
+    assert package.manifest.files["golden.npz"].bytes < 300_000
+
+
+def test_golden_outputs_tell_the_inputs_apart(package: Package) -> None:
+    expected = load_golden(package)
+    apart = [
+        np.abs(first - second).max()
+        for i, first in enumerate(expected["logits"])
+        for second in expected["logits"][:i]
+    ]
+
+    assert min(apart) > expected["tolerance"]
+
+
+def test_golden_inputs_notice_swapped_colours(
+    package: Package, content: bytes, runtime: str
+) -> None:
+    expected = load_golden(package)
+
+    found = Model(content, runtime).run(expected["inputs"][..., ::-1])
+
+    assert np.abs(found.logits - expected["logits"]).max() > 2 * expected["tolerance"]
+
+
+def test_embedded_metadata_agrees_with_the_manifest(package: Package, content: bytes) -> None:
+    pytest.importorskip("flatbuffers")
+    about = metadata.read(content)
+    spec = package.manifest.input
+
+    assert about["labels"] == list(LABELS)
+    assert (about["width"], about["height"]) == (spec.width, spec.height)
+    assert about["mean"] == list(spec.mean)
+    assert about["std"] == list(spec.std)
+    assert about["outputs"][package.manifest.outputs.logits] == "logits"
+    assert about["outputs"][package.manifest.outputs.embedding] == "embedding"
+
+
+def test_the_card_quotes_the_manifests_figures(package: Package) -> None:
+    card = package.verified("card.md").decode()
+    figures = package.manifest.metrics
+
+    assert f"{figures['accuracy']:.3f}" in card
+    assert f"{figures['macro_f1']:.3f}" in card
+    for name, accuracy in figures["whole_frame_accuracy"].items():
+        assert f"`{name}`" in card
+        assert f"{accuracy:.3f}" in card
+    assert figures["command"] in card
+
+
+def test_int8_is_within_a_point_of_float(package: Package) -> None:
+    figures = package.manifest.metrics
+
+    assert figures["accuracy"] >= figures["float_accuracy"] - 0.01
+
+
+def test_nothing_in_the_package_names_a_machines_paths(package: Package) -> None:
+    text = package.verified("card.md").decode() + json.dumps(package.manifest.model_dump())
+
+    assert "/home/" not in text
+    assert str(FOLDER.parents[1]) not in text
+
+
+def test_a_model_without_metadata_says_so(content: bytes) -> None:
+    pytest.importorskip("flatbuffers")
+    renamed = content.replace(b"TFLITE_METADATA", b"SOMETHING_OTHER")
+
+    with pytest.raises(ValueError, match="carries no TFLITE_METADATA"):
+        metadata.read(renamed)

@@ -1,0 +1,90 @@
+"""The shipped profiles: each is a valid bin that takes everything the shipped model can say."""
+
+import pytest
+import yaml
+
+from bin_daemon import paths
+from bin_daemon.chute import Chute, ChuteState, open_factory
+from bin_daemon.clock import SimulatedClock
+from bin_daemon.config import Config
+from bin_daemon.sensors import Sensors
+
+PROFILES = sorted(paths.profiles().glob("*.yaml"))
+HARDWARE_PWM = {12, 13, 18, 19}
+
+
+def load(path):
+    return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(params=PROFILES, ids=lambda path: path.stem)
+def config(request):
+    return load(request.param)
+
+
+def test_the_four_profiles_are_there():
+    names = {path.stem for path in PROFILES}
+
+    assert names >= {"flap", "rotary_trapdoor", "four_stream", "simulator"}
+
+
+def test_every_class_of_the_shipped_model_is_taken_by_a_route(config):
+    labels = paths.models() / "waste6" / "labels.txt"
+    if not labels.exists():
+        pytest.skip("the model package is not there")
+
+    taken = [label for route in config.routes.values() for label in route.takes]
+
+    assert sorted(taken) == sorted(labels.read_text(encoding="utf-8").split())
+
+
+def test_trash_is_residual(config):
+    assert "trash" in config.routes[config.decision.residual].takes
+
+
+def test_every_pose_is_within_the_range_of_its_servos_and_home_names_them_all(config):
+    servos = config.chute.servos
+
+    for angles in config.chute.poses.values():
+        for name, angle in angles.items():
+            assert servos[name].min_angle_deg <= angle <= servos[name].max_angle_deg
+    assert set(config.chute.poses["home"]) == set(servos)
+
+
+def test_servos_are_on_pins_that_can_do_hardware_pwm(config):
+    assert {servo.pin for servo in config.chute.servos.values()} <= HARDWARE_PWM
+
+
+def test_every_route_plays_to_its_end_on_simulated_pins(config):
+    clock, factory = SimulatedClock(), open_factory("mock")
+    with (
+        Chute(config.chute, config.routes, factory, clock) as chute,
+        Sensors(config.sensors, factory) as sensors,
+    ):
+        readings = sensors.read()
+        for route in config.routes:
+            chute.start(route)
+            start = clock.monotonic()
+            while chute.state is not ChuteState.IDLE:
+                clock.sleep(0.02)
+                chute.tick()
+                assert clock.monotonic() - start < 10.0
+
+    assert chute.dropped
+    assert not readings.interlocked
+
+
+def test_the_simulator_needs_nothing_but_this_machine():
+    config = load(paths.profiles() / "simulator.yaml")
+
+    assert config.chute.pins == "mock"
+    assert (config.camera.kind, config.camera.source) == ("replay", "reel")
+    assert config.camera.loop
+    assert config.mqtt is not None
+    assert config.mqtt.host == "localhost"
+
+
+def test_the_profiles_of_real_bins_use_real_pins():
+    for path in PROFILES:
+        if path.stem != "simulator":
+            assert load(path).chute.pins == "lgpio"
