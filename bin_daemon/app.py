@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from bin_daemon import __version__, paths
 from bin_daemon.camera import Camera, Reactive, open_camera
-from bin_daemon.chute.chute import Chute
+from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.chute.pins import open_factory
 from bin_daemon.chute.ticker import ChuteThread
 from bin_daemon.clock import Clock, SimulatedClock, SystemClock, boot_id
@@ -30,6 +30,7 @@ from bin_daemon.cycle import Cycle, Recorder
 from bin_daemon.decision import decide
 from bin_daemon.errors import (
     AlreadyRunningError,
+    BinDaemonError,
     CameraError,
     CameraFinishedError,
     PictureError,
@@ -83,10 +84,10 @@ class Bin:
         policy = policy_of(config, self.package)
         with contextlib.ExitStack() as stack:
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
-            factory = open_factory(config.chute.pins)
-            stack.callback(factory.close)
-            self.sensors = stack.enter_context(Sensors(config.sensors, factory))
-            self.chute = stack.enter_context(Chute(config.chute, config.routes, factory, clock))
+            self.pins = open_factory(config.chute.pins)
+            stack.callback(self.pins.close)
+            self.sensors = stack.enter_context(Sensors(config.sensors, self.pins))
+            self.chute = stack.enter_context(Chute(config.chute, config.routes, self.pins, clock))
             self._ticker = self._start_ticker(stack)
             self.camera = camera if camera is not None else open_camera(config.camera, clock)
             stack.callback(self._close_camera)
@@ -118,6 +119,7 @@ class Bin:
             self._stack = stack.pop_all()
         self._home_pending = config.chute.homing == "auto"
         self._dropped = False
+        self._saved = False
         self._bad_frames = 0
 
     def _start_ticker(self, stack: contextlib.ExitStack) -> ChuteThread | None:
@@ -143,11 +145,18 @@ class Bin:
                 raise CameraError(f"{BAD_FRAMES} unusable frames in a row: {error}") from error
             return None
         self._bad_frames = 0
-        if self._home_pending and not self.cycle.frozen and observation.view not in _NO_HOMING:
-            self._home_pending = False
-            self.chute.home(gentle=True)
+        self._home_when_clear(observation)
+        if not self._saved and observation.view is View.EMPTY:
+            self._save_reference()
         self._tell_scene()
         return observation
+
+    def _home_when_clear(self, observation: Observation) -> None:
+        if not self._home_pending or self.cycle.frozen or observation.view in _NO_HOMING:
+            return
+        self._home_pending = False
+        if self.chute.stage is Stage.RESTING:  # else a route is under way, which goes home first
+            self.chute.home(gentle=True)
 
     def reopen_camera(self) -> None:
         """Close the camera and open it again. Raises CameraError where that does not help."""
@@ -159,14 +168,23 @@ class Bin:
         with contextlib.ExitStack() as last:
             last.push(self._stack.pop_all())
             self.cycle.interrupt()
-            if self._reference is not None:
-                self.chamber.save(self._reference)
+            self._save_reference()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _save_reference(self) -> None:
+        """Keep the empty view for the next start; a disk that takes nothing costs only that."""
+        if self._reference is None or self.chamber.reference is None:
+            return
+        self._saved = True
+        try:
+            self.chamber.save(self._reference)
+        except (BinDaemonError, OSError) as error:
+            log.warning("the empty view is not kept: %s", error)
 
     def _close_camera(self) -> None:
         self.camera.close()  # whichever it is by now
@@ -195,7 +213,7 @@ class App:
         self.config = config
         self._camera = camera
         self._state = state or paths.state()
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[Bin], None]] = queue.SimpleQueue()
         self._problems: tuple[str, ...] | None = None
@@ -204,7 +222,7 @@ class App:
         self.bin: Bin
         with contextlib.ExitStack() as stack:
             stack.enter_context(_locked(self._state))
-            self.telemetry = Telemetry(config, self._state, self._clock, self.verbs())
+            self.telemetry = Telemetry(config, self._state, self.clock, self.verbs())
             stack.callback(lambda: self.telemetry.close(CLOSE_S))
             self._stack = stack.pop_all()
 
@@ -217,7 +235,7 @@ class App:
         with self._stack:
             self.bin = Bin(
                 self.config,
-                self._clock,
+                self.clock,
                 self.telemetry,
                 session=self.telemetry.session,
                 camera=self._camera,
@@ -225,10 +243,15 @@ class App:
                 told=self._tell_state,
             )
             with self.bin:
-                self._monitor = Monitor(self._state, self._clock)
+                self._monitor = Monitor(self._state, self.clock)
                 self._loop()
                 notify("STOPPING=1")
             self._drain(drain_s)
+
+    @property
+    def items(self) -> int:
+        """How many items have come to their end since the start."""
+        return self.bin.cycle.counts.total() if hasattr(self, "bin") else 0
 
     def stop(self) -> None:
         """End `run` after the present frame."""
@@ -324,7 +347,7 @@ class App:
 
     def _report(self) -> None:
         """Health at its interval and when problems change; fill levels when they change."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now < self._health_check:
             return
         self._health_check = now + HEALTH_CHECK_S
@@ -347,7 +370,7 @@ class App:
             if self._fill.get(stream) == percent:
                 continue
             self._fill[stream] = percent
-            wall = self._clock.time()
+            wall = self.clock.time()
             reading = {"percent": percent, "source": "switch", "measured_at": wall}
             self.telemetry.retain(self.telemetry.topics.fill(stream), reading)
             if percent >= self.config.decision.full_percent:

@@ -31,6 +31,7 @@ DARK_LEVEL = 10.0
 BRIGHT_LEVEL = 250.0
 BRIGHT_SHARE = 0.6
 COVERED_SHARE = 0.8
+SPECK = 0.25  # of the least area: so few pixels that differ are not looked at
 HYSTERESIS = 0.6  # what is an item stays one down to this share of the least area
 
 
@@ -48,6 +49,9 @@ class Chamber:
         self._learning = Steady()
         self._lessons: list[Bytes] = []
         self._steady = Steady()
+        self._scene: Scene | None = None  # of the frame that the present rest began with
+        self._differing = 0
+        self._settled = False
         self._present = False
         self._empty_since: float | None = None
         self._followed_at = 0.0
@@ -85,32 +89,32 @@ class Chamber:
             if self._frame_shape is not None:
                 self.learn()  # another size is another view
             self._frame_shape = shape
-        part, corner = self._region(image)
-        small = shrink(part)
+        small = shrink(self._region(image)[0])
         if reason := self._unusable(small):
             self._pause()
             return Observation(View.BLOCKED, now, reason=reason)
         if self._ground is None:
             return self._learn_from(small, now)
-        ground = self._ground
-        weak = ground.outside(small)
+        weak = self._ground.outside(small) | self._ground.new_edges(small)
         least = self._config.min_area * weak.size
-        speck = 0.25 * least
         differing = cv2.countNonZero(weak)
-        if differing > speck and ground.fit_light(small):
-            self._table = None
-            weak = ground.outside(small)
-            differing = cv2.countNonZero(weak)
-        if differing <= speck:
+        if differing <= SPECK * least:
+            self._steady.reset()
             return self._empty(small, now, differing / weak.size)
-        scene = segment(
-            small,
-            ground,
-            weak,
-            self._config.entrance,
-            least * HYSTERESIS if self._present else least,
-        )
-        return self._judge(image, small, corner, scene, now)
+        still_s = self._steady.still_s(small, now, self._ground.noise)
+        settled = still_s >= self._config.settle_s
+        grown = abs(differing - self._differing) > SPECK * least
+        if self._scene is None or still_s == 0.0 or grown or settled != self._settled:
+            self._scene = self._look(small, least * HYSTERESIS if self._present else least)
+            self._differing, self._settled = differing, settled
+        return self._judge(frame, small, self._scene, still_s)
+
+    def _look(self, small: Bytes, least: float) -> Scene:
+        """Work out what `small` shows, in the light that it was taken in."""
+        assert self._ground is not None
+        if self._ground.fit_light(small):
+            self._table = None
+        return segment(small, self._ground, self._config.entrance, least)
 
     def _region(self, image: Image) -> tuple[Image, tuple[int, int]]:
         """The watched part of the frame, and its left top corner."""
@@ -156,7 +160,6 @@ class Chamber:
     def _empty(self, small: Bytes, now: float, changed: float) -> Observation:
         """Nothing lies there: follow the empty view once it has been calm for a while."""
         assert self._ground is not None
-        self._steady.reset()
         self._present = False
         self._loaded = False
         if self._empty_since is None:
@@ -167,12 +170,10 @@ class Chamber:
             self._followed_at = now
         return Observation(View.EMPTY, now, changed=changed)
 
-    def _judge(
-        self, image: Image, small: Bytes, corner: tuple[int, int], scene: Scene, now: float
-    ) -> Observation:
+    def _judge(self, frame: Frame, small: Bytes, scene: Scene, still_s: float) -> Observation:
         """Something differs: say what, and whether it is at rest."""
         assert self._ground is not None
-        changed = scene.changed
+        now, changed = frame.captured_at, scene.changed
         if changed > COVERED_SHARE or (changed > 0.5 and not self._ground.recognised(small)):
             if self._loaded:
                 self.learn()
@@ -180,7 +181,6 @@ class Chamber:
             self._pause()
             words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
             return Observation(View.BLOCKED, now, reason=words, changed=changed)
-        still_s = self._steady.still_s(small, now, self._ground.noise)
         if scene.lid:
             words = f"lid: the view has changed along the whole {scene.lid} border"
             return Observation(View.HAND, now, reason=words, changed=changed)
@@ -191,20 +191,20 @@ class Chamber:
         if scene.reaches and still_s < max(REST_AT_ENTRANCE_S, self._config.settle_s):
             words = f"hand: something reaches in from the {scene.reaches}"
             return Observation(View.HAND, now, reason=words, changed=changed)
-        if still_s < self._config.settle_s or still_s == 0.0:
+        if still_s == 0.0 or still_s < self._config.settle_s:
             words = f"at rest for {still_s:.1f} of {self._config.settle_s:g} s"
             return Observation(View.MOVING, now, reason=words, changed=changed)
-        item = self._item(image, corner, scene)
         view = View.ITEM if len(scene.things) == 1 else View.ITEMS
         words = f"{len(scene.things)} at rest for {still_s:.1f} s"
-        return Observation(view, now, item, words, changed)
+        return Observation(view, now, self._item(frame.image, scene), words, changed)
 
-    def _item(self, image: Image, corner: tuple[int, int], scene: Scene) -> Item:
+    def _item(self, image: Image, scene: Scene) -> Item:
         """Cut out what lies there; the box spans all of it."""
         assert self._ground is not None
         if self._table is None and self._config.normalise:
             self._table = light_table(self._ground.expected)
-        part_height, part_width = self._region(image)[0].shape[:2]
+        part, corner = self._region(image)
+        part_height, part_width = part.shape[:2]
         height, width = scene.mask.shape
         fx, fy = part_width / width, part_height / height
         left = min(t.box[0] for t in scene.things)
@@ -230,13 +230,9 @@ class Chamber:
         """
         if self._ground is None:
             raise PictureError("reference: there is no empty view; give a picture of it")
-        part, corner = self._region(check_image(image, "picture"))
-        small = shrink(part)
-        self._ground.fit_light(small)
-        least = self._config.min_area * small.shape[0] * small.shape[1]
-        weak = self._ground.outside(small)
-        scene = segment(small, self._ground, weak, self._config.entrance, least)
-        return self._item(image, corner, scene) if scene.things else None
+        small = shrink(self._region(check_image(image, "picture"))[0])
+        scene = self._look(small, self._config.min_area * small.shape[0] * small.shape[1])
+        return self._item(image, scene) if scene.things else None
 
     def save(self, path: Path) -> None:
         """Keep the empty view at `path`, all or nothing; raises PictureError where it cannot."""

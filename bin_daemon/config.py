@@ -331,6 +331,10 @@ class Config(Section):
         faults = []
         if "home" not in self.chute.poses:
             faults.append("chute.poses: a pose named 'home' is needed: where the chute rests")
+        elif missing := set(self.chute.servos) - set(self.chute.poses["home"]):
+            faults.append(
+                f"chute.poses.home: no angle for {', '.join(sorted(missing))}; every servo must rest"
+            )
         for pose, angles in self.chute.poses.items():
             for name, angle in angles.items():
                 key = f"chute.poses.{pose}.{name}"

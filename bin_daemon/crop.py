@@ -24,7 +24,7 @@ MIN_SIDE = 32
 
 def light_table(empty: Image | Bytes) -> Bytes:
     """Look-up table uint8 (1, 256, 3) that makes the light on `empty` (uint8 RGB) neutral."""
-    values = np.float64(empty.reshape(-1, 3)) / 255.0
+    values = empty[::3, ::3].reshape(-1, 3) / 255.0
     mean = np.power(np.power(values, _MINKOWSKI).mean(axis=0), 1.0 / _MINKOWSKI) * 255.0 + 1.0
     grey = float(mean.mean())
     cast = np.clip(grey / mean, *_CAST_GAIN)

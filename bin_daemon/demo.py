@@ -110,12 +110,15 @@ class Demo:
     def _introduce(self, config: Config, broker: Broker) -> None:
         pace = "as fast as the processor allows" if self._fast else "in real time; Ctrl-C ends it"
         self._console.print(f"[bold]bin-daemon {__version__}[/] on a desk, {pace}")
-        self._console.print(
-            f"  camera  {config.camera.source}    pins  gpiozero's mock    "
-            f"broker  mosquitto at {broker.host}:{broker.port}"
-        )
-        routes = "    ".join(f"{n} < {', '.join(r.takes)}" for n, r in config.routes.items())
-        self._console.print(f"  routes  {routes}\n")
+        lines = [
+            ("camera", config.camera.source),
+            ("pins", "gpiozero's mock factory"),
+            ("broker", f"mosquitto at {broker.host}:{broker.port}"),
+            *((f"route {n}", ", ".join(r.takes)) for n, r in config.routes.items()),
+        ]
+        for name, value in lines:
+            self._console.print(f"  {name:<16} {value}", markup=False)
+        self._console.print()
 
     def _subscribe(self, topics: Topics, broker: Broker) -> Any:
         """A subscriber like any other: it knows only the documented topics."""
@@ -129,7 +132,8 @@ class Demo:
             if message.topic == topics.item:
                 self._show(json.loads(message.payload), message.topic)
             elif kind == "status" or (kind.startswith("alert/") and message.payload):
-                self._console.print(Text(f"  {message.topic} {message.payload.decode()}", "yellow"))
+                words = f"      {message.topic} {message.payload.decode()}"
+                self._console.print(Text(words, "yellow", overflow="ellipsis"), no_wrap=True)
 
         client.on_message = on_message
         client.connect(broker.host, broker.port)
@@ -141,21 +145,22 @@ class Demo:
         self._received.append(event)
         truths = self._witness.truths
         truth = truths[event["seq"] - 1] if event["seq"] <= len(truths) else ""
-        spent = event["timings_ms"]
+        number = f"{event['seq']:4d}  "
         line = Text.assemble(
-            (f"{event['seq']:4d}  ", "dim"),
-            (f"{event['label']:<10}", "bold"),
-            f"{event['confidence']:5.0%}  -> ",
+            (number, "dim"),
+            (f"{event['label']:<11}", "bold"),
+            f"{event['confidence']:4.0%} -> ",
             (f"{event['route']:<11}", "cyan"),
             (f"{event['outcome']:<12}", "green" if event["outcome"] == "sorted" else "yellow"),
-            (f"truly {truth or 'nothing known'}", "dim"),
+            (f"truly {truth}" if truth else "", "dim"),
         )
         self._console.print(line)
-        times = "  ".join(f"{name} {ms:.0f} ms" for name, ms in spent.items())
-        self._console.print(Text(f"      because {event['reason']}    {times}", "dim"))
-        short = json.dumps({k: event[k] for k in ("id", "decided_at", "model", "top_k")})
-        room = max(40, self._console.width - 7)
-        self._console.print(Text(f"      {topic} {short}"[:room] + "…", "dim"))
+        times = "  ".join(f"{name} {ms:.0f}" for name, ms in event["timings_ms"].items())
+        payload = json.dumps(event, separators=(",", ":"))
+        for text in (event["reason"], f"{times} ms", f"{topic} {payload}"):
+            self._console.print(
+                Text(" " * len(number) + text, "dim", overflow="ellipsis"), no_wrap=True
+            )
 
     def _await_all(self, count: int) -> None:
         deadline = time.monotonic() + _DELIVERY_S
@@ -174,8 +179,7 @@ class Demo:
         self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {told}")
         if known:
             self._console.print(
-                f"  the network named {right} of the {len(known)} rendered items rightly; "
-                "it was trained on photographs"
+                f"  the network named {right} of the {len(known)} labelled items rightly"
             )
         if missing := len(truths) - len(events):
             self._console.print(f"[red]{missing} events did not arrive[/]")

@@ -8,6 +8,7 @@ channel with a slope across the picture, fitted robustly, so that an item does n
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import zipfile
@@ -30,6 +31,8 @@ SIGMAS = 5.0  # a pixel beyond this many sigmas of noise has changed
 FLOOR_LEVELS = 4.0  # ... and it differs by this much at least,
 RELATIVE = 0.06  # plus this share of its brightness: small local changes of light
 STRONG = 2.2  # surely changed: this many times the plain tolerance
+STEP_LEVELS = 6.0  # an edge is new above this,
+STEP_SIGMAS = 9.0  # or this many sigmas: nine noisy pixels span about three
 GAIN_LIMITS = (0.15, 6.0)
 _DARK = 6.0  # added before logarithms, so that dark pixels do not rule the fit
 _NEAR = 0.25  # log ratio: closer to the light of the last frame may be ground
@@ -37,7 +40,10 @@ _STRIDE = 5
 MOVED_SHARE = 0.0015  # of the pixels: less is a flicker
 MOVED_LEVELS = 7.0
 MOVED_RELATIVE = 0.15  # a glint that shakes within one small pixel changes this much
-RECOGNISED = 0.35  # correlation of fine detail
+JUMP = 0.1  # log gain: more than this at once is looked at twice
+BLOCK = 10  # pixels of the small frame
+ALIKE = 0.4  # correlation of fine detail in a block
+RECOGNISED = 0.2  # share of the blocks that have any
 LONGEST = 216  # pixels of the longer side of a small frame
 
 
@@ -83,7 +89,6 @@ class Ground:
         self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
         self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
-        self._span()
         self._relight()
 
     @classmethod
@@ -99,52 +104,75 @@ class Ground:
             noise = float(np.median(steps)) * 0.886  # E|N(0, 2 s^2)| = 2 s / sqrt(pi)
         return cls(mean.astype(np.float32), noise)
 
-    def _span(self) -> None:
-        """The range of each neighbourhood: what a shift of one small pixel can show."""
-        kernel = np.ones((5, 5), np.uint8)
-        self._low = cv2.erode(self.mean, kernel)
-        self._high = cv2.dilate(self.mean, kernel)
-        spread = (self._high - self._low).max(axis=2) > 2.0 * self.slack + 0.2 * self._high.max(
-            axis=2
-        )
-        self.edges = cv2.dilate(spread.astype(np.uint8), kernel) > 0
-
     def _relight(self) -> None:
         """Work out the tolerances in the light of the moment."""
         constant, x, y = self.light
         across = np.exp(constant + self._columns[:, None] * x)[None]  # (1, w, 3)
         down = np.exp(self._rows[:, None] * y)[:, None]  # (h, 1, 3)
-        gain = np.ascontiguousarray(across * down, np.float32)
-        self._gain = gain
-        self.expected = _bytes(cv2.multiply(self.mean, gain))
-        slack = self.slack
-        self._bounds = []
-        for k in (1.0, STRONG):
-            low = cv2.multiply(self._low, gain, scale=1.0 - k * RELATIVE) - k * slack
-            high = cv2.multiply(self._high, gain, scale=1.0 + k * RELATIVE) + k * slack
-            self._bounds.append((_bytes(np.maximum(low, 0.0)), _bytes(high)))
+        self._gain = np.ascontiguousarray(across * down, np.float32)
+        self.expected = _bytes(cv2.multiply(self.mean, self._gain))
+        self._low, self._high = _range(self.expected, 5)
+        self._bounds: dict[bool, tuple[Bytes, Bytes]] = {}
+        self._edges: npt.NDArray[np.bool_] | None = None
+        steps = cv2.dilate(_steps(self.expected), np.ones((5, 5), np.uint8))
+        above = _slack_tables(0.4, max(STEP_LEVELS, STEP_SIGMAS * self.noise))[1]
+        self._step_limit = _bytes(cv2.LUT(steps, above))
+
+    @property
+    def edges(self) -> npt.NDArray[np.bool_]:
+        """bool (h, w): near an edge of the empty view, where a small shift shows."""
+        if self._edges is None:
+            spread = cv2.subtract(
+                self._high, cv2.LUT(self._low, _slack_tables(0.25, 2.0 * self.slack)[1])
+            )
+            near = cv2.transform(spread, np.ones((1, 3), np.float32))
+            self._edges = cv2.dilate(near, np.ones((5, 5), np.uint8)) > 0
+        return self._edges
 
     def outside(self, small: Bytes, strong: bool = False) -> Bytes:
         """uint8 (h, w): 255 where `small` is outside the tolerance in the light last seen."""
+        if strong not in self._bounds:
+            k = STRONG if strong else 1.0
+            below, above = _slack_tables(k * RELATIVE, k * self.slack)
+            self._bounds[strong] = (
+                _bytes(cv2.LUT(self._low, below)),
+                _bytes(cv2.LUT(self._high, above)),
+            )
         low, high = self._bounds[strong]
         return np.asarray(cv2.bitwise_not(cv2.inRange(small, low, high)), np.uint8)
+
+    def new_edges(self, small: Bytes) -> Bytes:
+        """uint8 (h, w): 255 where `small` has an edge and the empty view has none nearby.
+
+        Soft light makes no edges, so this sees what `outside` must tolerate: white paper on a white
+        ground, the outline of clear plastic.
+        """
+        return _bytes(cv2.compare(_steps(small), self._step_limit, cv2.CMP_GT))
 
     def follow(self, small: Bytes, share: float) -> None:
         """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely."""
         cv2.multiply(self.mean, self._gain, dst=self.mean)
         self.light = np.zeros((3, 3), np.float32)
         cv2.accumulateWeighted(small, self.mean, share)
-        self._span()
         self._relight()
 
     def recognised(self, small: Bytes) -> bool:
-        """Whether the edges of the empty view can still be made out in `small`."""
-        fine = [_detail(view) for view in (small, self.expected)]
-        power = [float(np.square(detail).mean()) for detail in fine]
-        if power[1] < 4.0 * self.noise**2:
-            return False  # the ground is too plain to recognise anything by
-        both = float((fine[0] * fine[1]).mean())
-        return bool(both / np.sqrt(power[0] * power[1] + 1e-6) > RECOGNISED)
+        """Whether the fine detail of the empty view can be made out somewhere in `small`.
+
+        Detail is correlated block by block, so that an item may hide most of it. A view that has no
+        detail is taken for recognised: there is nothing to tell by.
+        """
+        then, now = _detail(self.expected), _detail(small)
+        blocks = (max(1, self._shape[1] // BLOCK), max(1, self._shape[0] // BLOCK))
+        power, seen, both = (
+            cv2.resize(product, blocks, interpolation=cv2.INTER_AREA)
+            for product in (then * then, now * now, then * now)
+        )
+        telling = power > 4.0 * self.noise**2
+        if np.count_nonzero(telling) < 3:
+            return True
+        alike = both > ALIKE * np.sqrt(power * seen + 1e-6)
+        return bool(np.mean(alike[telling]) > RECOGNISED)
 
     def save(
         self, path: Path, frame: tuple[int, int], region: tuple[float, float, float, float]
@@ -185,7 +213,10 @@ class Ground:
         return cls(mean, noise), (frame[0], frame[1])
 
     def fit_light(self, small: Bytes) -> bool:
-        """Fit the light to `small`; whether it moved enough to matter."""
+        """Fit the light to `small`; whether it moved enough to matter.
+
+        A view in which the empty one is not recognised any more is no other light: it is left out.
+        """
         ratio = np.log(small[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float32) + _DARK)
         ratio -= np.log(self.mean[::_STRIDE, ::_STRIDE].reshape(-1, 3) + _DARK)
         usable = (small[::_STRIDE, ::_STRIDE].reshape(-1, 3) < 250).all(axis=1)
@@ -207,10 +238,15 @@ class Ground:
         light[0] = np.clip(light[0], *np.log(GAIN_LIMITS))
         light[1:] = np.clip(light[1:], -0.5, 0.5)
         moved = float(np.abs(light - self.light).sum(axis=0).max()) > 0.01
-        if moved:
-            self.light = light
+        if not moved:
+            return False
+        before, self.light = self.light, light
+        self._relight()
+        if float(np.abs(light - before).max()) > JUMP and not self.recognised(small):
+            self.light = before
             self._relight()
-        return moved
+            return False
+        return True
 
 
 class Steady:
@@ -234,17 +270,37 @@ class Steady:
             same = cv2.inRange(small, self._low, self._high)
             if same.size - cv2.countNonZero(same) <= MOVED_SHARE * same.size:
                 return max(now - self._since, 1e-9)
-        kernel = np.ones((3, 3), np.uint8)
-        slack = max(MOVED_LEVELS, SIGMAS * 1.5 * noise)
-        low, high = cv2.erode(small, kernel), cv2.dilate(small, kernel)
-        self._low = _bytes(np.maximum(low * np.float32(1.0 - MOVED_RELATIVE) - slack, 0.0))
-        self._high = _bytes(high * np.float32(1.0 + MOVED_RELATIVE) + slack)
+        low, high = _range(small, 3)
+        below, above = _slack_tables(MOVED_RELATIVE, max(MOVED_LEVELS, SIGMAS * 1.5 * noise))
+        self._low, self._high = _bytes(cv2.LUT(low, below)), _bytes(cv2.LUT(high, above))
         self._since = now
         return 0.0
 
 
+def _steps(view: Bytes) -> Bytes:
+    """Range of grey levels in each 3x3 neighbourhood, uint8 (h, w): the morphological gradient."""
+    grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
+    return _bytes(cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+
+
+def _range(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
+    """Least and greatest value of each neighbourhood: what a small shift can show."""
+    kernel = np.ones((side, side), np.uint8)
+    return _bytes(cv2.erode(view, kernel)), _bytes(cv2.dilate(view, kernel))
+
+
+@functools.lru_cache(maxsize=16)
+def _slack_tables(relative: float, slack: float) -> tuple[Bytes, Bytes]:
+    """Look-up tables uint8 (256,): a value less, and plus, its tolerance."""
+    levels = np.arange(256, dtype=np.float32)
+    below = np.clip(levels * (1.0 - relative) - slack, 0, 255).astype(np.uint8)
+    above = np.clip(np.ceil(levels * (1.0 + relative) + slack), 0, 255).astype(np.uint8)
+    return below, above
+
+
 def _bytes(values: Any) -> Bytes:
-    return np.asarray(cv2.convertScaleAbs(values), np.uint8)
+    """Rounded and saturated to uint8; values are not negative."""
+    return np.asarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values), np.uint8)
 
 
 def _shorth(values: Floats) -> float:

@@ -22,7 +22,8 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 
 # Lengths are shares of the longer side of the small frame.
 _CLOSE = 0.04  # gaps in one fragment
-_JOIN = 0.075  # gaps between fragments of one thing
+_JOIN = 0.075  # gaps between fragments of one thing, across clean ground
+_LINK = 0.15  # the same, where everything between them differs a little
 _EDGE = 0.0125  # the outermost rows, where an arm comes from
 # A direct lamp dims no further than this in a chamber whose walls reflect; darker is a thing.
 _SHADE_DARKEST = 0.42
@@ -31,7 +32,9 @@ _SEED_SHARE = 0.04  # of a fragment that must be beyond doubt
 _LID_DEPTH = 0.04  # of the region: a rail that rests elsewhere is thinner, an open lid is not
 _LID_SPAN = 0.6  # of the border's length
 _LID_ZONE = 0.25  # of the region, from the entrance
-_SECOND = 0.15  # of the largest thing: smaller ones are crumbs beside it
+_RAIL_ZONE = 0.33
+_RAIL_DEPTH = 0.06
+_SECOND = 0.25  # of the largest thing: smaller ones are its cap, or crumbs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,33 +75,48 @@ def shadows(small: Bytes, ground: Ground) -> npt.NDArray[np.bool_]:
     return np.asarray(dimmed & smooth & (off < 1.2 * ground.slack), np.bool_)
 
 
-def segment(
-    small: Bytes, ground: Ground, weak: Bytes, entrance: tuple[str, ...], min_pixels: float
-) -> Scene:
+def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels: float) -> Scene:
     """Sort what differs in `small` (uint8 (h, w, 3)) into things.
 
-    weak: what `ground.outside` says of `small`. min_pixels: smaller things are none.
+    min_pixels: smaller things are none.
     """
     size = max(small.shape[:2])
     shade = shadows(small, ground)
-    strong = ground.outside(small, strong=True)
+    weak, strong = ground.outside(small), ground.outside(small, strong=True)
     lid = next((b for b in entrance if _along(strong, b)), "")
-    weak = weak.copy()
+    differs = _dense(weak, ground)
+    changed = cv2.countNonZero(weak) / weak.size
+    edges = ground.new_edges(small)
+    # The rim of a hard shadow is an edge too, and so is a rail that moved.
+    edges[ground.edges] = 0
+    edges[cv2.dilate((shade & (weak > 0)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
     weak[shade] = 0
     strong[shade] = 0
-    # A lone line of pixels is an edge of the chamber that moved a little: ask for neighbours.
-    dense = cv2.threshold(cv2.blur(weak, (3, 3)), 105, 255, cv2.THRESH_BINARY)[1]
+    weak |= edges
+    strong |= edges
+    dense = _dense(weak, ground)
     closed = cv2.morphologyEx(dense, cv2.MORPH_CLOSE, _disc(_CLOSE * size))
     kept = _fragments(closed, dense, strong, ground)
-    things, mask = _things(kept, size, min_pixels)
+    for border in entrance:
+        _drop_rail(kept, border)
+    things, mask = _things(kept, differs, size, min_pixels)
     reaches = next((b for b in entrance if _touches(mask, b, size)), "")
-    changed = cv2.countNonZero(weak) / weak.size
     return Scene(things, mask, changed, reaches, lid)
 
 
 def _disc(diameter: float) -> Any:
     odd = max(3, round(diameter)) | 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (odd, odd))
+
+
+def _dense(differs: Bytes, ground: Ground) -> Any:
+    """`differs` without lone pixels and, where the ground has edges, without thin lines.
+
+    Such a line is an edge of the chamber that has moved against the camera.
+    """
+    dense = cv2.threshold(cv2.blur(differs, (3, 3)), 105, 255, cv2.THRESH_BINARY)[1]
+    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.where(ground.edges, opened, dense)
 
 
 def _fragments(closed: Any, dense: Any, strong: Bytes, ground: Ground) -> Bytes:
@@ -118,12 +136,32 @@ def _fragments(closed: Any, dense: Any, strong: Bytes, ground: Ground) -> Bytes:
     return np.asarray(keep[labels], np.uint8)
 
 
-def _things(kept: Bytes, size: int, min_pixels: float) -> tuple[tuple[Thing, ...], Mask]:
+def _drop_rail(kept: Bytes, border: str) -> None:
+    """Clear, in place, what runs along an entrance but is no open lid: a rail that came to rest
+    elsewhere than when the empty view was learnt."""
+    rows = _from_border(kept, border)
+    depth, length = rows.shape
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(rows), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    for contour in contours:
+        _, y, width, height = cv2.boundingRect(contour)
+        thickness = cv2.contourArea(contour) / width
+        inside = y + height <= _RAIL_ZONE * depth
+        if inside and width > _LID_SPAN * length and thickness < _RAIL_DEPTH * depth:
+            rows[y : y + height] = 0
+
+
+def _things(
+    kept: Bytes, differs: Any, size: int, min_pixels: float
+) -> tuple[tuple[Thing, ...], Mask]:
     """Join fragments across small gaps; the things that are large enough, and their mask."""
     mask = np.zeros(kept.shape, np.uint8)
     if not cv2.countNonZero(kept):
         return (), mask.astype(bool)
-    joined = cv2.dilate(kept, _disc(_JOIN * size))
+    linked = cv2.morphologyEx(differs, cv2.MORPH_CLOSE, _disc(_CLOSE * size))
+    joined = cv2.dilate(kept, _disc(_LINK * size)) & linked
+    joined |= cv2.dilate(kept, _disc(_JOIN * size))
     count, labels = cv2.connectedComponents(joined)
     labels[kept == 0] = 0
     found = []

@@ -35,15 +35,24 @@ def _quantize(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluate import evaluate
+    from .evaluate import evaluate, pool
 
-    evaluate(options.run, options.data, options.arguments)
+    if options.pool:
+        pool(options.run, [_run_named(name) for name in options.pool])
+    else:
+        evaluate(options.run, options.data, options.arguments)
 
 
 def _package(options: argparse.Namespace) -> None:
     from .package import package
 
     package(options.run, options.to, options.version)
+
+
+def _run_named(name: str) -> Run:
+    """A run by its name in the runs folder, or by a path with a folder in it."""
+    path = Path(name)
+    return Run(path if len(path.parts) > 1 else DEFAULT_RUNS / path)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +88,13 @@ def parser() -> argparse.ArgumentParser:
     step = add("quantize", _quantize, "equalise, calibrate and convert to int8 TFLite")
     step.add_argument("--plain", action="store_true", help="leave the equalisation out")
 
-    add("evaluate", _evaluate, "measure the int8 file on the held-out fold, on both runtimes")
+    step = add("evaluate", _evaluate, "measure the int8 file on the held-out fold")
+    step.add_argument(
+        "--pool",
+        nargs="+",
+        metavar="RUN",
+        help="measure nothing new; pool the held-out folds of --run and of these runs",
+    )
 
     step = add("package", _package, "make the model package of an evaluated run", data=False)
     step.add_argument(
@@ -94,8 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     options.arguments = arguments
-    named = Path(options.run)
-    options.run = Run(named if len(named.parts) > 1 else DEFAULT_RUNS / named)
+    options.run = _run_named(options.run)
     try:
         options.step(options)
     except BinDaemonError as error:

@@ -68,13 +68,60 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     for chamber in CHAMBERS:
         if (data.parent / chamber).is_dir():
             report["chambers"][chamber] = measure_chamber(content, data.parent / chamber)
-    np.savez_compressed(run.path("predictions.npz"), logits=main.logits, truth=truth, groups=groups)
+    np.savez_compressed(
+        run.path("predictions.npz"),
+        logits=main.logits,
+        float_logits=float_logits,
+        truth=truth,
+        groups=groups,
+    )
     run.write_json("evaluation.json", report)
     for name, figures in [("float", report["float"]), *report["runtimes"].items()]:
         low, high = figures["accuracy_interval"]
         run.log(
             f"evaluate: {name}: accuracy {figures['accuracy']:.4f} [{low:.3f}, {high:.3f}], "
             f"macro-F1 {figures['macro_f1']:.4f}"
+        )
+    return report
+
+
+def pool(run: Run, others: list[Run]) -> dict:
+    """Figures over the held-out folds of several evaluated runs together, as `pooled.json`.
+
+    Each picture is judged by the one model that has not seen it, so the figures are of the recipe,
+    not of one file.
+
+    Raises:
+        ExportError: a run has not been evaluated, two hold out the same fold, or they follow
+            different recipes.
+    """
+    runs = [run, *others]
+    configs = [one.read_json("config.json", "train") for one in runs]
+    folds = [config["fold"] for config in configs]
+    if len(set(folds)) < len(folds):
+        raise ExportError(f"cannot pool: the runs hold out the folds {folds}, some of them twice")
+    if any(config["recipe"] != configs[0]["recipe"] for config in configs):
+        raise ExportError("cannot pool: the runs follow different recipes")
+    parts: dict[str, list[np.ndarray]] = {}
+    for one in runs:
+        with np.load(one.need("predictions.npz", "evaluate")) as archive:
+            for name in archive.files:
+                parts.setdefault(name, []).append(archive[name])
+    logits, float_logits, truth, groups = (
+        np.concatenate(parts[name]) for name in ("logits", "float_logits", "truth", "groups")
+    )
+    report = {
+        "folds": folds,
+        "pictures": len(truth),
+        "float": _figures(float_logits, truth, groups),
+        "int8": _figures(logits, truth, groups),
+    }
+    run.write_json("pooled.json", report)
+    for name in ("float", "int8"):
+        low, high = report[name]["accuracy_interval"]
+        run.log(
+            f"evaluate: folds {folds} pooled, {name}: accuracy {report[name]['accuracy']:.4f} "
+            f"[{low:.3f}, {high:.3f}], macro-F1 {report[name]['macro_f1']:.4f}"
         )
     return report
 

@@ -96,7 +96,7 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
             "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
             "data": f"TrashNet, folds other than {config['fold']}, by group",
             "recipe": config["recipe"],
-            "commit": _commit(),
+            **_commit(),
             "versions": report["versions"],
         },
         licences={"backbone": "Apache-2.0", "data": "MIT (TrashNet)", "weights": "MIT"},
@@ -143,13 +143,14 @@ def _metrics(report: dict) -> dict:
     }
 
 
-def _commit() -> str:
-    """The commit of the workshop, or "unknown" outside a repository."""
+def _commit() -> dict[str, str]:
+    """The commit the workshop was at, or nothing outside a repository."""
     command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short=12", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return {}
+    return {"commit": done.stdout.strip()}
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

@@ -61,7 +61,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
-    from bin_daemon.chamber import Chamber
+    from bin_daemon.chamber import isolate
     from bin_daemon.classifier import Classifier
     from bin_daemon.decision import decide
     from bin_daemon.model_store import open_package
@@ -74,13 +74,12 @@ def run_classify(options: argparse.Namespace) -> int:
     pictures = common.pictures_in(options.pictures)
     empty = read_picture(options.empty) if options.empty else None
     classifier = Classifier(package, config.model.runtime, config.model.threads)
-    chamber = Chamber(config.chamber)
     failed = 0
     for path in pictures:
         try:
             image, area = read_picture(path), None
             if empty is not None:
-                item = chamber.isolate(image, empty)
+                item = isolate(image, empty, config.chamber)
                 if item is None:
                     raise PictureError(f"{path}: shows nothing but the empty chamber")
                 image, area = item.crop, item.area

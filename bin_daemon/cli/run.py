@@ -43,6 +43,7 @@ def run_demo(options: argparse.Namespace) -> int:
     """Play the reel through the whole daemon and show what happens."""
     from bin_daemon.demo import Demo
 
+    common.log_to_stderr("error")
     if options.script is not None and not options.script.exists():
         raise UsageError(f"{options.script}: no such script")
     config = common.config_of(options)

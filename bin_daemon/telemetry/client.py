@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 STORE_NAME = "events.db"
 UNDELIVERED = "undelivered"  # the alert of events that the broker refuses
 _TICK_S = 1.0
+_DRAIN_POLL_S = 0.05
 _DEFAULT_PREFIX = "bins"
 
 
@@ -138,8 +139,12 @@ class Telemetry:
         self.retain(topic, alert)
 
     def resolve_alert(self, kind: str) -> None:
-        """Empty the topic of an alert. Raises UsageError where `kind` cannot name a topic."""
-        self.retain(self.topics.alert(kind), None)
+        """Empty the topic of an alert; nothing where there is none.
+
+        Raises UsageError where `kind` cannot name a topic.
+        """
+        topic = self.topics.alert(kind)
+        self._inbox.put(lambda: self._delivery.empty_alert(topic))
 
     def stats(self) -> TelemetryStats:
         """The figures of about a second ago."""
@@ -152,6 +157,21 @@ class Telemetry:
     def beat(self) -> float:
         """When the mailman last came round, monotonic seconds of the machine."""
         return self._beat_at
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until all that was handed over is stored and, with a broker, delivered.
+
+        Whether that came true within `timeout_s`. Events without outcome are not waited for.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            drained = threading.Event()
+            looked = threading.Event()
+            self._inbox.put(lambda a=drained, b=looked: self._look_whether_drained(a, b))
+            looked.wait(max(0.0, deadline - time.monotonic()))
+            if drained.is_set() or time.monotonic() >= deadline:
+                return drained.is_set()
+            time.sleep(_DRAIN_POLL_S)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Store what was handed over, say "stopped", await what is in flight, and end.
@@ -236,6 +256,11 @@ class Telemetry:
         self._closing_at = deadline
         self._delivery.events_paused = True
         self._delivery.retain(self.topics.status, self._status("stopped"))
+
+    def _look_whether_drained(self, drained: threading.Event, looked: threading.Event) -> None:
+        if self._keeper.drained():
+            drained.set()
+        looked.set()
 
     def _status(self, state: str) -> str:
         return to_json({"state": state, "session": self.session})

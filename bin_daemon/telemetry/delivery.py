@@ -77,6 +77,11 @@ class Delivery:
         self._dirty.pop(topic, None)
         self._dirty[topic] = None
 
+    def empty_alert(self, topic: str) -> None:
+        """Empty an alert's topic, unless the broker cannot hold one there."""
+        if topic in self._retained or self._topics.parse_alert(topic) in self._keeper.alerts():
+            self.retain(topic, "")
+
     def answer(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Publish this once; it is lost where the line breaks first."""
         self._answers.append((topic, to_json(payload)))

@@ -29,7 +29,7 @@ BUFFER_LIMIT = 2000  # about 2 MB of events: days of a bin whose disk is full
 RETRY_S = 5.0
 PRUNE_INTERVAL_S = 60.0
 STAMPS_INTERVAL_S = 10.0
-STATS_INTERVAL_S = 0.5
+STATS_INTERVAL_S = 0.5  # at most so often, and only after a change
 
 _NOTHING = StoreStats(depth=0, oldest_at=None, refused=0, rows=0, dropped=0, size_bytes=0)
 
@@ -81,6 +81,7 @@ class Keeper:
         self._damaged: Path | None = None
         self._retry_at = self._prune_at = self._stamps_at = self._stats_at = 0.0
         self._session_recorded = False
+        self._changed = True
         self.session = 0
         self._open()
 
@@ -91,17 +92,22 @@ class Keeper:
                 self._outbox = Outbox(self._path, self._keep)
                 if self._outbox.damaged:
                     self._damaged = self._outbox.damaged
+                    self._session_recorded = False
                     log.error("event store %s was damaged; it is now %s", self._path, self._damaged)
             if not self._session_recorded:
-                self.session = self.session or self._outbox.last_session() + 1
+                self.session = self.session or self._next_session(self._outbox)
                 self._outbox.open_session(at_least=self.session)
                 self._session_recorded = True
                 if count := self._outbox.interrupt_open(self.session):
                     log.warning("%d items of earlier sessions were interrupted", count)
         except StoreError as error:
-            # Without the counter the time makes a number that is new and keeps growing.
             self.session = self.session or int(self._clock.time())
             self._failed(error)
+
+    def _next_session(self, outbox: Outbox) -> int:
+        """One more than the last; where that is lost, the time makes a new and greater number."""
+        last = outbox.last_session()
+        return int(self._clock.time()) if outbox.damaged and not last else last + 1
 
     def _failed(self, error: StoreError) -> None:
         if str(error) != self._fault:
@@ -125,6 +131,7 @@ class Keeper:
         self._write()
 
     def _write(self) -> None:
+        self._changed = True
         if self._fault and time.monotonic() < self._retry_at:
             self._bound()
             return
@@ -134,8 +141,11 @@ class Keeper:
             if self._outbox is None or not self._session_recorded:
                 self._bound()
                 return
+            if self._fault:
+                self._outbox.make_room()
             self._write_through(self._outbox)
             if self._fault:
+                self._outbox.drop_counted(0)  # changes nothing, and proves that a write succeeds
                 log.info("event store %s is written again", self._path)
             self._fault = ""
         except StoreError as error:
@@ -179,9 +189,12 @@ class Keeper:
                 self._correct_stamps(self._outbox)
             if now >= self._prune_at:
                 self._prune_at = now + PRUNE_INTERVAL_S
-                if dropped := self._outbox.prune(self._clock.time(), queue=self._queue):
+                today = self._clock.time() if self._synced() else None
+                if dropped := self._outbox.prune(today, queue=self._queue):
                     log.error("event store %s is full: %d events dropped", self._path, dropped)
-            if now >= self._stats_at:
+                self._changed = True
+            if self._changed and now >= self._stats_at:
+                self._changed = False
                 self._stats_at = now + STATS_INTERVAL_S
                 self._stats = self._outbox.stats()
         except StoreError as error:
@@ -213,6 +226,7 @@ class Keeper:
 
     def refused(self, event_id: str, reason: str) -> None:
         """The broker does not take this event."""
+        self._changed = True
         self._attempt(lambda outbox: outbox.refused(event_id, reason, self._clock.time()))
 
     def alerts(self) -> list[str]:
@@ -223,7 +237,8 @@ class Keeper:
 
     def remember_alert(self, kind: str) -> None:
         """See `Outbox.remember_alert`."""
-        self._attempt(lambda outbox: outbox.remember_alert(kind))
+        if self._queue:
+            self._attempt(lambda outbox: outbox.remember_alert(kind))
 
     def forget_alert(self, kind: str) -> None:
         """See `Outbox.forget_alert`."""
@@ -241,6 +256,14 @@ class Keeper:
         depth = self._stats.depth if self._queue else 0
         dropped = self._stats.dropped + self._uncounted
         return dataclasses.replace(self._stats, depth=depth, dropped=dropped)
+
+    def drained(self) -> bool:
+        """Whether all is on disk and, with a broker, delivered; asks the store itself."""
+        if self._waiting or self._acked or self._outbox is None:
+            return False
+        depths: list[int] = []
+        self._attempt(lambda outbox: depths.append(outbox.stats().depth))
+        return depths == [0] or (bool(depths) and not self._queue)
 
     @property
     def unwritten(self) -> int:

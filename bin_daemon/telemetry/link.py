@@ -135,7 +135,17 @@ class Line:
                 break
             if self.up_at is None and time.monotonic() > deadline:
                 self.drop("it does not answer")
-        self.why = self.why or "connection lost"
+        self.why = self.why or self._guess()
+
+    def _guess(self) -> str:
+        """Why a line ended of which nothing is known but that it ended."""
+        if self.up_at is not None:
+            return "connection lost"
+        if self._mqtt.tls is None:
+            return "it hangs up before the login; does it want TLS (mqtt.tls)?"
+        if self._mqtt.tls.certificate is None:
+            return "it hangs up before the login; does it want a client certificate (mqtt.tls)?"
+        return "it hangs up before the login; does it trust mqtt.tls.certificate?"
 
     def _make_client(self) -> Client:
         from paho.mqtt.client import Client, MQTTv5

@@ -60,6 +60,7 @@ class Outbox(History):
     def _connect(self) -> sqlite3.Connection:
         # The daemon opens the store before it starts the thread that will use it.
         with complaints(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(
                 self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -214,22 +215,24 @@ class Outbox(History):
             (count,),
         )
 
-    def prune(self, now: float, *, queue: bool = True) -> int:
+    def prune(self, now: float | None, *, queue: bool = True) -> int:
         """Keep the store within its bounds of days, items and bytes.
 
         History goes first, oldest first. Only where the queue alone breaks the bound of items or
         bytes, undelivered events go too (refused ones first); each is counted for good, and their
-        number returned. queue: false where there is no broker; then all that is completed is
-        history, its age counted from the decision.
+        number returned. now: wall clock; None where it is not set, then nothing is too old.
+        queue: false where there is no broker; then all that is completed is history, its age
+        counted from the decision.
         """
         history = "delivered_at IS NOT NULL" if queue else "outcome IS NOT NULL"
         age = "delivered_at" if queue else "decided_at"
         dropped = 0
         with self._transaction() as db:
-            db.execute(
-                f"DELETE FROM events WHERE {history} AND {age} < ?",
-                (now - self._keep.keep_days * _DAY_S,),
-            )
+            if now is not None:
+                db.execute(
+                    f"DELETE FROM events WHERE {history} AND {age} < ?",
+                    (now - self._keep.keep_days * _DAY_S,),
+                )
             while excess := self._excess():
                 oldest = f"SELECT n FROM events WHERE {history} ORDER BY n LIMIT ?"
                 gone = db.execute(f"DELETE FROM events WHERE n IN ({oldest})", (excess,)).rowcount
@@ -258,6 +261,11 @@ class Outbox(History):
             # Rows are about alike, so this many take the excess; the loop looks again.
             too_many = max(too_many, int(rows * (1 - limit / used)) + 1)
         return max(0, min(too_many, _CHUNK))
+
+    def make_room(self) -> None:
+        """Move what the WAL holds into the database and give its space back to a full disk."""
+        with complaints(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def alerts(self) -> list[str]:
         """The kinds of alerts that may still be retained by the broker."""

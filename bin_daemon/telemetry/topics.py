@@ -47,11 +47,6 @@ class Topics:
         return f"{self.root}/state"
 
     @property
-    def model(self) -> str:
-        """The model in use and the one on offer."""
-        return f"{self.root}/model"
-
-    @property
     def item(self) -> str:
         """The sort events."""
         return f"{self.root}/event/item"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from .materials import coated, matte
-from .mesh import Mesh, crumpled, curve, joined, lathe, rotation, sheet
+from .mesh import Mesh, creases, crumpled, curve, joined, lathe, rotation, sheet
 from .scene import Part
 from .texture import cloud, done, kraft, letter, lined, parcel, plain, stained, written
 
@@ -26,7 +29,7 @@ def _moved(parts: list[Part], turn: np.ndarray, offset: tuple[float, float, floa
     return [Part(p.mesh.moved(turn, offset), p.bsdf) for p in parts]
 
 
-def _warped(parts: list[Part], change) -> list[Part]:
+def _warped(parts: list[Part], change: Callable[[np.ndarray], np.ndarray]) -> list[Part]:
     return [Part(p.mesh.warped(change), p.bsdf) for p in parts]
 
 
@@ -65,13 +68,13 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
 def cardboard_sleeve(rng: np.random.Generator) -> list[Part]:
     """The printed sleeve of a ready meal: an open tube of thin board, pushed askew."""
     length, w, h = 0.125, 0.115, 0.056
-    s = np.linspace(0, 1, 240, endpoint=False)
+    s = np.linspace(0, 1, 480, endpoint=False)
     corners = np.array([[-w / 2, 0], [w / 2, 0], [w / 2, h], [-w / 2, h], [-w / 2, 0]])
     run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
     s = np.append(s, 1.0)
     ring = np.stack([np.interp(s * run[-1], run, corners[:, k]) for k in (0, 1)], 1)
-    tube = sheet(1, 1, len(s), 120)
-    col = np.tile(np.arange(len(s)), 120)
+    tube = sheet(1, 1, len(s), 300)
+    col = np.tile(np.arange(len(s)), 300)
     along = tube.uv[:, 1] - 0.5
     x, z = ring[col, 0], ring[col, 1]
     x = x + 0.55 * z
@@ -79,16 +82,17 @@ def cardboard_sleeve(rng: np.random.Generator) -> list[Part]:
     v = np.stack([x, along * length, z], 1)
     img = kraft(500, 960, rng)
     ink = (58, 44, 34)
-    img[60:440, 470:800] = stained(img[60:440, 470:800], (64, 108, 62), np.full((380, 330), 0.88))
+    img[60:440, 190:450] = stained(img[60:440, 190:450], (64, 108, 62), np.full((380, 260), 0.88))
     for text, at, size in (("oat", 0.36, 0.13), ("& barley", 0.55, 0.075), ("ready in 3 min", 0.74, 0.035)):
-        img = written(img, text, (0.66, at), size, (240, 232, 210), 3)
-    img = written(img, "keep cool", (0.2, 0.5), 0.06, ink, 2)
+        img = written(img, text, (1 / 3, at), size, (240, 232, 210), 3)
+    img = written(img, "keep cool", (0.75, 0.5), 0.06, ink, 2)
     # the half-moon cut for the thumb, by which a sleeve is known
     cut = (np.hypot(along * length + length / 2, v[:, 0] - 0.55 * h) < 0.021) & (ring[col, 1] > 0.9 * h)
-    outside = Mesh(v, tube.f[~cut[tube.f].any(1)], tube.uv)
+    uv = np.stack([1 - tube.uv[:, 0], tube.uv[:, 1]], 1)
+    outside = Mesh(v, tube.f[~cut[tube.f].any(1)], uv)
     centre = v.mean(0)
     inside = Mesh(centre + (v - centre) * [0.985, 1.0, 0.96], outside.f, tube.uv)
-    return [Part(outside, matte(done(img))), Part(inside, matte((188, 158, 122)))]
+    return [Part(outside, matte(done(img))), Part(inside, matte((176, 138, 98)))]
 
 
 def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
@@ -117,7 +121,9 @@ def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
 def paper_crumpled(rng: np.random.Generator) -> list[Part]:
     """A lined page squeezed into a loose ball."""
     page = sheet(0.21, 0.28, 300, 380)
-    return [Part(crumpled(page, rng, 0.047, 60), matte(done(lined(1000, 760, rng))))]
+    ball = crumpled(page, rng, 0.056, 60)
+    fine = np.stack([creases(page.v[:, :2], rng, 7, 0.035, 0.0045) for _ in range(3)], 1)
+    return [Part(replace(ball, v=ball.v + fine), matte(done(lined(1000, 760, rng))))]
 
 
 def paper_flat(rng: np.random.Generator) -> list[Part]:

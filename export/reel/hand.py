@@ -178,14 +178,17 @@ def arm(pose: Pose, reach: Sequence[float], seed: int = 3, held: Sequence[Part] 
         plate = ellipsoid((wide, 0.0068, 0.0016), 16).moved(None, (0, -0.002, r - 0.0008))
         parts.append(Part(plate.moved(turn, chain[-1]), nail))
     knit = plain(600, 400, (46, 58, 84)) + 7 * np.sin(np.arange(600) * 1.3)[:, None, None] + 4 * cloud(600, 400, 9, rng)[..., None]
-    sleeve = lathe(np.array([[0.036, -0.052], [0.0405, -0.050], [0.042, -0.058], [0.041, -0.078], *[[0.043 + 0.01 * k / 40, -0.08 - 0.007 * k] for k in range(41)]]), 96)
+    sleeve = lathe(np.array(
+        [[0.036, -0.028], [0.0405, -0.026], [0.042, -0.034], [0.041, -0.054]]
+        + [[0.043 + 0.01 * k / 40, -0.056 - 0.007 * k] for k in range(41)]
+    ), 96)
     v = sleeve.v.copy()
     around = np.arctan2(v[:, 1], v[:, 0])
-    crease = 0.0022 * np.sin(v[:, 2] * 190 + 1.7 * np.sin(around * 2)) * (v[:, 2] < -0.085)
+    crease = 0.0022 * np.sin(v[:, 2] * 190 + 1.7 * np.sin(around * 2)) * (v[:, 2] < -0.06)
     v[:, :2] *= (1 + crease / 0.045)[:, None]
     v = np.stack([v[:, 0], v[:, 2], v[:, 1] * 0.86], 1)
     parts.append(Part(replace(sleeve, v=v), matte(done(knit))))
     parts += held
     # +y of the hand points down and towards the camera, its back stays up
-    turn = rotation(0, 0, 180 + turn_deg) @ rotation(-34)
+    turn = rotation(0, 0, 180 + turn_deg) @ rotation(-27)
     return [Part(p.mesh.moved(turn, reach), p.bsdf) for p in parts]

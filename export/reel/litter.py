@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .materials import coated, matte, printed_metal
-from .mesh import Mesh, creases, crumpled, ellipsoid, rotation, sheet
+from .mesh import Mesh, creases, crumpled, ellipsoid, hemmed, rotation, sheet
 from .scene import Part
 from .texture import cloud, crisps, done, plain, stained
 
@@ -38,9 +38,10 @@ def trash_napkin(rng: np.random.Generator) -> list[Part]:
     red = np.clip(1.6 * cloud(700, 700, 4, rng) - 1.5, 0, 0.9)
     brown = np.clip(1.5 * cloud(700, 700, 3, rng) - 1.1, 0, 0.75)
     img = stained(stained(img, (122, 84, 50), brown), (176, 62, 34), red)
-    m = crumpled(sheet(0.22, 0.22, 260, 260), rng, 0.058, 14, 0.0035)
-    v = m.v * [1.1, 1.0, 0.62]
-    v[:, 2] += creases(sheet(0.22, 0.22, 260, 260).v[:, :2], rng, 6, 0.02, 0.0012)
+    m = sheet(0.22, 0.22, 260, 260)
+    v = hemmed(m, rng, (0.045, 0.072), 7).v
+    v[:, 2] += creases(m.v[:, :2], rng, 5, 0.06, 0.016) + creases(m.v[:, :2], rng, 6, 0.022, 0.003)
+    v[:, 2] += 0.02 * np.exp(-np.sum((v[:, :2] / 0.04) ** 2, 1))
     return [Part(replace(m, v=v), matte(done(img)))]
 
 

@@ -156,7 +156,7 @@ def crumpled(m: Mesh, rng: np.random.Generator, radius: float, folds: int, soft:
         n /= np.linalg.norm(n)
         reach = radius + (start - radius) * max(0.0, 1 - 1.6 * k / folds)
         v = v - (v.max(0) + v.min(0)) / 2
-        out = v @ n - reach * rng.uniform(0.6, 1.0)
+        out = v @ n - reach * rng.uniform(0.6, 1.12)
         if soft:
             out = soft * np.logaddexp(0, out / soft)
         v = v - 1.93 * np.maximum(out, 0)[:, None] * n

@@ -1,7 +1,7 @@
-"""From a scene to a JPEG: render in passes, throw out fireflies, develop, compress; and the true mask of an item.
+"""From a scene to a JPEG: render in passes, bound fireflies, develop, compress; and the true mask of an item.
 
-Glass sends a few samples of enormous brightness to random pixels. A picture is therefore rendered as several passes, and
-each pixel takes the mean of the passes without its brightest one or two (a trimmed mean).
+Glass sends a few samples of enormous brightness to random pixels. A picture is therefore rendered as several passes, none
+may exceed their median by much, and what they still disagree about tells the denoiser where to work.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .scene import SIZE, Lamp, Part, alone, whole
 PASSES = 8
 EXPOSURE = 2.35
 QUALITY = 88
+# from this noise (grey levels) upwards: strength of non-local means for brightness and for colour
+DENOISE = ((0.0, 2.2, 3.0), (1.5, 5.0, 7.0), (3.5, 10.0, 12.0))
 
 
 def variant() -> str:
@@ -34,31 +36,41 @@ def variant() -> str:
     raise RuntimeError("Mitsuba has neither llvm_ad_rgb nor scalar_rgb; reinstall it with: pip install mitsuba")
 
 
-def radiance(parts: Sequence[Part], lamp: Lamp, samples: int, seed: int) -> np.ndarray:
-    """Linear radiance (480, 640, 3) of the chamber with ``parts``, ``samples`` for each pixel over all passes."""
+def radiance(parts: Sequence[Part], lamp: Lamp, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Linear radiance (480, 640, 3) of the chamber with ``parts`` and its standard error; ``samples`` over all passes."""
     import mitsuba as mi
 
     with tempfile.TemporaryDirectory() as folder:
         scene = mi.load_dict(whole(parts, lamp, samples, Path(folder)))
         each = max(1, samples // PASSES)
         passes = np.stack([np.array(mi.render(scene, spp=each, seed=seed * PASSES + k)) for k in range(PASSES)])
-    passes = np.sort(passes[..., :3], axis=0)
-    # the trim darkens noisy pixels, so it is small where passes agree anyway and only bites on outliers
-    middle = np.median(passes, axis=0)
-    return np.minimum(passes, 2.5 * middle + 0.05).mean(axis=0)
+    # the bound darkens noisy pixels a little, so it lies where only outliers reach it
+    passes = np.minimum(passes[..., :3], 2.5 * np.median(passes[..., :3], axis=0) + 0.05)
+    return passes.mean(axis=0), passes.std(axis=0) / np.sqrt(PASSES)
 
 
-def developed(hdr: np.ndarray) -> np.ndarray:
-    """Linear radiance to an 8-bit RGB picture: vignette, a camera's shoulder in the lights, sRGB, light denoising."""
+def _display(lit: np.ndarray) -> np.ndarray:
+    """Linear light to grey levels 0..255: a camera's shoulder above 0.7, then the sRGB curve."""
+    knee = 0.7
+    lit = np.where(lit > knee, knee + (1 - knee) * (1 - np.exp(-np.maximum(lit - knee, 0) / (1 - knee))), lit)
+    lit = np.clip(lit, 0, 1)
+    return 255 * np.where(lit <= 0.0031308, lit * 12.92, 1.055 * lit ** (1 / 2.4) - 0.055)
+
+
+def developed(hdr: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Linear radiance and its standard error to an 8-bit RGB picture: vignette, tone curve, denoising by need."""
     y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]].astype(np.float32)
     far = np.hypot(x / SIZE[0] - 0.5, (y / SIZE[1] - 0.5) * SIZE[1] / SIZE[0])
-    lit = hdr * EXPOSURE * (1 - 0.55 * far**2)[..., None]
-    knee = 0.7
-    lit = np.where(lit > knee, knee + (1 - knee) * (1 - np.exp(-(lit - knee) / (1 - knee))), lit)
-    lit = np.clip(lit, 0, 1)
-    grey = np.where(lit <= 0.0031308, lit * 12.92, 1.055 * lit ** (1 / 2.4) - 0.055)
-    img = (grey * 255 + 0.5).astype(np.uint8)
-    return cv2.fastNlMeansDenoisingColored(img, None, 2.2, 3.0, 5, 15)
+    gain = EXPOSURE * (1 - 0.55 * far**2)[..., None]
+    img = _display(hdr * gain)
+    noise = cv2.GaussianBlur((_display((hdr + error) * gain) - img).mean(axis=2), (0, 0), 2.5)
+    img = (img + 0.5).astype(np.uint8)
+    out = cv2.fastNlMeansDenoisingColored(img, None, *DENOISE[0][1:], 5, 15).astype(np.float32)
+    for low, h, h_colour in DENOISE[1:]:
+        share = np.clip(noise / low - 1, 0, 1)[..., None]
+        if share.max() > 0:
+            out += share * (cv2.fastNlMeansDenoisingColored(img, None, h, h_colour, 5, 15) - out)
+    return (out + 0.5).astype(np.uint8)
 
 
 def covered(dark: np.ndarray) -> np.ndarray:

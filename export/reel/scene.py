@@ -105,13 +105,13 @@ def _lights(lamp: Lamp) -> dict[str, Any]:
     tf = mi.ScalarTransform4f
     out: dict[str, Any] = {}
     tint = np.array(lamp.tint)
-    for name, x, power in (("left", -0.18, 11.0), ("right", 0.18, 4.5)):
+    for name, x, power in (("left", -0.17, 7.9), ("right", 0.17, 2.2)):
         if lamp.strips <= 0:
             break
         place = tf().look_at(origin=[x, 0.02, 0.30], target=[-0.1 * x, 0.0, 0.0], up=[0, 1, 0])
         out[f"strip_{name}"] = {
             "type": "rectangle",
-            "to_world": place @ tf().scale([0.022, 0.15, 1]),
+            "to_world": place @ tf().scale([0.035, 0.15, 1]),
             "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.5}},
             "emitter": {
                 "type": "area",

@@ -46,7 +46,7 @@ def glass_jar(rng: np.random.Generator) -> list[Part]:
         Part(_band(0.0338, 0.018, 0.066, 0.55), matte(paper)),
         Part(rest, coated((112, 24, 44), 0.15)),
     ]
-    return _lying(parts, -10)
+    return _lying(parts, 168)
 
 
 BOTTLE = [(0, 0.002), (0.022, 0), (0.0285, 0.002), (0.0285, 0.10), (0.0285, 0.118), (0.0135, 0.145), (0.0128, 0.170),
@@ -82,7 +82,7 @@ def _shard(rng: np.random.Generator, radius: float, size: float, wall: float) ->
     rows, faces = 2 * rings, []
     for k in range(rows - 1):
         a, b = k * n + np.arange(n), k * n + (np.arange(n) + 1) % n
-        faces += [np.stack([a, b, b + n], 1), np.stack([a, b + n, a + n], 1)]
+        faces += [np.stack([a, b + n, b], 1), np.stack([a, a + n, b + n], 1)]
     return Mesh(v, np.concatenate(faces), np.zeros((len(v), 2)), flat=False)
 
 
@@ -123,7 +123,7 @@ def _can(rng: np.random.Generator, name: str, ground, band, ink) -> list[Part]:
     print_ = label(rows[1] - rows[0], 1100, rng, name, ground, band, ink, 2)
     img[rows[0] : rows[1]] = print_
     inked = np.zeros((900, 1100), np.uint8)
-    inked[rows[0] : rows[1]] = 190
+    inked[rows[0] : rows[1]] = 228
     inked[rows[0] + 14 : rows[0] + 22] = inked[rows[1] - 22 : rows[1] - 14] = 0
     tab = ellipsoid((0.0075, 0.0115, 0.0008), 24).moved(rotation(4), (0, -0.003, 0.1052))
     mouth = ellipsoid((0.008, 0.0085, 0.0006), 24).moved(None, (0, 0.0125, 0.1037))
@@ -209,7 +209,7 @@ def plastic_tub(rng: np.random.Generator) -> list[Part]:
     img = plain(500, 1200, (238, 216, 120))
     img[30:260] = label(230, 1200, rng, "SUNNY", (246, 196, 40), (40, 130, 70), (190, 40, 40), 3)
     smear = np.clip(cloud(400, 800, 5, rng) - 0.2, 0, 1) * np.linspace(0, 1, 400)[:, None]
-    inside = plain(400, 800, (228, 224, 208)) * (1 - smear[..., None]) + plain(400, 800, (232, 206, 110)) * smear[..., None]
+    inside = plain(400, 800, (208, 202, 184)) * (1 - smear[..., None]) + plain(400, 800, (232, 206, 110)) * smear[..., None]
     parts = [Part(outer, coated(done(img), 0.3)), Part(inner, coated(done(inside), 0.3))]
 
     def squared(v: np.ndarray) -> np.ndarray:

@@ -43,11 +43,13 @@ def broker(new_broker: Callable[..., Broker]) -> Broker:
 
 @pytest.fixture
 def listen() -> Iterator[Callable[..., Ear]]:
-    """Makes ears; all are closed at the end."""
+    """Makes ears, one at a time; all are closed at the end."""
     ears: list[Ear] = []
 
-    def make(broker: Broker, **kwargs: str) -> Ear:
-        ears.append(Ear(broker.port, **kwargs))
+    def make(broker: Broker, *, faithful: bool = False) -> Ear:
+        for ear in ears:
+            ear.close()
+        ears.append(Ear(broker.port, faithful=faithful))
         return ears[-1]
 
     yield make

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 import bin_daemon
@@ -103,19 +105,24 @@ class Broker:
 
 
 class Ear:
-    """A fleet owner's client: keeps all it hears below a bin's topics, in order."""
+    """A fleet owner's client: keeps all it hears below a bin's topics, in order.
 
-    def __init__(self, port: int, subscription: str = "bins/#", **login: str) -> None:
+    faithful: comes back after a break, with a session in which the broker keeps what it missed.
+    """
+
+    def __init__(self, port: int, subscription: str = "bins/#", *, faithful: bool = False) -> None:
         self.heard: list[tuple[str, str, bool]] = []
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-        if login:
-            self._client.username_pw_set(login["username"], login["password"])
+        self._client = Client(CallbackAPIVersion.VERSION2, "ear", protocol=MQTTv5)
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        if faithful:
+            session.SessionExpiryInterval = 3600
+            self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]
         self._subscribed = False
         self._subscription = subscription
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
-        self._client.connect("127.0.0.1", port)
+        self._client.connect("127.0.0.1", port, properties=session)
         self._client.loop_start()
         wait_until(lambda: self._subscribed, "the ear to subscribe")
 

@@ -76,6 +76,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line(write):
         (("takes: [trash]", "takes: [paper]"), "17: routes.residual.takes: 'paper' is already"),
         (("flap: -45", "flap: -80"), "10: chute.poses.left.flap: -80 is outside -60 to 60"),
         (("home:", "rest:"), "8: chute.poses: a pose named 'home' is needed"),
+        (("flap: 0", ""), "9: chute.poses.home: no angle for flap; every servo must rest"),
         (("flap: 0", "door: 0"), "9: chute.poses.home.door: no such servo"),
         (("residual:", "rest:"), "decision.residual: no route 'residual'; routes has paper, rest"),
         (("pin: 18", "pin: 14"), "7: chute.servos.flap.pin: GPIO 14 serves the serial console"),

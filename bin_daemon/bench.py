@@ -1,0 +1,309 @@
+"""How fast the daemon is on this machine, and how much memory it takes.
+
+Everything is a ratio to something measured in the same run, because machines are noisy and differ:
+stages against one bare `invoke()` of the runtime, start-up and memory against an interpreter that
+merely imports what any such program needs. docs/benchmarks.md says what each figure includes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bin_daemon import __version__, paths
+from bin_daemon.config import Config
+from bin_daemon.errors import BinDaemonError, ModelError
+
+# What any program with a camera, a network and this runtime imports.
+IMPORTS = "import numpy, cv2, {runtime}"
+_STATUS = Path("/proc/self/status")
+_START_DEADLINE_S = 30.0
+_SOAK_DEADLINE_S = 540.0
+
+# The bounds that docs/benchmarks.md promises on a quiet machine with ai-edge-litert.
+BOUNDS = {
+    "classify_over_invoke": 1.15,
+    "idle_over_invoke": 0.6,
+    "look_over_invoke": 2.0,
+    "start_over_import": 2.0,
+    "rss_over_import_mb": 60.0,
+    "rss_growth_mb": 2.0,
+}
+
+
+def run(config: Config, quick: bool = False) -> dict[str, Any]:
+    """Measure everything; returns one flat object.
+
+    quick: a tenth of the repetitions, to see that it works; its figures mean little.
+    Raises BinDaemonError where a part does not work.
+    """
+    figures = {"version": __version__, **_stages(config, 30 if quick else 300)}
+    figures |= _start(config, 2 if quick else 9)
+    figures |= _memory(config, (10, 100) if quick else (100, 1000))
+    return figures
+
+
+def report(figures: dict[str, Any]) -> str:
+    """The figures for people: bounds beside what was found."""
+    lines = [
+        f"bin-daemon {figures['version']} on {figures['runtime']}, {figures['threads']} thread"
+    ]
+    for name, bound in BOUNDS.items():
+        found = figures[name]
+        verdict = "ok" if found <= bound else "over"
+        lines.append(f"  {name:<22} {found:8.2f}   at most {bound:g}   {verdict}")
+    lines.append(f"  {'invoke_ms':<22} {figures['invoke_ms']:8.2f}")
+    lines += [f"  {'cycle_ms.' + k:<22} {v:8.3f}" for k, v in figures["cycle_ms"].items()]
+    return "\n".join(lines)
+
+
+def _stages(config: Config, rounds: int) -> dict[str, Any]:
+    """Each stage and the bare invoke in turn, so that a slow moment hits all alike."""
+    import cv2
+
+    from bin_daemon.chamber import Chamber
+    from bin_daemon.classifier import Classifier, prepare
+    from bin_daemon.decision import decide
+    from bin_daemon.messages import Frame, Readings, View
+    from bin_daemon.model_store import open_package
+    from bin_daemon.policy import policy_of
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    package = open_package(config.model.name)
+    policy = policy_of(config, package)
+    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    empty, still = _reel_stills()
+    noise = np.random.default_rng(1)
+    number = 0
+
+    def frame(image: np.ndarray[Any, Any]) -> Frame:
+        nonlocal number
+        number += 1
+        noisy = image + noise.normal(0, 2, image.shape)
+        return Frame(noisy.clip(0, 255).astype(np.uint8), number * 0.1, number)
+
+    idle, settled = Chamber(config.chamber), Chamber(config.chamber)
+    for _ in range(40):
+        idle.observe(frame(empty))
+        settled.observe(frame(empty))
+    for _ in range(40):
+        seen = settled.observe(frame(still))
+    if seen.view is not View.ITEM or seen.item is None:
+        raise BinDaemonError(f"bench: the reel's item is seen as {seen.view}; is the reel whole?")
+    # A sample of the shapes that crops have: as the chamber cuts them, and up to a whole frame.
+    crops = [prepare(seen.item.crop, s, s) for s in (160, 224, 320, 480)]
+    crops.append(seen.item.crop)
+    empties = [frame(empty) for _ in range(8)]
+    stills = [frame(still) for _ in range(8)]
+    looks = [classifier.classify(seen.item.crop) for _ in range(config.decision.looks)]
+
+    def look(i: int) -> None:
+        item = settled.observe(_later(stills[i % 8], i)).item
+        assert item is not None
+        classifier.classify(item.crop)
+
+    steps: dict[str, Callable[[int], object]] = {
+        "invoke": lambda i: classifier.invoke(),
+        "classify": lambda i: classifier.classify(crops[i % len(crops)]),
+        "observe_idle": lambda i: idle.observe(_later(empties[i % 8], i)),
+        "look": look,
+        "decide": lambda i: decide(looks, policy, Readings()),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in steps}
+    for i in range(rounds + 20):
+        for name, step in steps.items():
+            before = time.perf_counter()
+            step(i)
+            spent[name].append((time.perf_counter() - before) * 1e3)
+    cv2.setNumThreads(threads)
+    median = {name: statistics.median(times[20:]) for name, times in spent.items()}
+    invoke = median.pop("invoke")
+    return {
+        "runtime": classifier.runtime,
+        "threads": config.model.threads,
+        "invoke_ms": round(invoke, 4),
+        "classify_over_invoke": round(median["classify"] / invoke, 3),
+        "idle_over_invoke": round(median["observe_idle"] / invoke, 3),
+        "look_over_invoke": round(median["look"] / invoke, 3),
+        "cycle_ms": {name: round(ms, 4) for name, ms in median.items()},
+    }
+
+
+def _later(frame: Any, i: int) -> Any:
+    """The same picture at a later time."""
+    from bin_daemon.messages import Frame
+
+    return Frame(frame.image, 1000.0 + i * 0.1, 1000 + i)
+
+
+def _reel_stills() -> tuple[Any, Any]:
+    from bin_daemon.pictures import read_picture
+
+    items = sorted((paths.reel() / "items").glob("metal_*.jpg"))
+    if not items:
+        raise BinDaemonError(f"{paths.reel()}: the reel is not installed; bench needs its pictures")
+    return read_picture(paths.reel() / "empty.jpg"), read_picture(items[0])
+
+
+def _bench_config(config: Config, script: Path, state: Path) -> Path:
+    """The configuration of a daemon to be measured: a replayed scene, mock pins, no broker."""
+    import yaml
+
+    raw = config.model_dump(mode="json", exclude_none=True)
+    raw["camera"] = {"kind": "replay", "source": str(script), "loop": True}
+    raw["chute"]["pins"] = "mock"
+    raw["chute"]["homing"] = "manual"
+    raw.pop("mqtt", None)
+    path = state / "bench.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def _scene(folder: Path) -> Path:
+    """A scene with little to decode and no noise to make: the daemon is measured, not the replay."""
+    import yaml
+
+    reel = paths.reel()
+    items = sorted((reel / "items").glob("*.jpg"))[:6]
+    empty = {"empty": str(reel / "empty.jpg"), "frames": 4}
+    steps: list[dict[str, Any]] = [{**empty, "frames": 15}]
+    for item in items:
+        steps += [{"hold": str(item), "frames": 10}, empty]
+    path = folder / "scene.yaml"
+    path.write_text(yaml.safe_dump({"fps": 10, "size": [640, 480], "steps": steps}))
+    return path
+
+
+def _start(config: Config, rounds: int) -> dict[str, float]:
+    """Process start to READY=1, over the bare imports, in turn."""
+    with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
+        folder = Path(name)
+        path = _bench_config(config, _scene(folder), folder)
+        _ready_s(path, folder, linger_s=3.0)  # learns and saves the reference, warms the page cache
+        ready, imports = [], []
+        for _ in range(rounds):
+            imports.append(_import_s())
+            ready.append(_ready_s(path, folder))
+    start_s, import_s = statistics.median(ready), statistics.median(imports)
+    return {
+        "start_s": round(start_s, 4),
+        "import_s": round(import_s, 4),
+        "start_over_import": round(start_s / import_s, 3),
+    }
+
+
+def _runtime_module() -> str:
+    from bin_daemon.classifier import RUNTIMES, installed_runtimes
+
+    runtimes = installed_runtimes()
+    if not runtimes:
+        raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert")
+    return RUNTIMES[runtimes[0]]
+
+
+def _import_s() -> float:
+    code = IMPORTS.format(runtime=_runtime_module())
+    before = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - before
+
+
+def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
+    """Seconds from starting `bin-daemon run` to its READY=1, on a real notify socket."""
+    address = state / "notify"
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(os.fspath(address))
+        manager.settimeout(_START_DEADLINE_S)
+        command = [sys.executable, "-m", "bin_daemon", "run", "--log-level", "error"]
+        command += ["--config", os.fspath(config), "--state", os.fspath(state)]
+        before = time.perf_counter()
+        with subprocess.Popen(
+            command, env={**os.environ, "NOTIFY_SOCKET": str(address)}, stderr=subprocess.PIPE
+        ) as daemon:
+            try:
+                manager.recv(256)
+                spent = time.perf_counter() - before
+                time.sleep(linger_s)
+            except TimeoutError as error:
+                daemon.kill()
+                said = daemon.stderr.read().decode() if daemon.stderr else ""
+                raise BinDaemonError(f"bench: the daemon does not get ready: {said}") from error
+            finally:
+                daemon.terminate()
+                daemon.communicate()
+    return spent
+
+
+def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
+    """Resident memory of a daemon after so many items, over the bare imports."""
+    with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
+        folder = Path(name)
+        path = _bench_config(config, _scene(folder), folder)
+        code = f"from bin_daemon.bench import soak; soak({str(path)!r}, {str(folder)!r}, {marks})"
+        first, last = json.loads(_output(code))
+        base = json.loads(
+            _output(
+                f"{IMPORTS.format(runtime=_runtime_module())}\n"
+                "from bin_daemon.bench import resident_mb; print(resident_mb())"
+            )
+        )
+    return {
+        "rss_mb": round(last, 2),
+        "rss_import_mb": round(base, 2),
+        "rss_over_import_mb": round(last - base, 2),
+        "rss_growth_mb": round(last - first, 2),
+        "rss_items": marks[1],
+    }
+
+
+def _output(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=_SOAK_DEADLINE_S
+    )
+    if done.returncode:
+        raise BinDaemonError(f"bench: a measured process failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def soak(config: str, state: str, marks: tuple[int, int]) -> None:
+    """Sort until as many items as the last mark says, on a simulated clock; print memory in MB."""
+    from bin_daemon.app import App
+    from bin_daemon.clock import SimulatedClock
+    from bin_daemon.config_file import load_config
+
+    found: list[float] = []
+
+    class Counting(SimulatedClock):
+        """Looks at the books whenever time passes."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if len(found) < len(marks) and app.items >= marks[len(found)]:
+                found.append(resident_mb())
+            if len(found) == len(marks):
+                app.stop()
+
+    app = App(load_config(config), Path(state), Counting())
+    app.run()
+    print(json.dumps(found))
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in megabytes (10^6 bytes)."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise BinDaemonError("bench: the kernel does not tell this process's memory (VmRSS)")

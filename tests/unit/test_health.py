@@ -1,0 +1,79 @@
+"""Figures of the machine, and the word to systemd on a real socket."""
+
+import os
+import socket
+
+import pytest
+
+from bin_daemon.clock import SimulatedClock
+from bin_daemon.health import Monitor, disk_free_mb, notify, temperature_c, throttled
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(os.fspath(tmp_path / "notify"))
+        listening.settimeout(5)
+        yield listening
+
+
+def test_systemd_gets_the_message(manager, tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "notify"))
+    assert notify("READY=1")
+    assert manager.recv(100) == b"READY=1"
+
+
+def test_an_abstract_socket_is_understood(monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0bin-daemon-test-{os.getpid()}")
+        listening.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@bin-daemon-test-{os.getpid()}")
+        assert notify("READY=1")
+        assert listening.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify"])
+def test_nobody_listening_is_no_fault(address, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    assert not notify("READY=1")
+
+
+def test_the_temperature_is_read_in_degrees(tmp_path):
+    (tmp_path / "temp").write_text("48312\n")
+    assert temperature_c(tmp_path / "temp") == pytest.approx(48.312)
+    assert temperature_c(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0\n", ""),
+        ("50005", "under-voltage, throttled, under-voltage has occurred, throttling has occurred"),
+        ("no number", None),
+    ],
+)
+def test_throttling_is_told_in_words(tmp_path, text, words):
+    (tmp_path / "throttled").write_text(text)
+    assert throttled(tmp_path / "throttled") == words
+
+
+def test_free_space_is_told_where_there_is_a_disk(tmp_path):
+    assert disk_free_mb(tmp_path) > 0
+    assert disk_free_mb(tmp_path / "none") is None
+
+
+def test_the_pace_and_age_of_frames_are_counted(tmp_path):
+    clock = SimulatedClock()
+    monitor = Monitor(tmp_path, clock)
+    assert monitor.fps == 0
+    for _ in range(11):
+        clock.sleep(0.1)
+        monitor.frame(clock.monotonic())
+    clock.sleep(0.5)
+    found = monitor.health(
+        ("a problem",), outbox_depth=2, outbox_oldest_s=3.0, events_dropped=4
+    )
+    assert found.camera_fps == pytest.approx(10)
+    assert found.frame_age_s == pytest.approx(0.5)
+    assert found.uptime_s == pytest.approx(1.6)
+    assert (found.outbox_depth, found.events_dropped, found.problems) == (2, 4, ("a problem",))
