@@ -61,7 +61,8 @@ class Bin:
     """The parts that sort, built from a configuration and closed in reverse.
 
     clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
-    camera: instead of the configured one. reference: file of the empty view, or None to keep none.
+    camera: instead of the configured one. reference: file of the empty view, kept: folder
+    that remembers what was checked; None keeps nothing.
     Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
     """
 
@@ -74,13 +75,14 @@ class Bin:
         session: int = 0,
         camera: Camera | None = None,
         reference: Path | None = None,
+        kept: Path | None = None,
         told: Callable[[State], None] = lambda state: None,
     ) -> None:
         from bin_daemon.chamber import Chamber
         from bin_daemon.classifier import Classifier
 
         self._config, self._clock, self._reference = config, clock, reference
-        self.package: Package = open_package(config.model.name)
+        self.package: Package = open_package(config.model.name, kept)
         policy = policy_of(config, self.package)
         with contextlib.ExitStack() as stack:
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
@@ -240,6 +242,7 @@ class App:
                 session=self.telemetry.session,
                 camera=self._camera,
                 reference=self._state / "reference.npz",
+                kept=self._state,
                 told=self._tell_state,
             )
             with self.bin:

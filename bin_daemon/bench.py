@@ -7,8 +7,10 @@ merely imports what any such program needs. docs/benchmarks.md says what each fi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -157,12 +159,12 @@ def _reel_stills() -> tuple[Any, Any]:
     return read_picture(paths.reel() / "empty.jpg"), read_picture(items[0])
 
 
-def _bench_config(config: Config, script: Path, state: Path) -> Path:
+def _bench_config(config: Config, source: Path, state: Path) -> Path:
     """The configuration of a daemon to be measured: a replayed scene, mock pins, no broker."""
     import yaml
 
-    raw = config.model_dump(mode="json", exclude_none=True)
-    raw["camera"] = {"kind": "replay", "source": str(script), "loop": True}
+    raw = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    raw["camera"] = {"kind": "replay", "source": str(source), "loop": True}
     raw["chute"]["pins"] = "mock"
     raw["chute"]["homing"] = "manual"
     raw.pop("mqtt", None)
@@ -172,7 +174,7 @@ def _bench_config(config: Config, script: Path, state: Path) -> Path:
 
 
 def _scene(folder: Path) -> Path:
-    """A scene with little to decode and no noise to make: the daemon is measured, not the replay."""
+    """A scene with little to decode and no noise: the daemon is measured, not the replay."""
     import yaml
 
     reel = paths.reel()
@@ -190,7 +192,10 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
     """Process start to READY=1, over the bare imports, in turn."""
     with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
         folder = Path(name)
-        path = _bench_config(config, _scene(folder), folder)
+        stills = folder / "stills"
+        stills.mkdir()
+        shutil.copy(paths.reel() / "empty.jpg", stills)
+        path = _bench_config(config, stills, folder)
         _ready_s(path, folder, linger_s=3.0)  # learns and saves the reference, warms the page cache
         ready, imports = [], []
         for _ in range(rounds):
@@ -271,7 +276,11 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
 
 def _output(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=_SOAK_DEADLINE_S
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_SOAK_DEADLINE_S,
     )
     if done.returncode:
         raise BinDaemonError(f"bench: a measured process failed: {done.stderr.strip()}")

@@ -174,7 +174,7 @@ class Chamber:
         """Something differs: say what, and whether it is at rest."""
         assert self._ground is not None
         now, changed = frame.captured_at, scene.changed
-        if changed > COVERED_SHARE or (changed > 0.5 and not self._ground.recognised(small)):
+        if changed > COVERED_SHARE or not scene.recognised:
             if self._loaded:
                 self.learn()
                 return self._learn_from(small, now)

@@ -102,26 +102,24 @@ def decide(
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
     shares_route = np.array([route == policy.home[best] for route in policy.home])
     sure = float(fused[shares_route].sum())
+    own = policy.routes[policy.home[best]]
+    seen = f"{label} {fused[best]:.2f}"
+    if sure - fused[best] >= 0.005:
+        seen += f" ({own} in all {sure:.2f})"
     if sure < policy.thresholds[best]:
-        return _residual(
-            policy,
-            fused,
-            f"{label} {sure:.2f} is below its threshold {policy.thresholds[best]:.2f}",
-        )
+        reason = f"{seen} is below its threshold {policy.thresholds[best]:.2f}"
+        return _residual(policy, fused, reason)
     expected = fused @ policy.cost
     route = _cheapest(expected, policy.home[best])
     name = policy.routes[route]
     if route != policy.home[best]:
-        own = policy.routes[policy.home[best]]
-        reason = (
-            f"{label} {sure:.2f}, but {name} costs {expected[route]:.2f} "
-            f"and {own} {expected[policy.home[best]]:.2f}"
-        )
+        dear = expected[policy.home[best]]
+        reason = f"{seen}, but {name} costs {expected[route]:.2f} and {own} {dear:.2f}"
         return _made(policy, fused, route, reason, rejected=route == policy.residual)
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
-        return _residual(policy, fused, f"{label} {sure:.2f}, but {name} is full ({level:.0f} %)")
-    return _made(policy, fused, route, f"{label} {sure:.2f}", rejected=False)
+        return _residual(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)")
+    return _made(policy, fused, route, seen, rejected=False)
 
 
 def _cheapest(expected: Vector, preferred: int) -> int:

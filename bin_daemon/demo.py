@@ -6,6 +6,7 @@ got over MQTT. The demo only adds what the reel's script says the item truly is.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import tempfile
@@ -24,6 +25,7 @@ from bin_daemon.camera import open_camera
 from bin_daemon.camera.replay import ReplayCamera
 from bin_daemon.clock import Clock, SimulatedClock, SystemClock
 from bin_daemon.config import Config
+from bin_daemon.config_file import validate
 from bin_daemon.messages import Frame
 from bin_daemon.sorter import State
 from bin_daemon.telemetry.topics import Topics
@@ -85,9 +87,9 @@ class Demo:
             return self._run(Path(folder), broker)
 
     def _run(self, folder: Path, broker: Broker) -> int:
-        raw = self._config.model_dump()
+        raw = dataclasses.asdict(self._config)
         raw["mqtt"] = {"host": broker.host, "port": broker.port, "health_interval_s": 5.0}
-        config = Config.model_validate(raw)
+        config = validate(Config, raw)
         clock: Clock = SimulatedClock() if self._fast else SystemClock()
         replay = open_camera(config.camera, clock)
         assert isinstance(replay, ReplayCamera)

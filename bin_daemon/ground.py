@@ -33,6 +33,7 @@ RELATIVE = 0.06  # plus this share of its brightness: small local changes of lig
 STRONG = 2.2  # surely changed: this many times the plain tolerance
 STEP_LEVELS = 6.0  # an edge is new above this,
 STEP_SIGMAS = 9.0  # or this many sigmas: nine noisy pixels span about three
+CLIPPED = (250.0, 250.0, 250.0, 0.0)
 GAIN_LIMITS = (0.15, 6.0)
 _DARK = 6.0  # added before logarithms, so that dark pixels do not rule the fit
 _NEAR = 0.25  # log ratio: closer to the light of the last frame may be ground
@@ -40,7 +41,7 @@ _STRIDE = 5
 MOVED_SHARE = 0.0015  # of the pixels: less is a flicker
 MOVED_LEVELS = 7.0
 MOVED_RELATIVE = 0.15  # a glint that shakes within one small pixel changes this much
-JUMP = 0.1  # log gain: more than this at once is looked at twice
+JUMP = 0.1  # log gain: light further from the learnt one is looked at twice
 BLOCK = 10  # pixels of the small frame
 ALIKE = 0.4  # correlation of fine detail in a block
 RECOGNISED = 0.2  # share of the blocks that have any
@@ -112,6 +113,9 @@ class Ground:
         self._gain = np.ascontiguousarray(across * down, np.float32)
         self.expected = _bytes(cv2.multiply(self.mean, self._gain))
         self._low, self._high = _range(self.expected, 5)
+        # What was clipped may have been of any brightness, and shows it in less light.
+        clipped = cv2.compare(self.mean, CLIPPED, cv2.CMP_GE)
+        self._high = _bytes(cv2.max(self._high, cv2.dilate(clipped, np.ones((5, 5), np.uint8))))
         self._bounds: dict[bool, tuple[Bytes, Bytes]] = {}
         self._edges: npt.NDArray[np.bool_] | None = None
         steps = cv2.dilate(_steps(self.expected), np.ones((5, 5), np.uint8))
@@ -242,7 +246,7 @@ class Ground:
             return False
         before, self.light = self.light, light
         self._relight()
-        if float(np.abs(light - before).max()) > JUMP and not self.recognised(small):
+        if float(np.abs(light).max()) > JUMP and not self.recognised(small):
             self.light = before
             self._relight()
             return False

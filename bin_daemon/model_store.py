@@ -7,17 +7,22 @@ from it. This module never loads a TFLite runtime.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from annotated_types import Interval
 
 from bin_daemon import paths
+from bin_daemon.checked import Invalid, check
+from bin_daemon.config import Matches, Name, Share
 from bin_daemon.errors import ModelError
+from bin_daemon.remembered import remembered
+
+Side = Annotated[int, Interval(ge=16, le=2048)]
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
@@ -25,35 +30,41 @@ LABELS = "labels.txt"
 GOLDEN = "golden.npz"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Part:
+    """A part of the manifest; closed to unknown keys."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
 
+@dataclass(frozen=True, kw_only=True)
 class FileEntry(_Part):
     """One file of the package."""
 
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    bytes: int = Field(ge=0)
+    sha256: Annotated[str, Matches(r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Interval(ge=0)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class InputSpec(_Part):
     """What the network eats: uint8 RGB, NHWC; real value = (pixel - mean) / std."""
 
-    width: int = Field(ge=16, le=2048)
-    height: int = Field(ge=16, le=2048)
+    width: Side
+    height: Side
     colour: Literal["RGB"]
     dtype: Literal["uint8"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec(_Part):
     """Which output of the interpreter is which."""
 
-    logits: int = Field(ge=0)
-    embedding: int = Field(ge=0)
+    logits: Annotated[int, Interval(ge=0)]
+    embedding: Annotated[int, Interval(ge=0)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Signature(_Part):
     """Who vouches for the package; checked when packages are installed from afar."""
 
@@ -61,26 +72,27 @@ class Signature(_Part):
     value: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class Manifest(_Part):
     """`manifest.json`: what the package is, and what may be expected of it."""
 
     format: Literal[1]
-    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]+$")]
-    version: int = Field(ge=1)
+    name: Name
+    version: Annotated[int, Interval(ge=1)]
     created: str
     files: dict[str, FileEntry]
     signature: Signature | None = None
     input: InputSpec
     outputs: OutputSpec
-    temperature: float = Field(gt=0)
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    temperature: Annotated[float, Interval(gt=0)]
+    thresholds: dict[str, Share]
     metrics: dict[str, Any]
     minimum_runtime: dict[str, str]
     provenance: dict[str, Any]
     licences: dict[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Package:
     """A model package whose manifest has been read.
 
@@ -127,21 +139,19 @@ class Package:
             self.verified(name)
 
 
-def open_package(name: str | Path) -> Package:
+def open_package(name: str | Path, kept: Path | None = None) -> Package:
     """Read the package called `name` in the store, or the folder `name`.
 
+    kept: the folder that remembers what was checked before.
     Raises ModelError where there is none, or its manifest or labels make no sense.
     """
     folder = _find(name)
+    path = folder / MANIFEST
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        manifest = Manifest.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder}: no readable {MANIFEST}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ModelError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
+    manifest = remembered(Manifest, text, kept, lambda: _manifest(text, path))
     for file in manifest.files:
         if os.path.basename(file) != file or file in ("", ".", ".."):
             raise ModelError(f"{folder / MANIFEST}: files: '{file}' is not a plain file name")
@@ -166,6 +176,16 @@ def list_packages() -> list[Package | ModelError]:
     return found
 
 
+def _manifest(text: bytes, path: Path) -> Manifest:
+    try:
+        return check(Manifest, json.loads(text))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: is not JSON: {error}") from error
+    except Invalid as invalid:
+        key, words = invalid.faults[0]
+        raise ModelError(f"{path}: {'.'.join(key) or 'file'}: {words}") from invalid
+
+
 def _find(name: str | Path) -> Path:
     for folder in (Path(name), paths.models() / name):
         if folder.is_dir():
@@ -176,4 +196,4 @@ def _find(name: str | Path) -> Path:
 
 def manifest_json(manifest: Manifest) -> str:
     """The text of `manifest.json`, for whoever makes a package."""
-    return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"

@@ -24,14 +24,16 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 _CLOSE = 0.04  # gaps in one fragment
 _JOIN = 0.075  # gaps between fragments of one thing, across clean ground
 _LINK = 0.15  # the same, where everything between them differs a little
+_FLANK = 0.12  # around what is surely a thing
 _EDGE = 0.0125  # the outermost rows, where an arm comes from
 # A direct lamp dims no further than this in a chamber whose walls reflect; darker is a thing.
 _SHADE_DARKEST = 0.42
 _GRAIN = 0.10  # a shadow's ratio varies less than this from pixel to pixel
 _SEED_SHARE = 0.04  # of a fragment that must be beyond doubt
-_LID_DEPTH = 0.04  # of the region: a rail that rests elsewhere is thinner, an open lid is not
+_LID_DEPTH = 0.045  # of the region: a rail that rests elsewhere is thinner, an open lid is not
 _LID_SPAN = 0.6  # of the border's length
 _LID_ZONE = 0.25  # of the region, from the entrance
+_COVERED = 0.5  # more than this may be the lens that is covered
 _RAIL_ZONE = 0.33
 _RAIL_DEPTH = 0.06
 _SECOND = 0.25  # of the largest thing: smaller ones are its cap, or crumbs
@@ -51,7 +53,8 @@ class Scene:
 
     things: largest first. mask: bool (h, w), the pixels of all of them. changed: share of the
     pixels that differ. reaches: the border that one of them comes in from, or "". lid: the border
-    along which the view has changed from end to end, or "".
+    along which the view has changed from end to end, or "". recognised: the empty chamber can be
+    made out; false where something covers the lens.
     """
 
     things: tuple[Thing, ...]
@@ -59,6 +62,7 @@ class Scene:
     changed: float
     reaches: str
     lid: str
+    recognised: bool
 
 
 def shadows(small: Bytes, ground: Ground) -> npt.NDArray[np.bool_]:
@@ -71,8 +75,10 @@ def shadows(small: Bytes, ground: Ground) -> npt.NDArray[np.bool_]:
     tinted = cv2.absdiff(frame, expected * ratio[..., None])
     off = cv2.transform(tinted, ones) - 0.09 * light
     smooth = np.abs(ratio - cv2.blur(ratio, (5, 5))) < _GRAIN + 2.0 * ground.slack / lit
-    dimmed = (ratio < 1.0) & (ratio > _SHADE_DARKEST)
-    return np.asarray(dimmed & smooth & (off < 1.2 * ground.slack), np.bool_)
+    like = (ratio < 1.0) & (ratio > _SHADE_DARKEST) & (off < 1.2 * ground.slack)
+    # Where a hard shadow begins the ratio jumps: its rim goes with the smooth part beside it.
+    beside = cv2.dilate((like & smooth & (ratio < 0.95)).astype(np.uint8), _square(5)) > 0
+    return np.asarray(like & (smooth | beside), np.bool_)
 
 
 def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels: float) -> Scene:
@@ -83,15 +89,13 @@ def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels:
     size = max(small.shape[:2])
     shade = shadows(small, ground)
     weak, strong = ground.outside(small), ground.outside(small, strong=True)
-    lid = next((b for b in entrance if _along(strong, b)), "")
+    lid = next((b for b in entrance if _along(weak, strong, b)), "")
     differs = _dense(weak, ground)
     changed = cv2.countNonZero(weak) / weak.size
-    edges = ground.new_edges(small)
-    # The rim of a hard shadow is an edge too, and so is a rail that moved.
-    edges[ground.edges] = 0
-    edges[cv2.dilate((shade & (weak > 0)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
+    shade &= weak > 0
     weak[shade] = 0
     strong[shade] = 0
+    edges = _edges_of_things(ground.new_edges(small), ground, shade, strong, size)
     weak |= edges
     strong |= edges
     dense = _dense(weak, ground)
@@ -101,7 +105,29 @@ def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels:
         _drop_rail(kept, border)
     things, mask = _things(kept, differs, size, min_pixels)
     reaches = next((b for b in entrance if _touches(mask, b, size)), "")
-    return Scene(things, mask, changed, reaches, lid)
+    doubtful = changed > _COVERED or not things
+    recognised = not doubtful or ground.recognised(small)
+    return Scene(things, mask, changed, reaches, lid, recognised)
+
+
+def _edges_of_things(
+    edges: Bytes, ground: Ground, shade: npt.NDArray[np.bool_], strong: Bytes, size: int
+) -> Bytes:
+    """`edges` without those of a rail that moved, and without the rim of a shadow.
+
+    Beside what is surely a thing they all count: the flank of a clear bottle is hardly more than
+    dimmed, and only its edges tell it from the shadow that it casts.
+    """
+    edges[ground.edges] = 0
+    rim = cv2.dilate(shade.astype(np.uint8), _square(7)) > 0
+    sure = cv2.morphologyEx(strong, cv2.MORPH_OPEN, _square(2))
+    beside = cv2.dilate(sure, _disc(_FLANK * size)) > 0
+    edges[rim & ~beside] = 0
+    return edges
+
+
+def _square(side: int) -> Any:
+    return np.ones((side, side), np.uint8)
 
 
 def _disc(diameter: float) -> Any:
@@ -115,7 +141,7 @@ def _dense(differs: Bytes, ground: Ground) -> Any:
     Such a line is an edge of the chamber that has moved against the camera.
     """
     dense = cv2.threshold(cv2.blur(differs, (3, 3)), 105, 255, cv2.THRESH_BINARY)[1]
-    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, _square(3))
     return np.where(ground.edges, opened, dense)
 
 
@@ -171,6 +197,9 @@ def _things(
         if len(contours) > 1:
             contours = (cv2.convexHull(np.concatenate(contours)),)
         cv2.drawContours(part, contours, -1, (1,), cv2.FILLED)
+        # Looking for neighbours and edges has widened it by one pixel all around.
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+        part = np.asarray(cv2.erode(part, cross), np.uint8)
         area = cv2.countNonZero(part)
         if area >= min_pixels:
             found.append((area, part))
@@ -199,9 +228,11 @@ def _touches(mask: Mask, border: str, size: int) -> bool:
     return bool(np.count_nonzero(rows.any(axis=0)) >= max(3, 0.02 * size))
 
 
-def _along(strong: Bytes, border: str) -> bool:
+def _along(weak: Bytes, strong: Bytes, border: str) -> bool:
     """Whether the view has changed along all of `border`, deeper than a shifted rail would."""
-    rows = _from_border(strong, border)
-    zone = rows[: max(2, round(_LID_ZONE * rows.shape[0]))]
-    spans = (zone > 0).mean(axis=1) > _LID_SPAN
-    return bool(np.count_nonzero(spans) >= max(2.0, _LID_DEPTH * rows.shape[0]))
+    spans = 0
+    for differs in (weak, strong):
+        rows = _from_border(differs, border)
+        zone = rows[: max(2, round(_LID_ZONE * rows.shape[0]))]
+        spans += int(np.count_nonzero((zone > 0).mean(axis=1) > _LID_SPAN))
+    return bool(spans / 2 >= max(2.0, _LID_DEPTH * rows.shape[0]))

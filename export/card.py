@@ -22,7 +22,7 @@ a site's own head. MobileNetV2 1.0/224, all layers fine-tuned, full int8, {kilob
 
 ## Figures
 
-Measured on the very file in this package, on {data}:
+Measured on the very file in this package, on {data}.
 
 | | accuracy (95 % interval) | macro-F1 (95 % interval) | network, median / p95 |
 |---|---|---|---|
@@ -45,7 +45,7 @@ those of XNNPACK.
 **Thresholds** aim at {target:.0%} right among the accepted, drawn towards a common one where a
 class has few pictures. Cross-fitted in the same way they accept {accepted:.1%} of the pictures and
 are right on {precision:.1%} of those. The temperature and thresholds shipped are fit on the whole
-held-out fold, which decided nothing else.
+held-out fold, which no weight was trained on.
 
 ![reliability](reliability.png)
 

@@ -53,7 +53,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
         "data": f"TrashNet fold {fold} of {FOLDS} ({len(truth)} pictures, "
-        f"{len(set(groups))} groups), held out of the training",
+        f"{len(set(groups))} groups)",
         "command": shlex.join(["python", "-m", "export", *arguments]),
         "versions": versions(),
         "float": _figures(float_logits, truth, groups),

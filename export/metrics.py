@@ -117,8 +117,10 @@ def fit_thresholds(
 
 def _lowest_threshold(sure: np.ndarray, right: np.ndarray, target: float) -> float:
     for threshold in np.arange(0.30, 0.96, 0.01):
-        accepted = sure >= threshold
-        if accepted.any() and right[accepted].mean() >= target:
+        passed = sure >= threshold
+        # The lowest of many thresholds that happens to pass is a lucky one: one mistake more than
+        # was seen is counted against it.
+        if right[passed].sum() >= target * (passed.sum() + 1):
             return float(threshold)
     return 0.95
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
@@ -46,14 +47,14 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, metavar="N", help="threads of one inference")
 
 
-def config_of(options: argparse.Namespace) -> Config:
-    """The configuration that the options mean, with what they overrule."""
+def config_of(options: argparse.Namespace, kept: Path | None = None) -> Config:
+    """The configuration that the options mean, with what they overrule; kept: see `remembered`."""
     from bin_daemon.config_file import load_config
 
     name = options.config or os.environ.get(CONFIG_VARIABLE)
     if not name:
         name = str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
-    config = load_config(name)
+    config = load_config(name, kept)
     chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
     overruled = {k: getattr(options, o, None) for k, o in chosen.items()}
     return changed(config, "model", **{k: v for k, v in overruled.items() if v is not None})
@@ -62,17 +63,15 @@ def config_of(options: argparse.Namespace) -> Config:
 def changed(config: Config, section: str, **values: object) -> Config:
     """A copy of `config` with values of one section replaced, checked as the file was.
 
-    Raises UsageError where a value is not allowed.
+    Raises ConfigError where a value is not allowed.
     """
     if not values:
         return config
-    raw = config.model_dump()
+    from bin_daemon.config_file import validate
+
+    raw = dataclasses.asdict(config)
     raw[section] = {**(raw[section] or {}), **values}
-    try:
-        return type(config).model_validate(raw)
-    except ValueError as error:
-        given = ", ".join(f"{key}={value}" for key, value in values.items())
-        raise UsageError(f"{section}: {given} is not allowed: {error}") from error
+    return validate(type(config), raw)
 
 
 def state_of(options: argparse.Namespace) -> Path:

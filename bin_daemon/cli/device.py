@@ -27,9 +27,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_check(options: argparse.Namespace) -> int:
     """Check a configuration without touching a device."""
     if options.schema:
-        from bin_daemon.config import Config
+        from bin_daemon.config_file import schema
 
-        print(json.dumps(Config.model_json_schema(), indent=2))
+        print(json.dumps(schema(), indent=2))
         return 0
     from bin_daemon.model_store import open_package
     from bin_daemon.policy import policy_of

@@ -31,8 +31,8 @@ def run_daemon(options: argparse.Namespace) -> int:
     from bin_daemon.app import App
 
     common.log_to_stderr(options.log_level)
-    config = common.config_of(options)
-    app = App(config, common.state_of(options))
+    state = common.state_of(options)
+    app = App(common.config_of(options, kept=state), state)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: app.stop())
     app.run()

@@ -164,13 +164,14 @@ class Telemetry:
         Whether that came true within `timeout_s`. Events without outcome are not waited for.
         """
         deadline = time.monotonic() + timeout_s
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         while True:
-            drained = threading.Event()
-            looked = threading.Event()
-            self._inbox.put(lambda a=drained, b=looked: self._look_whether_drained(a, b))
-            looked.wait(max(0.0, deadline - time.monotonic()))
-            if drained.is_set() or time.monotonic() >= deadline:
-                return drained.is_set()
+            self._inbox.put(lambda: answers.put(self._keeper.drained()))
+            with contextlib.suppress(queue.Empty):
+                if answers.get(timeout=max(_DRAIN_POLL_S, deadline - time.monotonic())):
+                    return True
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(_DRAIN_POLL_S)
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -205,6 +206,10 @@ class Telemetry:
     def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
         """See `Listener`."""
         self._inbox.put(lambda: self._acknowledged(line, mid, code, words))
+
+    def on_subscribed(self, line: Line, code: int, words: str) -> None:
+        """See `Listener`."""
+        self._inbox.put(lambda: self._subscribed(line, code, words))
 
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """See `Listener`."""
@@ -257,11 +262,6 @@ class Telemetry:
         self._delivery.events_paused = True
         self._delivery.retain(self.topics.status, self._status("stopped"))
 
-    def _look_whether_drained(self, drained: threading.Event, looked: threading.Event) -> None:
-        if self._keeper.drained():
-            drained.set()
-        looked.set()
-
     def _status(self, state: str) -> str:
         return to_json({"state": state, "session": self.session})
 
@@ -281,6 +281,10 @@ class Telemetry:
     def _acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
         if line is self._line:
             self._delivery.acknowledged(mid, code, words)
+
+    def _subscribed(self, line: Line, code: int, words: str) -> None:
+        if line is self._line:
+            self._delivery.judged(self.topics.command_filter, code, words)
 
     def _command(self, topic: str, payload: bytes, retained: bool) -> None:
         answer = self._commands.handle(topic, payload, retained=retained)

@@ -66,7 +66,7 @@ class Commands:
         """Run what arrived; the topic and the payload to answer with, or None for no answer."""
         verb = self._topics.parse_command(topic)
         if verb is None:
-            log.warning("ignored a message on %s: it names no command", topic)
+            log.warning("ignored a message on %r: it names no command", topic)
             return None
         if retained:
             log.warning("ignored a retained command on %s: send commands without retain", topic)
@@ -104,7 +104,7 @@ class Commands:
         now = self._clock.time()
         if deadline.timestamp() <= now:
             return f"expired at {command.expires}; the clock of this bin says {stamp(now)}"
-        log.info("command %s %s (%s)", verb, command.args, command.cmd_id)
+        log.info("command %s %s (%r)", verb, command.args, command.cmd_id)
         try:
             action(command.args)
         except BinDaemonError as error:

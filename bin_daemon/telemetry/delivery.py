@@ -91,7 +91,6 @@ class Delivery:
         self._wire = wire
         if self._retry_when_up:
             self._retry_refused_at = 0.0
-        self._flights.clear()
         for kind in self._keeper.alerts():
             # Raised by an earlier session, or resolved while the broker was away.
             self._retained.setdefault(self._topics.alert(kind), "")
@@ -130,13 +129,18 @@ class Delivery:
                 self._acknowledged.append(flight.event_id)
             else:
                 self._refuse(flight.event_id, words)
-        elif code >= _REFUSED:
-            if flight.topic not in self.refused_topics:
-                log.error("the broker refuses %s: %s", flight.topic, words)
-            self.refused_topics[flight.topic] = words
-        else:
-            self.refused_topics.pop(flight.topic, None)
+        elif self.judged(flight.topic, code, words):
             self._emptied(flight)
+
+    def judged(self, topic: str, code: int, words: str) -> bool:
+        """Note whether the broker takes this topic; `refused_topics` holds those it does not."""
+        if code < _REFUSED:
+            self.refused_topics.pop(topic, None)
+            return True
+        if topic not in self.refused_topics:
+            log.error("the broker refuses %s: %s", topic, words)
+        self.refused_topics[topic] = words
+        return False
 
     def _emptied(self, flight: _Flight) -> None:
         if flight.payload == "" and self._retained.get(flight.topic) == "":
@@ -167,7 +171,7 @@ class Delivery:
             topic = next(iter(self._dirty))
             del self._dirty[topic]
             self._send(wire, topic, self._retained[topic], retain=True)
-        if not self._dirty and not self.events_paused:
+        if not self.events_paused:
             self._send_events(wire)
 
     def _send_events(self, wire: Wire) -> None:

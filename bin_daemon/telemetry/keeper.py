@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import logging
 import sqlite3
 import time
@@ -25,6 +26,7 @@ from bin_daemon.telemetry.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
+BATCH = 100  # pieces written in one transaction
 BUFFER_LIMIT = 2000  # about 2 MB of events: days of a bin whose disk is full
 RETRY_S = 5.0
 PRUNE_INTERVAL_S = 60.0
@@ -119,16 +121,14 @@ class Keeper:
             self._outbox = None
 
     def decided(self, event: SortEvent) -> None:
-        """Keep an event from the moment its route is decided."""
+        """Keep an event from the moment its route is decided; `tend` brings it to the disk."""
         self._waiting.append(_Decided(event))
-        self._write()
 
     def completed(
         self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
     ) -> None:
-        """Add the outcome to an event."""
+        """Add the outcome to an event; `tend` brings it to the disk."""
         self._waiting.append(_Completed(event_id, outcome, finished_at, timings_ms))
-        self._write()
 
     def _write(self) -> None:
         self._changed = True
@@ -155,16 +155,15 @@ class Keeper:
     def _write_through(self, outbox: Outbox) -> None:
         """Write what waits, oldest first; each piece leaves the buffer when it is on disk."""
         while self._waiting:
-            piece = self._waiting[0]
-            try:
-                _write_piece(outbox, piece)
-            except (StoreError, TypeError, ValueError) as error:
-                if isinstance(error, StoreError) and not isinstance(error.__cause__, _UNFIT):
-                    raise
-                # Trying again would not help, and everything behind it would wait for ever.
-                log.exception("an event does not fit the store and is dropped: %r", piece)
-                self._uncounted += isinstance(piece, _Decided)
-            self._waiting.popleft()
+            batch = list(itertools.islice(self._waiting, BATCH))
+            misfits = 0
+            with outbox.transaction():
+                for piece in batch:
+                    if not _write_piece(outbox, piece):
+                        misfits += isinstance(piece, _Decided)
+            for _ in batch:
+                self._waiting.popleft()
+            self._uncounted += misfits
         if self._acked:
             outbox.delivered(self._acked)
             self._acked.clear()
@@ -292,8 +291,17 @@ class Keeper:
             self._outbox = None
 
 
-def _write_piece(outbox: Outbox, piece: _Decided | _Completed) -> None:
-    if isinstance(piece, _Decided):
-        outbox.decide(piece.event)
-    elif not outbox.complete(piece.event_id, piece.outcome, piece.finished_at, piece.timings_ms):
-        log.warning("outcome of an unknown event: %s %s", piece.event_id, piece.outcome)
+def _write_piece(outbox: Outbox, piece: _Decided | _Completed) -> bool:
+    """Whether the piece is in the store now. Raises StoreError where the disk is to blame."""
+    try:
+        if isinstance(piece, _Decided):
+            outbox.decide(piece.event)
+        else:
+            outbox.complete(piece.event_id, piece.outcome, piece.finished_at, piece.timings_ms)
+    except (StoreError, TypeError, ValueError) as error:
+        if isinstance(error, StoreError) and not isinstance(error.__cause__, _UNFIT):
+            raise
+        # Trying again would not help, and everything behind it would wait for ever.
+        log.exception("an event does not fit the store and is dropped: %r", piece)
+        return False
+    return True

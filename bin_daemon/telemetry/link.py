@@ -52,6 +52,9 @@ class Listener(Protocol):
     def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
         """A PUBACK has come; codes from 0x80 are refusals."""
 
+    def on_subscribed(self, line: Line, code: int, words: str) -> None:
+        """The broker has answered the subscription; codes from 0x80 are refusals."""
+
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """A message on a subscribed topic."""
 
@@ -164,6 +167,7 @@ class Line:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         # Without a hook here paho would write to the socket from the publishing thread, at the same
         # time as `loop` does in this one; with it, `publish` queues the packet and wakes the loop.
@@ -225,6 +229,11 @@ class Line:
         self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties
     ) -> None:
         self._listener.on_acknowledged(self, mid, reason.value, str(reason))
+
+    def _on_subscribe(
+        self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None
+    ) -> None:
+        self._listener.on_subscribed(self, reasons[0].value, str(reasons[0]))
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         try:

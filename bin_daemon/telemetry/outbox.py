@@ -82,7 +82,8 @@ class Outbox(History):
         return db
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write everything inside or nothing, and wait for the disk once instead of each time."""
         with complaints(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -101,7 +102,7 @@ class Outbox(History):
 
     def open_session(self, at_least: int = 1) -> int:
         """Begin a session: count it, and return its number (never below `at_least`)."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             number = max(self.last_session() + 1, at_least)
             db.execute("INSERT OR REPLACE INTO counters VALUES ('session', ?)", (number,))
         return number
@@ -167,7 +168,7 @@ class Outbox(History):
 
         acknowledged: id -> wall clock of the acknowledgement; all are written in one transaction.
         """
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany(
                 "UPDATE events SET delivered_at = ?, refused_at = NULL, refusal = NULL"
                 " WHERE id = ?",
@@ -227,7 +228,7 @@ class Outbox(History):
         history = "delivered_at IS NOT NULL" if queue else "outcome IS NOT NULL"
         age = "delivered_at" if queue else "decided_at"
         dropped = 0
-        with self._transaction() as db:
+        with self.transaction() as db:
             if now is not None:
                 db.execute(
                     f"DELETE FROM events WHERE {history} AND {age} < ?",
@@ -263,9 +264,12 @@ class Outbox(History):
         return max(0, min(too_many, _CHUNK))
 
     def make_room(self) -> None:
-        """Move what the WAL holds into the database and give its space back to a full disk."""
+        """Move what the WAL holds into the database, so that its space can be written again.
+
+        On a full disk a store with free pages inside can go on like that for ever.
+        """
         with complaints(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def alerts(self) -> list[str]:
         """The kinds of alerts that may still be retained by the broker."""

@@ -1,4 +1,6 @@
-"""``python -m export.reel --out firmware_config/reel``: render the reel, or parts of it, and write its scripts."""
+"""``python -m export.reel --out firmware_config/reel``: render the reel, or parts of it, and write
+its scripts.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,20 @@ from pathlib import Path
 
 
 def _arguments() -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m export.reel", description="Render the project's own demo footage.")
-    p.add_argument("--out", type=Path, required=True, help="folder to write, e.g. firmware_config/reel")
-    p.add_argument("--only", action="append", default=[], metavar="NAME", help="only this picture (metal_can, hand_2)")
-    p.add_argument("--samples", type=int, default=128, help="rays for each pixel (default 128)")
+    p = argparse.ArgumentParser(
+        prog="python -m export.reel", description="Render the project's own demo footage."
+    )
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder to write, e.g. firmware_config/reel"
+    )
+    p.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this picture (metal_can, hand_2)",
+    )
+    p.add_argument("--samples", type=int, default=64, help="rays for each pixel (default 64)")
     p.add_argument("--seed", type=int, default=1, help="seed of the renderer (default 1)")
     p.add_argument("--jobs", type=int, default=0, help="threads (default: one for each core)")
     p.add_argument("--scripts", action="store_true", help="write the YAML files only")

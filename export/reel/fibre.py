@@ -15,8 +15,12 @@ from .texture import cloud, done, kraft, letter, lined, parcel, plain, stained, 
 INNER = (150, 110, 70)
 
 
-def _board(width: float, height: float, thick: float, front: np.ndarray, back: np.ndarray) -> list[Part]:
-    """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the edges."""
+def _board(
+    width: float, height: float, thick: float, front: np.ndarray, back: np.ndarray
+) -> list[Part]:
+    """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the
+    edges.
+    """
     n = max(40, int(width / 0.0011))
     wave = sheet(width, height, n, 2)
     wave.v[:, 2] = 0.42 * thick * np.sin(2 * np.pi * wave.v[:, 0] / 0.0075)
@@ -34,7 +38,7 @@ def _warped(parts: list[Part], change: Callable[[np.ndarray], np.ndarray]) -> li
 
 
 def cardboard_box(rng: np.random.Generator) -> list[Part]:
-    """A small shipping box, one pair of flaps taped down at a slant, one flap up, corners knocked."""
+    """A small shipping box, flaps half open, a strip of tape, one corner knocked in."""
     w, d, h, t = 0.135, 0.10, 0.07, 0.0035
     plain_side = done(kraft(300, 400, rng, 14))
     faces = [done(parcel(300, 420, rng, arrows)) for arrows in (True, False)]
@@ -44,15 +48,23 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
         side = _board(w, h, t, faces[0 if y < 0 else 1], inside)
         parts += _moved(side, rotation(90, 0, turn), (0, y * d / 2, h / 2))
     for x in (-1, 1):
-        parts += _moved(_board(d, h, t, faces[1], inside), rotation(90, 0, 90 * x), (x * w / 2, 0, h / 2))
+        parts += _moved(
+            _board(d, h, t, faces[1], inside), rotation(90, 0, 90 * x), (x * w / 2, 0, h / 2)
+        )
     parts += _moved(_board(w, d, t, inside, plain_side), rotation(), (0, 0, t / 2))
     for y, angle in ((-1, 9), (1, 38)):
-        flap = _moved(_board(w - 0.004, d / 2, t, faces[0] if y < 0 else plain_side, inside), rotation(), (0, -y * d / 4, 0))
+        flap = _moved(
+            _board(w - 0.004, d / 2, t, faces[0] if y < 0 else plain_side, inside),
+            rotation(),
+            (0, -y * d / 4, 0),
+        )
         parts += _moved(flap, rotation(-angle * y), (0, y * d / 2, h + 0.002))
     for x, angle in ((-1, 62), (1, 128)):
         flap = _moved(_board(0.04, d - 0.012, t, plain_side, inside), rotation(), (-x * 0.02, 0, 0))
         parts += _moved(flap, rotation(0, angle * x), (x * w / 2, 0, h))
-    tape = sheet(0.05, 0.052, 30, 30).moved(rotation(90), (0.012, -d / 2 - t / 2 - 0.0006, h - 0.026))
+    tape = sheet(0.05, 0.052, 30, 30).moved(
+        rotation(90), (0.012, -d / 2 - t / 2 - 0.0006, h - 0.026)
+    )
     parts.append(Part(tape, coated((203, 170, 118), 0.12, 0.7)))
 
     def knocked(v: np.ndarray) -> np.ndarray:
@@ -78,16 +90,24 @@ def cardboard_sleeve(rng: np.random.Generator) -> list[Part]:
     along = tube.uv[:, 1] - 0.5
     x, z = ring[col, 0], ring[col, 1]
     x = x + 0.55 * z
-    z = z + 0.006 * np.cos(np.pi * ring[col, 0] / w) * np.sign(z - h / 2) * (1 - 0.5 * np.cos(2 * np.pi * along))
+    z = z + 0.006 * np.cos(np.pi * ring[col, 0] / w) * np.sign(z - h / 2) * (
+        1 - 0.5 * np.cos(2 * np.pi * along)
+    )
     v = np.stack([x, along * length, z], 1)
     img = kraft(500, 960, rng)
     ink = (58, 44, 34)
     img[60:440, 190:450] = stained(img[60:440, 190:450], (64, 108, 62), np.full((380, 260), 0.88))
-    for text, at, size in (("oat", 0.36, 0.13), ("& barley", 0.55, 0.075), ("ready in 3 min", 0.74, 0.035)):
+    for text, at, size in (
+        ("oat", 0.36, 0.13),
+        ("& barley", 0.55, 0.075),
+        ("ready in 3 min", 0.74, 0.035),
+    ):
         img = written(img, text, (1 / 3, at), size, (240, 232, 210), 3)
     img = written(img, "keep cool", (0.75, 0.5), 0.06, ink, 2)
     # the half-moon cut for the thumb, by which a sleeve is known
-    cut = (np.hypot(along * length + length / 2, v[:, 0] - 0.55 * h) < 0.021) & (ring[col, 1] > 0.9 * h)
+    cut = (np.hypot(along * length + length / 2, v[:, 0] - 0.55 * h) < 0.021) & (
+        ring[col, 1] > 0.9 * h
+    )
     uv = np.stack([1 - tube.uv[:, 0], tube.uv[:, 1]], 1)
     outside = Mesh(v, tube.f[~cut[tube.f].any(1)], uv)
     centre = v.mean(0)
@@ -112,7 +132,9 @@ def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
         edge = np.interp(v[:, 1], np.linspace(-d / 2, d / 2, 40), rag[0]) * 0.004
         v[:, 0] += edge * np.clip(v[:, 0] / (w / 2), 0, 1) ** 4
         v[:, 1] += 0.22 * v[:, 0] * np.clip(v[:, 1] / (d / 2), 0, 1) ** 2
-        v[:, 2] += 0.9 * v[:, 0] ** 2 + 0.25 * np.maximum(v[:, 0] - 0.035, 0) + 0.5 * v[:, 0] * v[:, 1]
+        v[:, 2] += (
+            0.9 * v[:, 0] ** 2 + 0.25 * np.maximum(v[:, 0] - 0.035, 0) + 0.5 * v[:, 0] * v[:, 1]
+        )
         return v
 
     return _warped(parts, torn)
@@ -134,7 +156,10 @@ def paper_flat(rng: np.random.Generator) -> list[Part]:
         third = 0.19 / 3
         fold = np.abs((v[:, 1] / third + 0.5) % 2 - 1)
         v[:, 2] += 0.010 * (1 - fold) + 1.1 * np.maximum(np.abs(v[:, 0]) - 0.03, 0) ** 2
-        v[:, 2] += 0.004 * np.sin(v[:, 0] * 38 + v[:, 1] * 22) + 1.6 * np.maximum(v[:, 0] + v[:, 1] - 0.105, 0) ** 1.5
+        v[:, 2] += (
+            0.004 * np.sin(v[:, 0] * 38 + v[:, 1] * 22)
+            + 1.6 * np.maximum(v[:, 0] + v[:, 1] - 0.105, 0) ** 1.5
+        )
         return v
 
     return [Part(page.warped(folded), matte(done(letter(1060, 760, rng))))]
@@ -156,7 +181,11 @@ def paper_cup(rng: np.random.Generator) -> list[Part]:
             img[y : y + 24, dx] = ink
     img = written(img, "good coffee", (0.28, 0.2), 0.11, (92, 60, 44), 3)
     img = written(img, "good coffee", (0.78, 0.2), 0.11, (92, 60, 44), 3)
-    wall = stained(plain(300, 600, (235, 229, 219)), (120, 78, 44), np.linspace(0, 0.9, 300)[:, None] ** 2 * np.ones((1, 600)))
+    wall = stained(
+        plain(300, 600, (235, 229, 219)),
+        (120, 78, 44),
+        np.linspace(0, 0.9, 300)[:, None] ** 2 * np.ones((1, 600)),
+    )
     wall[164:170] = (150, 104, 66)
     parts = [
         Part(outer, matte(done(img))),

@@ -1,7 +1,8 @@
 """An arm with a hand, built as a smooth distance field and turned into a mesh by surface nets.
 
-The hand's own frame: wrist at the origin, fingers along +y, back of the hand +z, thumb at -x (a right hand). A pose
-bends the fingers; :func:`arm` puts the whole into the chamber, coming over the rear wall towards the camera.
+The hand's own frame: wrist at the origin, fingers along +y, back of the hand +z, thumb at -x (a
+right hand). A pose bends the fingers; :func:`arm` puts the whole into the chamber, coming over the
+rear wall towards the camera.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def _cone(p: Array, a: Array, b: Array, ra: float, rb: float) -> Array:
 
 
 def _blend(parts: Sequence[Array], k: float) -> Array:
-    """Smooth union: -k log sum exp(-d/k), which fills the crotch between two bodies with a fillet of about ``k``."""
+    """Smooth union: -k log sum exp(-d/k), which fills the crotch between two bodies with a fillet
+    of about ``k``.
+    """
     d = np.stack(parts)
     low = d.min(0)
     return low - k * np.log(np.exp(-(d - low) / k).sum(0))
@@ -66,7 +69,9 @@ def _chains(pose: Pose) -> tuple[list[list[Array]], list[Array]]:
             joints.append(joints[-1] + turn @ [0, length, 0])
         chains.append(joints)
         ends.append(turn)
-    turn = rotation(0, 0, 52 - 0.6 * pose.thumb_in) @ rotation(-22 - pose.thumb_in) @ rotation(0, 50)
+    turn = (
+        rotation(0, 0, 52 - 0.6 * pose.thumb_in) @ rotation(-22 - pose.thumb_in) @ rotation(0, 50)
+    )
     joints = [np.array([-0.020, 0.022, -0.008])]
     for bend, length in zip((0, 16, 18), (0.044, 0.034, 0.026), strict=True):
         turn = turn @ rotation(-bend * (0.4 + pose.thumb_in / 40))
@@ -80,16 +85,30 @@ def _field(p: Array, pose: Pose) -> Array:
     fingers = []
     for joints, (_, _, r) in zip(chains[:4], FINGERS, strict=True):
         radii = (r * 1.06, r * 0.98, r * 0.86, r * 0.72)
-        fingers.append(_blend([_cone(p, joints[k], joints[k + 1], radii[k], radii[k + 1]) for k in range(3)], 0.0012))
+        fingers.append(
+            _blend(
+                [_cone(p, joints[k], joints[k + 1], radii[k], radii[k + 1]) for k in range(3)],
+                0.0012,
+            )
+        )
     wrist = [np.array([x, 0.0, 0.0]) for x in (-0.016, -0.006, 0.006, 0.016)]
     palm = [_cone(p, w, c[0], 0.0165, 0.0125) for w, c in zip(wrist, chains, strict=False)]
-    palm.append(_cone(p, np.array([-0.018, 0.045, -0.012]), np.array([0.022, 0.045, -0.010]), 0.013, 0.012))
+    palm.append(
+        _cone(p, np.array([-0.018, 0.045, -0.012]), np.array([0.022, 0.045, -0.010]), 0.013, 0.012)
+    )
     fore = [
-        _cone(p, np.array([x, 0.0, 0.0]), np.array([2.0 * x, -0.20, 0.004]), 0.0175, 0.030) for x in (-0.011, 0.011)
+        _cone(p, np.array([x, 0.0, 0.0]), np.array([2.0 * x, -0.20, 0.004]), 0.0175, 0.030)
+        for x in (-0.011, 0.011)
     ]
     body = _blend([_blend(palm, 0.004), _blend(fore, 0.005)], 0.008)
     t = chains[4]
-    thumb = _blend([_cone(p, t[k], t[k + 1], r, s) for k, r, s in ((0, 0.0155, 0.0115), (1, 0.0115, 0.0108), (2, 0.0105, 0.0085))], 0.002)
+    thumb = _blend(
+        [
+            _cone(p, t[k], t[k + 1], r, s)
+            for k, r, s in ((0, 0.0155, 0.0115), (1, 0.0115, 0.0108), (2, 0.0105, 0.0085))
+        ],
+        0.002,
+    )
     body = _blend([body, thumb], 0.006)
     for f in fingers:
         body = _blend([body, f], 0.0022)
@@ -97,7 +116,8 @@ def _field(p: Array, pose: Pose) -> Array:
 
 
 def surface_net(field: Array, origin: Array, step: float) -> Mesh:
-    """Zero surface of a sampled distance field: a vertex in each cell that it crosses, at the mean of its edge crossings.
+    """Zero surface of a sampled distance field: a vertex in each cell that it crosses, at the mean
+    of its edge crossings.
 
     Naive surface nets (Gibson 1998): smoother than marching cubes and without its tables.
     """
@@ -131,7 +151,12 @@ def surface_net(field: Array, origin: Array, step: float) -> Mesh:
     faces = []
     for axis, (p, q), cross in edges:
         at = np.argwhere(cross)
-        at = at[(at[:, p] > 0) & (at[:, q] > 0) & (at[:, p] < used.shape[p]) & (at[:, q] < used.shape[q])]
+        at = at[
+            (at[:, p] > 0)
+            & (at[:, q] > 0)
+            & (at[:, p] < used.shape[p])
+            & (at[:, q] < used.shape[q])
+        ]
         ring = []
         for dp, dq in ((0, 0), (1, 0), (1, 1), (0, 1)):
             cell = at.copy()
@@ -163,8 +188,15 @@ def _skin(pose: Pose, rng: np.random.Generator) -> Mesh:
     return replace(m, colour=base * (1 - share) + flush * share)
 
 
-def arm(pose: Pose, reach: Sequence[float], seed: int = 3, held: Sequence[Part] = (), turn_deg: float = 0.0) -> list[Part]:
-    """Skin, nails, sleeve, and what the hand holds, with the wrist at ``reach`` (x, y, z) of the chamber.
+def arm(
+    pose: Pose,
+    reach: Sequence[float],
+    seed: int = 3,
+    held: Sequence[Part] = (),
+    turn_deg: float = 0.0,
+) -> list[Part]:
+    """Skin, nails, sleeve, and what the hand holds, with the wrist at ``reach`` (x, y, z) of the
+    chamber.
 
     ``held`` is given in the hand's frame. ``turn_deg`` swings the arm about the vertical.
     """
@@ -177,11 +209,18 @@ def arm(pose: Pose, reach: Sequence[float], seed: int = 3, held: Sequence[Part] 
         r = (FINGERS[k][2] * 0.75) if k < 4 else 0.0092
         plate = ellipsoid((wide, 0.0068, 0.0016), 16).moved(None, (0, -0.002, r - 0.0008))
         parts.append(Part(plate.moved(turn, chain[-1]), nail))
-    knit = plain(600, 400, (46, 58, 84)) + 7 * np.sin(np.arange(600) * 1.3)[:, None, None] + 4 * cloud(600, 400, 9, rng)[..., None]
-    sleeve = lathe(np.array(
-        [[0.036, -0.028], [0.0405, -0.026], [0.042, -0.034], [0.041, -0.054]]
-        + [[0.043 + 0.01 * k / 40, -0.056 - 0.007 * k] for k in range(41)]
-    ), 96)
+    knit = (
+        plain(600, 400, (46, 58, 84))
+        + 7 * np.sin(np.arange(600) * 1.3)[:, None, None]
+        + 4 * cloud(600, 400, 9, rng)[..., None]
+    )
+    sleeve = lathe(
+        np.array(
+            [[0.036, -0.028], [0.0405, -0.026], [0.042, -0.034], [0.041, -0.054]]
+            + [[0.043 + 0.01 * k / 40, -0.056 - 0.007 * k] for k in range(41)]
+        ),
+        96,
+    )
     v = sleeve.v.copy()
     around = np.arctan2(v[:, 1], v[:, 0])
     crease = 0.0022 * np.sin(v[:, 2] * 190 + 1.7 * np.sin(around * 2)) * (v[:, 2] < -0.06)

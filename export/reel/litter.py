@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .materials import coated, matte, printed_metal
-from .mesh import Mesh, creases, crumpled, ellipsoid, hemmed, rotation, sheet
+from .mesh import Mesh, creases, crumpled, ellipsoid, hemmed, rotation, sheet, slab
 from .scene import Part
 from .texture import cloud, crisps, done, plain, stained
 
@@ -22,8 +22,17 @@ def trash_wrapper(rng: np.random.Generator) -> list[Part]:
     crimp = (np.abs(y) > 0.92) * 0.0008 * np.cos(x * 140)
     shrink = 1 - 0.07 * np.cos(np.pi * np.clip(y, -1, 1) / 2)
     curl = 0.010 * np.maximum(np.abs(y) - 0.5, 0) * (1 + x)
-    v = np.stack([front.v[:, 0] * shrink, front.v[:, 1], 0.011 * full + rough * (0.25 + 0.75 * full) + crimp + curl], 1)
-    back = np.stack([v[:, 0], v[:, 1], -0.006 * full + 0.4 * rough * (0.4 + full) + crimp + curl], 1)
+    v = np.stack(
+        [
+            front.v[:, 0] * shrink,
+            front.v[:, 1],
+            0.011 * full + rough * (0.25 + 0.75 * full) + crimp + curl,
+        ],
+        1,
+    )
+    back = np.stack(
+        [v[:, 0], v[:, 1], -0.006 * full + 0.4 * rough * (0.4 + full) + crimp + curl], 1
+    )
     shiny = printed_metal(done(crisps(900, 680, rng)), 0.72, 0.2)
     return [
         Part(replace(front, v=v), shiny),
@@ -34,7 +43,11 @@ def trash_wrapper(rng: np.random.Generator) -> list[Part]:
 def trash_napkin(rng: np.random.Generator) -> list[Part]:
     """A paper napkin, used on tomato and coffee, scrunched softly."""
     img = plain(700, 700, (226, 214, 192))
-    img += 3 * np.sin(np.arange(700) * 0.9)[None, :, None] * np.sin(np.arange(700) * 0.9)[:, None, None]
+    img += (
+        3
+        * np.sin(np.arange(700) * 0.9)[None, :, None]
+        * np.sin(np.arange(700) * 0.9)[:, None, None]
+    )
     red = np.clip(1.6 * cloud(700, 700, 4, rng) - 1.5, 0, 0.9)
     brown = np.clip(1.5 * cloud(700, 700, 3, rng) - 1.1, 0, 0.75)
     img = stained(stained(img, (122, 84, 50), brown), (176, 62, 34), red)
@@ -65,32 +78,58 @@ def trash_mixed(rng: np.random.Generator) -> list[Part]:
     v = tray.v + np.stack([0 * x, 0 * x, rise], 1)
     v[:, :2] *= (1 - 0.06 * (np.abs(x * y) ** 3))[:, None]
     img = plain(600, 800, (236, 234, 226)) + 3 * cloud(600, 800, 40, rng)[..., None]
-    spread = np.exp(-(((np.mgrid[0:600, 0:800][1] - 400) / 330) ** 4 + ((np.mgrid[0:600, 0:800][0] - 300) / 250) ** 4))
-    img = stained(img, (158, 52, 24), np.clip(2.2 * cloud(600, 800, 4, rng) * spread - 0.1, 0, 0.92))
+    spread = np.exp(
+        -(
+            ((np.mgrid[0:600, 0:800][1] - 400) / 330) ** 4
+            + ((np.mgrid[0:600, 0:800][0] - 300) / 250) ** 4
+        )
+    )
+    img = stained(
+        img, (158, 52, 24), np.clip(2.2 * cloud(600, 800, 4, rng) * spread - 0.1, 0, 0.92)
+    )
     img = stained(img, (120, 86, 40), np.clip(1.6 * cloud(600, 800, 6, rng) * spread - 0.9, 0, 0.8))
     parts = [Part(replace(tray, v=v), coated(done(img), 0.5, 0.3))]
     under = replace(tray, v=v - [0, 0, 0.0025])
     parts.append(Part(under, coated((232, 230, 222), 0.5, 0.3)))
-    bone = done(np.clip(plain(64, 64, (204, 160, 104)) + 16 * cloud(64, 64, 4, rng)[..., None], 0, 255))
+    bone = done(
+        np.clip(plain(64, 64, (204, 160, 104)) + 16 * cloud(64, 64, 4, rng)[..., None], 0, 255)
+    )
     lift = 0.006
     for at, radii, turn in (
         ((-0.028, 0.006, 0.010), (0.026, 0.017, 0.011), 25),
         ((-0.002, 0.018, 0.008), (0.026, 0.006, 0.006), 28),
         ((0.021, 0.031, 0.009), (0.008, 0.009, 0.007), 0),
     ):
-        blob = _blob(rng, radii, 0.07).moved(rotation(0, 0, turn), (at[0], at[1], at[2] + lift - 0.002))
+        blob = _blob(rng, radii, 0.07).moved(
+            rotation(0, 0, turn), (at[0], at[1], at[2] + lift - 0.002)
+        )
         parts.append(Part(blob, coated(bone, 0.35, 0.6)))
-    from .mesh import slab
-
     for _ in range(6):
-        at = (rng.uniform(-0.01, 0.06), rng.uniform(-0.042, -0.005), rng.uniform(0.002, 0.007) + lift - 0.004)
-        chip = slab(rng.uniform(0.03, 0.05), 0.009, 0.009).moved(rotation(rng.uniform(-9, 9), rng.uniform(-9, 9), rng.uniform(0, 180)), at)
+        at = (
+            rng.uniform(-0.01, 0.06),
+            rng.uniform(-0.042, -0.005),
+            rng.uniform(0.002, 0.007) + lift - 0.004,
+        )
+        chip = slab(rng.uniform(0.03, 0.05), 0.009, 0.009).moved(
+            rotation(rng.uniform(-9, 9), rng.uniform(-9, 9), rng.uniform(0, 180)), at
+        )
         parts.append(Part(chip, coated((222, 178, 84), 0.45, 0.4)))
     cloth = crumpled(sheet(0.12, 0.12, 130, 130), rng, 0.026, 12, 0.0025)
     parts.append(Part(cloth.moved(None, (0.052, 0.028, 0.030)), matte((224, 216, 204))))
     sachet = sheet(0.05, 0.034, 60, 40)
     s = sachet.v.copy()
     s[:, 2] += creases(s[:, :2], rng, 5, 0.02, 0.003) + 0.022
-    red = done(stained(plain(80, 120, (200, 28, 30)), (248, 240, 220), (np.abs(np.mgrid[0:80, 0:120][0] - 40) < 12) * 1.0))
-    parts.append(Part(replace(sachet, v=s).moved(rotation(0, 6, 120), (-0.055, -0.03, 0)), printed_metal(red, 0.85, 0.2)))
+    red = done(
+        stained(
+            plain(80, 120, (200, 28, 30)),
+            (248, 240, 220),
+            (np.abs(np.mgrid[0:80, 0:120][0] - 40) < 12) * 1.0,
+        )
+    )
+    parts.append(
+        Part(
+            replace(sachet, v=s).moved(rotation(0, 6, 120), (-0.055, -0.03, 0)),
+            printed_metal(red, 0.85, 0.2),
+        )
+    )
     return parts

@@ -1,6 +1,8 @@
-"""Materials as Mitsuba dictionaries: what light does on board, paper, glass, metal, plastic and skin.
+"""Materials as Mitsuba dictionaries: what light does on board, paper, glass, metal, plastic and
+skin.
 
-Colours are given in sRGB bytes, as in the textures, and turned into the linear values that Mitsuba takes.
+Colours are given in sRGB bytes, as in the textures, and turned into the linear values that Mitsuba
+takes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ def spectrum(what: Any) -> Any:
     if isinstance(what, np.ndarray) and what.ndim == 3:
         import mitsuba as mi
 
-        return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(what)), "wrap_mode": "repeat"}
+        return {
+            "type": "bitmap",
+            "bitmap": mi.Bitmap(np.ascontiguousarray(what)),
+            "wrap_mode": "repeat",
+        }
     return {"type": "rgb", "value": linear(what)}
 
 
@@ -47,7 +53,12 @@ def matte(colour: Any) -> Bsdf:
 
 def coated(colour: Any, roughness: float = 0.35, specular: float = 0.5) -> Bsdf:
     """Moulded plastic, varnished print, skin: colour under a rough sheen."""
-    inner = {"type": "principled", "base_color": spectrum(colour), "roughness": roughness, "specular": specular}
+    inner = {
+        "type": "principled",
+        "base_color": spectrum(colour),
+        "roughness": roughness,
+        "specular": specular,
+    }
     return {"type": "twosided", "bsdf": inner}
 
 
@@ -62,12 +73,21 @@ def metal(roughness: float = 0.15, tint: Sequence[float] = (255, 255, 255)) -> B
 
 def printed_metal(colour: Any, ink: Any = 0.75, roughness: float = 0.16) -> Bsdf:
     """Metal under ink: ``ink`` is the share covered (number or map)."""
-    return {"type": "blendbsdf", "weight": grey_map(ink), "a": metal(roughness), "b": coated(colour, 0.3)}
+    return {
+        "type": "blendbsdf",
+        "weight": grey_map(ink),
+        "a": metal(roughness),
+        "b": coated(colour, 0.3),
+    }
 
 
 def glass(tint: Sequence[float]) -> Bsdf:
     """Solid glass; ``tint`` is what one passage through a surface leaves of white light."""
-    return {"type": "dielectric", "int_ior": 1.52, "specular_transmittance": {"type": "rgb", "value": list(tint)}}
+    return {
+        "type": "dielectric",
+        "int_ior": 1.52,
+        "specular_transmittance": {"type": "rgb", "value": list(tint)},
+    }
 
 
 def clear_film(haze: float, colour: Sequence[float] = (235, 240, 245)) -> Bsdf:

@@ -1,7 +1,8 @@
-"""Triangle meshes as numpy arrays: lathes, sheets, tubes, slabs, and the ways in which rubbish is bent.
+"""Triangle meshes as numpy arrays: lathes, sheets, tubes, slabs, and the ways in which rubbish is
+bent.
 
-Shapes are in metres, z is up. Every function returns a new :class:`Mesh`; nothing here knows about Mitsuba except
-:func:`write_ply`, which hands a mesh over as a binary PLY file.
+Shapes are in metres, z is up. Every function returns a new :class:`Mesh`; nothing here knows about
+Mitsuba except :func:`write_ply`, which hands a mesh over as a binary PLY file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """``v`` (n, 3) metres, ``f`` (m, 3) indices, ``uv`` (n, 2); ``colour`` (n, 3) linear RGB or None; ``flat`` shading."""
+    """``v`` (n, 3) metres, ``f`` (m, 3) indices, ``uv`` (n, 2); ``colour`` (n, 3) linear RGB or
+    None; ``flat`` shading.
+    """
 
     v: Array
     f: Array
@@ -58,7 +61,9 @@ def joined(*meshes: Mesh) -> Mesh:
 def _quads(rows: int, cols: int) -> Array:
     """Triangles of a rows x cols vertex grid."""
     a = (np.arange(rows - 1)[:, None] * cols + np.arange(cols - 1)[None]).ravel()
-    return np.concatenate([np.stack([a, a + 1, a + cols + 1], 1), np.stack([a, a + cols + 1, a + cols], 1)])
+    return np.concatenate(
+        [np.stack([a, a + 1, a + cols + 1], 1), np.stack([a, a + cols + 1, a + cols], 1)]
+    )
 
 
 def sheet(width: float, height: float, cols: int = 60, rows: int = 60) -> Mesh:
@@ -70,7 +75,9 @@ def sheet(width: float, height: float, cols: int = 60, rows: int = 60) -> Mesh:
 
 
 def lathe(profile: Array, segments: int = 128) -> Mesh:
-    """``profile`` (n, 2) of (radius, z) turned about z; u runs around, v along the profile's length."""
+    """``profile`` (n, 2) of (radius, z) turned about z; u runs around, v along the profile's
+    length.
+    """
     profile = np.asarray(profile, float)
     run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(profile, axis=0), axis=1))])
     turn = np.linspace(0, 2 * np.pi, segments + 1)
@@ -81,7 +88,9 @@ def lathe(profile: Array, segments: int = 128) -> Mesh:
 
 
 def curve(points: Sequence[Sequence[float]], step: float = 0.0015, smooth: int = 2) -> Array:
-    """A profile through corner points: corners cut ``smooth`` times (Chaikin), then sampled every ``step`` metres."""
+    """A profile through corner points: corners cut ``smooth`` times (Chaikin), then sampled every
+    ``step`` metres.
+    """
     p = np.asarray(points, float)
     for _ in range(smooth):
         q, r = 0.75 * p[:-1] + 0.25 * p[1:], 0.25 * p[:-1] + 0.75 * p[1:]
@@ -91,8 +100,17 @@ def curve(points: Sequence[Sequence[float]], step: float = 0.0015, smooth: int =
     return np.stack([np.interp(at, run, p[:, 0]), np.interp(at, run, p[:, 1])], 1)
 
 
+def band(radius: float, low: float, high: float, share: float = 1.0) -> Mesh:
+    """A label: part of a cylinder wall from ``low`` to ``high``; its texture stands upright."""
+    wall = lathe(np.array([[radius, low + k * (high - low) / 30] for k in range(31)]), 160)
+    keep = wall.uv[wall.f].mean(1)[:, 0] < share
+    return replace(wall, f=wall.f[keep], uv=wall.uv / [share, 1.0])
+
+
 def shell(outer: Array, wall: float) -> Array:
-    """Closed profile of a vessel: ``outer`` from bottom centre to lip, then an inner wall back to the bottom."""
+    """Closed profile of a vessel: ``outer`` from bottom centre to lip, then an inner wall back to
+    the bottom.
+    """
     inner = outer[::-1].copy()
     inner[:, 0] = np.maximum(inner[:, 0] - wall, 0)
     floor = outer[:, 1].min() + wall
@@ -109,7 +127,9 @@ def ellipsoid(radii: Sequence[float], n: int = 40) -> Mesh:
 
 
 def slab(width: float, depth: float, height: float) -> Mesh:
-    """A box with hard edges, centred in x and y, standing on z = 0; each face has the whole texture."""
+    """A box with hard edges, centred in x and y, standing on z = 0; each face has the whole
+    texture.
+    """
     faces = []
     for turn, w, h, away in (
         (rotation(), width, depth, height / 2),
@@ -129,7 +149,9 @@ def tri(x: Array) -> Array:
 
 
 def creases(p: Array, rng: np.random.Generator, waves: int, length: float, height: float) -> Array:
-    """Heights of a creased sheet at ``p`` (n, 2): sharp ridges in random directions of about ``length`` metres."""
+    """Heights of a creased sheet at ``p`` (n, 2): sharp ridges in random directions of about
+    ``length`` metres.
+    """
     out = np.zeros(len(p))
     p = p.copy()
     for k in range(waves):
@@ -144,10 +166,14 @@ def creases(p: Array, rng: np.random.Generator, waves: int, length: float, heigh
     return out
 
 
-def crumpled(m: Mesh, rng: np.random.Generator, radius: float, folds: int, soft: float = 0.0) -> Mesh:
-    """Crumple a sheet into a ball of about ``radius``: reflect what sticks out of random planes that close in.
+def crumpled(
+    m: Mesh, rng: np.random.Generator, radius: float, folds: int, soft: float = 0.0
+) -> Mesh:
+    """Crumple a sheet into a ball of about ``radius``: reflect what sticks out of random planes
+    that close in.
 
-    A reflection keeps lengths, so the sheet folds as paper does and does not stretch; ``soft`` (metres) rounds the folds.
+    A reflection keeps lengths, so the sheet folds as paper does and does not stretch; ``soft``
+    (metres) rounds the folds.
     """
     v = m.v
     start = np.linalg.norm(v, axis=1).max()
@@ -164,7 +190,9 @@ def crumpled(m: Mesh, rng: np.random.Generator, radius: float, folds: int, soft:
 
 
 def hemmed(m: Mesh, rng: np.random.Generator, reach: Sequence[float], folds: int) -> Mesh:
-    """A sheet that lies flat with bits of its border folded in, at ``reach`` (low, high) metres from its middle."""
+    """A sheet that lies flat with bits of its border folded in, at ``reach`` (low, high) metres
+    from its middle.
+    """
     v = m.v
     for k in range(folds):
         a = 2 * np.pi * (k + rng.uniform(0, 0.8)) / folds
@@ -174,20 +202,22 @@ def hemmed(m: Mesh, rng: np.random.Generator, reach: Sequence[float], folds: int
     return replace(m, v=v * [1, 1, 0.6])
 
 
-def centroid(m: Mesh) -> tuple[Array, float]:
-    """Centre and area of the surface."""
+def centroid(m: Mesh) -> Array:
+    """Centre of the surface."""
     a, b, c = (m.v[m.f[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) + 1e-15
-    return ((a + b + c) / 3 * area[:, None]).sum(0) / area.sum(), float(area.sum())
+    return ((a + b + c) / 3 * area[:, None]).sum(0) / area.sum()
 
 
 def settled(meshes: Sequence[Mesh]) -> Array:
-    """Rotation in which the parts rest on the floor: their common centre is as low as it gets nearby.
+    """Rotation in which the parts rest on the floor: the centre of the first, the body, is as low
+    as it gets nearby.
 
-    A body at rest has its centre of gravity at a local minimum of height; found by turning in ever smaller steps.
+    A body at rest has its centre of gravity at a local minimum of height; found by turning in ever
+    smaller steps. Labels and caps touch the floor but weigh nothing, else every jar would roll onto
+    its label.
     """
-    parts = [centroid(m) for m in meshes]
-    centre = sum(c * a for c, a in parts) / sum(a for _, a in parts)
+    centre = centroid(meshes[0])
     points = np.concatenate([m.v for m in meshes])
     points = points[:: max(1, len(points) // 9000)] - centre
 
@@ -206,7 +236,7 @@ def settled(meshes: Sequence[Mesh]) -> Array:
 
 
 def normals(m: Mesh) -> Array:
-    """Smooth vertex normals; vertices at the same place share one, so a lathe's seam does not show."""
+    """Smooth vertex normals; vertices at one place share theirs, so that a seam does not show."""
     a, b, c = (m.v[m.f[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
     _, same = np.unique(np.round(m.v, 6), axis=0, return_inverse=True)
@@ -219,7 +249,9 @@ def normals(m: Mesh) -> Array:
 
 
 def write_ply(m: Mesh, path: Path) -> None:
-    """Binary PLY with what Mitsuba reads: position, normal unless flat, s/t, and r/g/b as a vertex colour."""
+    """Binary PLY with what Mitsuba reads: position, normal unless flat, s/t, and r/g/b as a vertex
+    colour.
+    """
     cols, names = [m.v], ["x", "y", "z"]
     if not m.flat:
         cols.append(normals(m))

@@ -1,8 +1,9 @@
 """The chamber, its lamp and the camera: what is the same in every still.
 
-The floor is z = 0 and its middle the origin; x runs right in the picture, y away from the camera, z up. The lamp is two
-LED strips behind diffusers under the rim, the left one stronger, so that things throw a soft shadow to the right. A
-hand comes over the rear wall, which is why it enters at the top of the picture.
+The floor is z = 0 and its middle the origin; x runs right in the picture, y away from the camera, z
+up. The lamp is two LED strips behind diffusers under the rim, the left one stronger, so that things
+throw a soft shadow to the right. A hand comes over the rear wall, which is why it enters at the top
+of the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from .materials import Bsdf, coated, linear
-from .mesh import Mesh, settled, sheet, slab, write_ply
+from .mesh import Mesh, rotation, settled, sheet, slab, write_ply
 from .texture import done, plain, worn_plastic
 
 SIZE = (640, 480)
@@ -38,7 +39,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """Brightness of the strips and of what falls in from the room (1 is normal), and a colour shift per channel."""
+    """Brightness of the strips and of what falls in from the room (1 is normal), and a colour shift
+    per channel.
+    """
 
     strips: float = 1.0
     room: float = 1.0
@@ -51,10 +54,18 @@ BRIGHT = Lamp(1.25, 1.1, (0.97, 1.0, 1.04))
 OFF = Lamp(0.0, 0.08, (1.0, 0.95, 0.85))
 
 
-def laid(parts: Sequence[Part], at: Sequence[float], turn_deg: float = 0.0, settle: bool = True) -> list[Part]:
-    """The parts resting on the floor around ``at`` (x, y), turned about the vertical by ``turn_deg``."""
-    from .mesh import rotation
+def lying(parts: Sequence[Part], roll_deg: float = 0) -> list[Part]:
+    """A standing vessel turned about its own axis, then laid down along y."""
+    turn = rotation(-90) @ rotation(0, 0, roll_deg)
+    return [Part(p.mesh.moved(turn), p.bsdf) for p in parts]
 
+
+def laid(
+    parts: Sequence[Part], at: Sequence[float], turn_deg: float = 0.0, settle: bool = True
+) -> list[Part]:
+    """The parts resting on the floor around ``at`` (x, y), turned about the vertical by
+    ``turn_deg``.
+    """
     lie = settled([p.mesh for p in parts]) if settle else np.eye(3)
     turn = rotation(0, 0, turn_deg) @ lie
     meshes = [p.mesh.moved(turn) for p in parts]
@@ -90,11 +101,15 @@ def _chamber() -> list[Part]:
     parts = [Part(sheet(w, d, 2, 2), coated(_floor_texture(), 0.5, 0.25))]
     thick = 0.012
     for x in (-1, 1):
-        parts.append(Part(slab(thick, d + 2 * thick, WALL_M).moved(None, (x * (w + thick) / 2, 0, 0)), wall))
+        parts.append(
+            Part(slab(thick, d + 2 * thick, WALL_M).moved(None, (x * (w + thick) / 2, 0, 0)), wall)
+        )
         parts.append(Part(slab(0.006, d, 0.007).moved(None, (x * (w / 2 - 0.003), 0, 0)), rubber))
     for y, tall in ((1, 0.15), (-1, 0.17)):
         parts.append(Part(slab(w, thick, tall).moved(None, (0, y * (d + thick) / 2, 0)), wall))
-        parts.append(Part(slab(w - 0.012, 0.006, 0.007).moved(None, (0, y * (d / 2 - 0.003), 0)), rubber))
+        parts.append(
+            Part(slab(w - 0.012, 0.006, 0.007).moved(None, (0, y * (d / 2 - 0.003), 0)), rubber)
+        )
     return parts
 
 
@@ -115,7 +130,10 @@ def _lights(lamp: Lamp) -> dict[str, Any]:
             "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.5}},
             "emitter": {
                 "type": "area",
-                "radiance": {"type": "rgb", "value": (tint * [0.98, 1.0, 1.03] * power * lamp.strips).tolist()},
+                "radiance": {
+                    "type": "rgb",
+                    "value": (tint * [0.98, 1.0, 1.03] * power * lamp.strips).tolist(),
+                },
             },
         }
     out["room"] = {
@@ -167,7 +185,9 @@ def whole(parts: Sequence[Part], lamp: Lamp, samples: int, folder: Path) -> dict
 
 
 def alone(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
-    """The parts with nothing around them, seen as depth: where depth is not zero, there is the item."""
+    """The parts with nothing around them, seen as depth: where depth is not zero, there is the
+    item.
+    """
     opaque = {"type": "diffuse", "reflectance": {"type": "rgb", "value": linear((128, 128, 128))}}
     return {
         "type": "scene",

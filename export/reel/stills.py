@@ -18,7 +18,9 @@ TWO = (("metal_can", (-0.105, 0.03), 20.0), ("paper_crumpled", (0.10, -0.01), 80
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A picture: file stem under the reel's folder, lamp, what to build, and the items whose truth is told."""
+    """A picture: file stem under the reel's folder, lamp, what to build, and the items whose truth
+    is told.
+    """
 
     name: str
     lamp: Lamp
@@ -28,7 +30,9 @@ class Still:
 
     @property
     def effort(self) -> int:
-        """How many times the usual samples it takes: more for glass, and for the references that all are compared with."""
+        """How many times the usual samples it takes: more for glass, and for the references that
+        all are compared with.
+        """
         if any(item.clear for item in self.shown):
             return 3
         return 2 if self.build is _nothing and self.lamp is not OFF else 1
@@ -59,18 +63,40 @@ def _hands() -> list[Still]:
     can, page = BY_NAME["metal_can"], BY_NAME["paper_crumpled"]
     return [
         Still("hand_1", NORMAL, lambda: hand.arm(hand.OPEN, (0.015, 0.185, 0.17))),
-        Still("hand_2", NORMAL, lambda: hand.arm(hand.GRIP, (0.035, 0.125, 0.165), held=_can_in_hand())),
-        Still("hand_3", NORMAL, lambda: hand.arm(hand.GRIP, (0.02, 0.07, 0.135), held=_can_in_hand())),
-        Still("hand_4", NORMAL, lambda: hand.arm(hand.GRIP, (-0.03, 0.085, 0.15), held=_page_in_hand(), turn_deg=-8)),
-        Still("hand_5", NORMAL, lambda: [*hand.arm(hand.OPEN, (0.025, 0.125, 0.16), turn_deg=5), *can.parts()]),
-        Still("hand_6", NORMAL, lambda: [*hand.arm(hand.RELAXED, (-0.02, 0.15, 0.165), turn_deg=-8), *page.parts()]),
+        Still(
+            "hand_2",
+            NORMAL,
+            lambda: hand.arm(hand.GRIP, (0.035, 0.125, 0.165), held=_can_in_hand()),
+        ),
+        Still(
+            "hand_3", NORMAL, lambda: hand.arm(hand.GRIP, (0.02, 0.07, 0.135), held=_can_in_hand())
+        ),
+        Still(
+            "hand_4",
+            NORMAL,
+            lambda: hand.arm(hand.GRIP, (-0.03, 0.085, 0.15), held=_page_in_hand(), turn_deg=-8),
+        ),
+        Still(
+            "hand_5",
+            NORMAL,
+            lambda: [*hand.arm(hand.OPEN, (0.025, 0.125, 0.16), turn_deg=5), *can.parts()],
+        ),
+        Still(
+            "hand_6",
+            NORMAL,
+            lambda: [*hand.arm(hand.RELAXED, (-0.02, 0.15, 0.165), turn_deg=-8), *page.parts()],
+        ),
     ]
 
 
 def _two() -> Still:
     builds = tuple((lambda n=n, at=at, t=t: BY_NAME[n].parts(at, t)) for n, at, t in TWO)
     return Still(
-        "two_items", NORMAL, lambda: [p for b in builds for p in b()], tuple(BY_NAME[n] for n, _, _ in TWO), builds
+        "two_items",
+        NORMAL,
+        lambda: [p for b in builds for p in b()],
+        tuple(BY_NAME[n] for n, _, _ in TWO),
+        builds,
     )
 
 
@@ -84,5 +110,8 @@ def stills() -> list[Still]:
         Still("covered", OFF, _nothing),
     ]
     out += [Still(f"items/{i.name}", NORMAL, i.parts, (i,), (i.parts,)) for i in ITEMS]
-    out += [Still(f"items/dim_{n}", DIM, BY_NAME[n].parts, (BY_NAME[n],), (BY_NAME[n].parts,)) for n in DIMMED]
+    out += [
+        Still(f"items/dim_{n}", DIM, BY_NAME[n].parts, (BY_NAME[n],), (BY_NAME[n].parts,))
+        for n in DIMMED
+    ]
     return [*out, _two(), *_hands()]

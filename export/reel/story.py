@@ -1,4 +1,6 @@
-"""What the replay camera plays: the scripts ``script.yaml`` and ``short.yaml``, and ``truth.yaml`` about the items."""
+"""What the replay camera plays: the scripts ``script.yaml`` and ``short.yaml``, and ``truth.yaml``
+about the items.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ Step = dict[str, Any]
 
 HEAD = """\
 # {what}
-# Written by `python -m export.reel`; a step is played for `frames` pictures, `label` is what lies there (null: no
-# single class is right, so it belongs to residual).
+# Written by `python -m export.reel`; a step is played for `frames` pictures, `label` is what lies
+# there (null: no single class is right, so it belongs to residual).
 fps: 10
 size: [{w}, {h}]
 seed: 1
@@ -58,7 +60,9 @@ def _item(name: str, empty: str = "empty.jpg", prefix: str = "") -> list[Step]:
 
 
 def script() -> list[Step]:
-    """The whole story, about a minute: nine items, the lamp goes down and up, nine more, two at once, a covered lens."""
+    """The whole story, about a minute: nine items, the lamp goes down and up, nine more, two at
+    once, a covered lens.
+    """
     names = [i.name for i in ITEMS]
     steps: list[Step] = [{"empty": "empty.jpg", "frames": 15}]
     for name in names[:9]:
@@ -97,12 +101,16 @@ def write_scripts(out: Path) -> None:
     ):
         text = HEAD.format(what=what, w=SIZE[0], h=SIZE[1])
         for step in steps:
-            text += "  - " + yaml.safe_dump(step, default_flow_style=True, sort_keys=False, width=200)
+            text += "  - " + yaml.safe_dump(
+                step, default_flow_style=True, sort_keys=False, width=200
+            )
         (out / name).write_text(text)
 
 
 def write_truth(out: Path) -> None:
-    """Write what is in each item picture, from the masks on disk, so that a partial render keeps the rest."""
+    """Write what is in each item picture, from the masks on disk, so that a partial render keeps
+    the rest.
+    """
     rows = []
     for still in stills():
         for k, item in enumerate(still.shown):
@@ -110,10 +118,18 @@ def write_truth(out: Path) -> None:
             pixels = cv2.imread(str(out / mask), cv2.IMREAD_GRAYSCALE)
             if pixels is None:
                 continue
-            row = {"file": f"{still.name}.jpg", "class": item.label, "what": item.what, "mask": mask}
+            row = {
+                "file": f"{still.name}.jpg",
+                "class": item.label,
+                "what": item.what,
+                "mask": mask,
+            }
             rows.append({**row, "box": box_of(pixels)})
     head = "# what lies in each picture; box is x, y, w, h in pixels, mask is 255 on the item\n"
-    body = "".join("  - " + yaml.safe_dump(r, default_flow_style=True, sort_keys=False, width=300) for r in rows)
+    body = "".join(
+        "  - " + yaml.safe_dump(r, default_flow_style=True, sort_keys=False, width=300)
+        for r in rows
+    )
     (out / "truth.yaml").write_text(head + "items:\n" + body)
 
 

@@ -1,7 +1,8 @@
-"""Textures drawn with numpy and OpenCV: board, paper, print, stains, scratches. All are uint8 sRGB, row 0 at the top.
+"""Textures drawn with numpy and OpenCV: board, paper, print, stains, scratches. All are uint8 sRGB,
+row 0 at the top.
 
-The brands on the labels are made up. Sizes are pixels; each function takes its own random generator, so a texture does
-not change when another one is drawn before it.
+The brands on the labels are made up. Sizes are pixels; each function takes its own random
+generator, so a texture does not change when another one is drawn before it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ Colour = Sequence[float]
 
 
 def cloud(h: int, w: int, cells: int, rng: np.random.Generator, octaves: int = 4) -> Array:
-    """Smooth random field (h, w) of about zero mean and unit deviation; ``cells`` features across its width."""
+    """Smooth random field (h, w) of about zero mean and unit deviation; ``cells`` features across
+    its width.
+    """
     out = np.zeros((h, w), np.float32)
     for k in range(octaves):
         n = cells * 2**k
@@ -44,7 +47,9 @@ def stained(img: Array, colour: Colour, amount: Array) -> Array:
 def written(
     img: Array, text: str, at: tuple[float, float], size: float, colour: Colour, thick: int = 2
 ) -> Array:
-    """``img`` with ``text`` centred at ``at`` (fractions of width and height), ``size`` as a fraction of the height."""
+    """``img`` with ``text`` centred at ``at`` (fractions of width and height), ``size`` as a
+    fraction of the height.
+    """
     h, w = img.shape[:2]
     font = cv2.FONT_HERSHEY_DUPLEX
     (tw, th), _ = cv2.getTextSize(text, font, 1.0, thick)
@@ -76,7 +81,17 @@ def parcel(h: int, w: int, rng: np.random.Generator, arrows: bool) -> Array:
     ink = (74, 56, 44)
     if arrows:
         for x in (0.28, 0.46):
-            p = np.array([[0, -0.3], [0.1, -0.1], [0.035, -0.1], [0.035, 0.2], [-0.035, 0.2], [-0.035, -0.1], [-0.1, -0.1]])
+            p = np.array(
+                [
+                    [0, -0.3],
+                    [0.1, -0.1],
+                    [0.035, -0.1],
+                    [0.035, 0.2],
+                    [-0.035, 0.2],
+                    [-0.035, -0.1],
+                    [-0.1, -0.1],
+                ]
+            )
             p = p * h * 0.9 + [x * w, 0.52 * h]
             cv2.fillPoly(img, [p.astype(np.int32)], ink, cv2.LINE_AA)
         cv2.rectangle(img, (int(0.17 * w), int(0.76 * h)), (int(0.57 * w), int(0.8 * h)), ink, -1)
@@ -94,7 +109,12 @@ def lined(h: int, w: int, rng: np.random.Generator) -> Array:
         if k % 5 == 4 or k > 19:
             continue
         x = np.arange(int(0.2 * w), int(rng.uniform(0.5, 0.92) * w), 2)
-        pen = step * 0.22 * np.sin(x * 0.17 + 2 * np.sin(x * 0.041 + k)) * (np.sin(x * 0.06 + 5 * k) > -0.7)
+        pen = (
+            step
+            * 0.22
+            * np.sin(x * 0.17 + 2 * np.sin(x * 0.041 + k))
+            * (np.sin(x * 0.06 + 5 * k) > -0.7)
+        )
         dots = np.stack([x, y - 0.3 * step + pen], 1).astype(np.int32)
         cv2.polylines(img, [dots], False, (46, 58, 120), 2, cv2.LINE_AA)
     cv2.line(img, (int(0.14 * w), 0), (int(0.14 * w), h), (214, 120, 124), 2, cv2.LINE_AA)
@@ -104,7 +124,9 @@ def lined(h: int, w: int, rng: np.random.Generator) -> Array:
 def letter(h: int, w: int, rng: np.random.Generator) -> Array:
     """A printed page: a coloured head, paragraphs of grey words, a small table."""
     img = plain(h, w, (240, 239, 235))
-    cv2.rectangle(img, (int(0.1 * w), int(0.07 * h)), (int(0.34 * w), int(0.13 * h)), (38, 96, 150), -1)
+    cv2.rectangle(
+        img, (int(0.1 * w), int(0.07 * h)), (int(0.34 * w), int(0.13 * h)), (38, 96, 150), -1
+    )
     img = written(img, "Town council", (0.62, 0.1), 0.032, (40, 44, 52), 2)
     y = int(0.2 * h)
     for para in (5, 7, 4):
@@ -124,9 +146,18 @@ def letter(h: int, w: int, rng: np.random.Generator) -> Array:
 
 
 def label(
-    h: int, w: int, rng: np.random.Generator, name: str, ground: Colour, band: Colour, ink: Colour, repeat: int = 2
+    h: int,
+    w: int,
+    rng: np.random.Generator,
+    name: str,
+    ground: Colour,
+    band: Colour,
+    ink: Colour,
+    repeat: int = 2,
 ) -> Array:
-    """A wrap-around label: ``name`` on a band, ``repeat`` times around, small print and a bar code between."""
+    """A wrap-around label: ``name`` on a band, ``repeat`` times around, small print and a bar code
+    between.
+    """
     img = plain(h, w, ground)
     x = np.arange(w)
     wave = (0.16 * h + 0.05 * h * np.sin(2 * np.pi * repeat * x / w)).astype(int)
@@ -137,10 +168,18 @@ def label(
         img = written(img, name, (at, 0.5), 0.24, ink, 3 + h // 160)
         img = written(img, "330 ml  fresh", (at, 0.73), 0.06, ink, 2)
         left = int((at + 0.4 / repeat) * w) % w
-        cv2.rectangle(img, (left, int(0.36 * h)), (left + h // 5, int(0.62 * h)), (245, 245, 245), -1)
+        cv2.rectangle(
+            img, (left, int(0.36 * h)), (left + h // 5, int(0.62 * h)), (245, 245, 245), -1
+        )
         for bar in range(4, h // 5 - 4, 4):
             if rng.uniform() < 0.6:
-                cv2.rectangle(img, (left + bar, int(0.38 * h)), (left + bar + 1, int(0.6 * h)), (20, 20, 20), -1)
+                cv2.rectangle(
+                    img,
+                    (left + bar, int(0.38 * h)),
+                    (left + bar + 1, int(0.6 * h)),
+                    (20, 20, 20),
+                    -1,
+                )
     return img
 
 
@@ -150,11 +189,23 @@ def crisps(h: int, w: int, rng: np.random.Generator) -> Array:
     turn = np.arctan2(y - 0.52 * h, x - 0.5 * w)
     far = np.hypot((y - 0.52 * h) / h, (x - 0.5 * w) / w)
     img = plain(h, w, (196, 28, 34))
-    img = stained(img, (236, 120, 24), ((np.sin(turn * 18) > 0) * 0.75 * (far < 0.46)).astype(np.float32))
+    img = stained(
+        img, (236, 120, 24), ((np.sin(turn * 18) > 0) * 0.75 * (far < 0.46)).astype(np.float32)
+    )
     img = stained(img, (250, 206, 40), (far < 0.2).astype(np.float32))
     for _ in range(9):
         at = (int(rng.uniform(0.12, 0.88) * w), int(rng.uniform(0.7, 0.88) * h))
-        cv2.ellipse(img, at, (h // 13, h // 18), rng.uniform(0, 180), 0, 360, (238, 190, 84), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            img,
+            at,
+            (h // 13, h // 18),
+            rng.uniform(0, 180),
+            0,
+            360,
+            (238, 190, 84),
+            -1,
+            cv2.LINE_AA,
+        )
         cv2.ellipse(img, at, (h // 13, h // 18), 20, 0, 360, (176, 110, 36), 2, cv2.LINE_AA)
     img = written(img, "CRUNCH", (0.5, 0.5), 0.13, (30, 40, 120), 9)
     img = written(img, "CRUNCH", (0.5, 0.5), 0.13, (252, 250, 240), 4)
@@ -164,16 +215,24 @@ def crisps(h: int, w: int, rng: np.random.Generator) -> Array:
     return img
 
 
-def worn_plastic(h: int, w: int, rng: np.random.Generator, colour: Colour, scratches: int = 260) -> Array:
+def worn_plastic(
+    h: int, w: int, rng: np.random.Generator, colour: Colour, scratches: int = 260
+) -> Array:
     """Blue-grey moulded plastic that has seen a year of rubbish: grain, smudges, scratches."""
     img = plain(h, w, colour) + 2.2 * cloud(h, w, 4, rng)[..., None]
-    img += 2.2 * cv2.GaussianBlur(rng.normal(size=(h, w)).astype(np.float32), (0, 0), 1.0)[..., None] * 2
+    img += (
+        2.2
+        * cv2.GaussianBlur(rng.normal(size=(h, w)).astype(np.float32), (0, 0), 1.0)[..., None]
+        * 2
+    )
     marks = np.zeros((h, w), np.float32)
     for _ in range(scratches):
         x, y, a = rng.uniform(0, w), rng.uniform(0, h), rng.normal(1.4, 0.7)
         n, bend = rng.exponential(0.06 * w), rng.normal(0, 0.25)
         s = np.linspace(0, 1, 12)
         path = np.stack([x + n * s * np.cos(a + bend * s), y + n * s * np.sin(a + bend * s)], 1)
-        cv2.polylines(marks, [path.astype(np.int32)], False, float(rng.normal(0, 26)), 1, cv2.LINE_AA)
+        cv2.polylines(
+            marks, [path.astype(np.int32)], False, float(rng.normal(0, 26)), 1, cv2.LINE_AA
+        )
     img += cv2.GaussianBlur(marks, (0, 0), 0.7)[..., None]
     return img - 5 * np.clip(cloud(h, w, 7, rng) - 1.0, 0, 2)[..., None]

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-
 from scenes import EMPTY, hold, raw_config, save_stills, write_script
 
 
@@ -27,7 +26,16 @@ def stills(tmp_path: Path) -> Path:
 
 def test_help_names_every_command(cli):
     shown = cli("--help").stdout
-    for command in ("run", "demo", "classify", "replay", "events", "check-config", "bench", "model"):
+    for command in (
+        "run",
+        "demo",
+        "classify",
+        "replay",
+        "events",
+        "check-config",
+        "bench",
+        "model",
+    ):
         assert command in shown
 
 
@@ -97,14 +105,18 @@ def test_replay_holds_the_pictures_of_a_folder_as_items(cli, tmp_path):
     save_stills(tmp_path)
     for name in ("dark", "arm", "two"):
         (tmp_path / f"{name}.png").unlink()
-    done = cli("replay", tmp_path, "--hold", 12, "--empty", tmp_path / "empty.png", "--fast", "--json")
+    done = cli(
+        "replay", tmp_path, "--hold", 12, "--empty", tmp_path / "empty.png", "--fast", "--json"
+    )
     assert done.returncode == 0
     assert len(lines(done.stdout)) == 2
 
 
 def test_replay_plays_a_clip(cli, tmp_path):
     save_stills(tmp_path)
-    clip = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
+    clip = cv2.VideoWriter(
+        str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480)
+    )
     for name, frames in (("empty", 15), ("red", 40), ("empty", 30)):
         still = cv2.imread(str(tmp_path / f"{name}.png"))
         for _ in range(frames):

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from mqtt_parts import STATUS, Ear, wait_until
+from scenes import raw_config
 
 from bin_daemon import paths
 from bin_daemon.errors import StoreError
 from bin_daemon.messages import Outcome, SortEvent, to_json
 from bin_daemon.telemetry.history import History
-from mqtt_parts import STATUS, Ear, wait_until
-from scenes import raw_config
 
 SHORT = paths.reel() / "short.yaml"
 
@@ -93,9 +93,7 @@ def test_a_killed_daemon_loses_no_event_and_repeats_none(broker, ear, start, tmp
     assert interrupted["outcome"] in ("interrupted", "sorted", "rejected")
 
 
-def test_items_sorted_while_the_broker_is_away_arrive_when_it_is_back(
-    broker, ear, start, tmp_path
-):
+def test_items_sorted_while_the_broker_is_away_arrive_when_it_is_back(broker, ear, start, tmp_path):
     broker.stop()
     daemon = start(config_for(broker, loop=True))
     done = wait_until(

@@ -6,12 +6,13 @@ there is skipped.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt_parts import MOSQUITTO, Broker, Ear, bin_config
+from mqtt_parts import MOSQUITTO, Broker, Ear, MuteBroker, bin_config
 
 from bin_daemon.clock import SystemClock
 from bin_daemon.telemetry.client import Telemetry
@@ -46,10 +47,10 @@ def listen() -> Iterator[Callable[..., Ear]]:
     """Makes ears, one at a time; all are closed at the end."""
     ears: list[Ear] = []
 
-    def make(broker: Broker, *, faithful: bool = False) -> Ear:
+    def make(broker: Broker, *, faithful: bool = False, user: str | None = None) -> Ear:
         for ear in ears:
             ear.close()
-        ears.append(Ear(broker.port, faithful=faithful))
+        ears.append(Ear(broker.port, faithful=faithful, user=user))
         return ears[-1]
 
     yield make
@@ -66,7 +67,7 @@ def new_bin(tmp_path: Path) -> Iterator[Callable[..., Telemetry]]:
     made: list[Telemetry] = []
 
     def make(
-        broker: Broker | None = None, *, mqtt: dict[str, Any] | None = None,
+        broker: Broker | MuteBroker | None = None, *, mqtt: dict[str, Any] | None = None,
         keepalive_s: int | None = None,
         verbs: dict[str, Any] | None = None, state: Path = tmp_path, **store: Any,
     ) -> Telemetry:  # fmt: skip
@@ -76,8 +77,8 @@ def new_bin(tmp_path: Path) -> Iterator[Callable[..., Telemetry]]:
         config = bin_config(section, **store)
         if keepalive_s is not None and config.mqtt is not None:
             # Shorter than the configuration allows, so that the test is not long.
-            quick = config.mqtt.model_copy(update={"keepalive_s": keepalive_s})
-            config = config.model_copy(update={"mqtt": quick})
+            quick = dataclasses.replace(config.mqtt, keepalive_s=keepalive_s)
+            config = dataclasses.replace(config, mqtt=quick)
         made.append(Telemetry(config, state, SystemClock(), verbs or {}, synced=lambda: True))
         return made[-1]
 

@@ -5,6 +5,7 @@ Every broker has its own port and folder, so that tests can run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,10 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
@@ -27,6 +29,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 import bin_daemon
 from bin_daemon.clock import SystemClock, boot_id, uuid7
 from bin_daemon.config import Config
+from bin_daemon.config_file import validate
 from bin_daemon.messages import Outcome, SortEvent
 from bin_daemon.telemetry.client import Telemetry
 
@@ -104,21 +107,62 @@ class Broker:
             self._process = None
 
 
-class Ear:
-    """A fleet owner's client: keeps all it hears below a bin's topics, in order.
+class MuteBroker:
+    """A broker that lets a client in and answers its pings, and acknowledges nothing."""
 
-    faithful: comes back after a break, with a session in which the broker keeps what it missed.
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._server.accept()[0]
+                self.connections += 1
+                with client, client.makefile("rb") as stream:
+                    while head := stream.read(1):
+                        self._answer(client, head[0] >> 4, stream.read(_length(stream)))
+
+    def _answer(self, client: socket.socket, kind: int, body: bytes) -> None:
+        if kind == 1:
+            client.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK, success
+        elif kind == 8:
+            client.sendall(b"\x90\x04" + body[:2] + b"\x00\x01")  # SUBACK, QoS 1
+        elif kind == 12:
+            client.sendall(b"\xd0\x00")  # PINGRESP
+
+    def close(self) -> None:
+        """Let no one in any more."""
+        self._server.close()
+
+
+def _length(stream: BinaryIO) -> int:
+    """The remaining length of a packet (MQTT 5, section 1.5.5)."""
+    value, shift = 0, 0
+    while (byte := stream.read(1)) and byte[0] & 0x80:
+        value |= (byte[0] & 0x7F) << shift
+        shift += 7
+    return value | (byte[0] if byte else 0) << shift
+
+
+class Ear:
+    """A fleet owner's client: keeps all it hears of the bins, in order.
+
+    user: its name at the broker, and its password. faithful: comes back after a break, with a
+    session in which the broker keeps what it missed.
     """
 
-    def __init__(self, port: int, subscription: str = "bins/#", *, faithful: bool = False) -> None:
+    def __init__(self, port: int, *, faithful: bool = False, user: str | None = None) -> None:
         self.heard: list[tuple[str, str, bool]] = []
         self._client = Client(CallbackAPIVersion.VERSION2, "ear", protocol=MQTTv5)
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         if faithful:
             session.SessionExpiryInterval = 3600
             self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]
+        self._client.username_pw_set(user, user)
         self._subscribed = False
-        self._subscription = subscription
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
@@ -129,7 +173,7 @@ class Ear:
     def _on_connect(self, *_: object) -> None:
         # Retain as published: the ear hears whether the publisher set the flag.
         options = SubscribeOptions(qos=1, retainAsPublished=True)
-        self._client.subscribe(self._subscription, options=options)
+        self._client.subscribe("bins/#", options=options)
 
     def _on_subscribe(self, *_: object) -> None:
         self._subscribed = True
@@ -157,7 +201,7 @@ class Ear:
 
 def bin_config(mqtt: dict[str, Any] | None, **store: Any) -> Config:
     """The smallest configuration of a bin, with this broker and store."""
-    return Config.model_validate({
+    return validate(Config, {
         "version": 1,
         "bin": {"id": "b1"},
         "camera": {"kind": "replay", "source": "reel"},

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from bin_daemon.config import Config
+from bin_daemon.config_file import validate
 
 EMPTY = {"empty": "empty.png", "frames": 8}
 
@@ -88,4 +89,4 @@ def raw_config(source: Path, **sections: Any) -> dict[str, Any]:
 
 def config(source: Path, **sections: Any) -> Config:
     """See `raw_config`."""
-    return Config.model_validate(raw_config(source, **sections))
+    return validate(Config, raw_config(source, **sections))

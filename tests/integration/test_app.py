@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -29,7 +30,6 @@ from bin_daemon.errors import (
 from bin_daemon.messages import Outcome, SortEvent, View
 from bin_daemon.sorter import State
 from bin_daemon.telemetry.history import History
-
 
 LONG_EMPTY = {"empty": "empty.png", "frames": 40}
 
@@ -114,7 +114,7 @@ def test_a_model_with_a_class_that_no_route_takes_is_refused(tmp_path):
     settings = config(write_script(tmp_path, EMPTY))
     routes = {"residual": settings.routes["residual"]}
     with pytest.raises(ConfigError, match="no route takes 'glass'"):
-        App(settings.model_copy(update={"routes": routes}), tmp_path, SimulatedClock()).run()
+        App(dataclasses.replace(settings, routes=routes), tmp_path, SimulatedClock()).run()
 
 
 class Recorded:
@@ -171,8 +171,8 @@ def test_nothing_moves_before_the_view_is_known_to_be_clear(tmp_path, recorded):
 
 def test_homing_can_be_left_to_the_operator(tmp_path, recorded):
     settings = config(write_script(tmp_path, LONG_EMPTY))
-    manual = settings.chute.model_copy(update={"homing": "manual"})
-    settings = settings.model_copy(update={"chute": manual})
+    manual = dataclasses.replace(settings.chute, homing="manual")
+    settings = dataclasses.replace(settings, chute=manual)
     with Bin(settings, SimulatedClock(), recorded) as parts:
         for _ in range(20):
             parts.step()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mqtt_parts import STATUS, Broker, Ear, Listen, NewBin, wait_until
+import pytest
+from mqtt_parts import STATUS, Broker, Ear, Listen, NewBin, NewBroker, wait_until
 
 from bin_daemon.messages import stamp
 
@@ -97,3 +99,24 @@ def test_what_is_no_command_is_answered_and_harms_nothing(
 
     assert [answer["ok"] for answer in told] == [False, False, True]
     assert "too long" in told[0]["error"]
+
+
+def test_a_refused_subscription_is_told(new_broker: NewBroker, new_bin: NewBin) -> None:
+    plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
+    if plugin is None:
+        pytest.skip("needs mosquitto's dynamic security plugin")
+    broker = new_broker()
+    access = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False}
+    rules = broker.config.with_name("rules.json")
+    rules.write_text(json.dumps({"defaultACLAccess": {**access, "unsubscribe": True}}))
+    with broker.config.open("a") as config:
+        config.write(f"plugin {plugin}\nplugin_opt_config_file {rules}\n")
+    broker.start()
+    telemetry = new_bin(broker)
+
+    telemetry.start()
+    told = wait_until(telemetry.problems, "the refusal to be told")
+
+    assert told == (
+        f"broker 127.0.0.1:{broker.port} refuses bins/b1/cmd/#: Not authorized",
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from mqtt_parts import (
     STATUS,
     Broker,
     Listen,
+    MuteBroker,
     NewBin,
     NewBroker,
     bin_process,
@@ -52,7 +53,9 @@ def test_a_bin_that_stops_says_so_instead_of_its_last_will(
     wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
 
     telemetry.close()
-    wait_until(lambda: "disconnected" in broker.log.splitlines()[-1], "the line to end")
+    wait_until(lambda: "Client b1 disconnected." in broker.log, "the line to end")
+    ear.say("bins/end", "")
+    wait_until(lambda: ear.payloads("bins/end"), "whatever came before")
 
     assert [json.loads(p)["state"] for p in ear.payloads(STATUS)] == ["online", "stopped"]
 
@@ -122,6 +125,17 @@ def test_a_line_that_has_gone_silent_is_given_up(
 
     wait_until(lambda: ear.items(), "the event")
     wait_until(lambda: telemetry.stats().outbox_depth == 0, "its acknowledgement")
+
+
+def test_a_broker_that_answers_pings_but_acknowledges_nothing_is_left(new_bin: NewBin) -> None:
+    mute = MuteBroker()
+    telemetry = new_bin(mute, keepalive_s=1)
+
+    telemetry.start()
+    wait_until(lambda: mute.connections >= 2, "a second attempt")
+
+    assert "no acknowledgement for 2 s" in telemetry.stats().last_error
+    mute.close()
 
 
 @pytest.mark.parametrize("password", ["wrong", None])

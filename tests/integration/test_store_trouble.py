@@ -110,6 +110,35 @@ def _rows(folder: Path) -> int:
         return sum(event.outcome is not None for event in history.recent(99))
 
 
+@pytest.mark.parametrize("disk", ["tmpfs"], indirect=True)
+def test_a_store_with_room_inside_needs_no_room_on_the_disk(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RETRY_S", 0.0)
+    section = bin_config(None, keep_items=10).store
+    with Outbox(disk.folder / STORE_NAME, section) as outbox:
+        with outbox.transaction():
+            for seq in range(1000):
+                done = {"outcome": Outcome.SORTED, "finished_at": 1.8e9}
+                outbox.decide(sort_event(1, seq, reason="x" * 1000, **done))
+        outbox.prune(None, queue=False)
+    store = Keeper(
+        disk.folder / STORE_NAME, section, SystemClock(), queue=True, synced=lambda: True
+    )
+    for seq in range(20):
+        store.decided(sort_event(store.session, seq))
+        store.tend()
+
+    disk.fill()
+    for seq in range(20, 300):
+        store.decided(sort_event(store.session, seq))
+        for _ in range(2):
+            store.tend()
+
+    assert store.unwritten == 0
+    store.close()
+
+
 def test_events_that_do_not_fit_in_memory_either_are_counted_for_good(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +153,7 @@ def test_events_that_do_not_fit_in_memory_either_are_counted_for_good(
     while store.stats().dropped < 30:
         count += 1
         store.decided(sort_event(store.session, count, reason="x" * 4000))
+        store.tend()
     disk.free()
     store.close()
 
@@ -187,7 +217,7 @@ def test_a_store_that_is_damaged_under_the_running_daemon_is_begun_anew(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(keeper, "RETRY_S", 0.1)
     path = tmp_path / STORE_NAME
-    with Outbox(path, bin_config(None).store) as outbox, outbox._transaction():
+    with Outbox(path, bin_config(None).store) as outbox, outbox.transaction():
         for seq in range(1000):  # more than SQLite keeps in memory
             outbox.decide(sort_event(1, seq, outcome=Outcome.SORTED, reason="x" * 3500))
     telemetry = new_bin(broker)

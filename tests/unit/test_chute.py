@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage, open_factory
 from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import ChuteSection, Route
+from bin_daemon.config_file import validate
 from bin_daemon.errors import ChuteError, ConfigError, UsageError
 
 FRAME_US = 20_000
@@ -46,8 +47,8 @@ class Rig:
     def __init__(self, config=TWO_SERVOS, routes=ROUTES):
         self.clock = SimulatedClock()
         self.factory = open_factory("mock")
-        self.config = ChuteSection.model_validate(config)
-        routes = {name: Route.model_validate(route) for name, route in routes.items()}
+        self.config = validate(ChuteSection, config)
+        routes = {name: validate(Route, route) for name, route in routes.items()}
         self.servo_by_pin = {servo.pin: servo for servo in self.config.servos.values()}
         self.chute = Chute(self.config, routes, self.factory, self.clock)
         self.seen = []
@@ -553,12 +554,12 @@ def test_a_pin_in_use_is_named_and_the_pins_before_it_are_given_back():
     factory, clock = open_factory("mock"), SimulatedClock()
     one = {"pins": "mock", "servos": {"flap": {"pin": TRAP}}, "poses": {"home": {"flap": 0}}}
 
-    other = Chute(ChuteSection.model_validate(one), {}, factory, clock)
+    other = Chute(validate(ChuteSection, one), {}, factory, clock)
 
     # The traceback keeps the failed chute alive: its pins are free only if it gave them back.
     with pytest.raises(ChuteError, match=r"servos\.trap: GPIO 13 cannot be used") as error:
-        Chute(ChuteSection.model_validate(TWO_SERVOS), {}, factory, clock)
+        Chute(validate(ChuteSection, TWO_SERVOS), {}, factory, clock)
 
     assert error.tb
     other.close()
-    Chute(ChuteSection.model_validate(TWO_SERVOS), {}, factory, clock).close()
+    Chute(validate(ChuteSection, TWO_SERVOS), {}, factory, clock).close()

@@ -10,17 +10,19 @@ import pytest
 from bin_daemon.chute import Chute, ChuteState, ChuteThread, open_factory
 from bin_daemon.clock import SystemClock
 from bin_daemon.config import ChuteSection, Route
+from bin_daemon.config_file import validate
 from bin_daemon.errors import ChuteError
 
-CONFIG = ChuteSection.model_validate(
+CONFIG = validate(
+    ChuteSection,
     {
         "pins": "mock",
         "servos": {"flap": {"pin": 12, "speed_deg_s": 1000}},
         "poses": {"home": {"flap": 0}, "left": {"flap": -80}},
         "detach_after_s": 0.02,
-    }
+    },
 )
-ROUTES = {"paper": Route.model_validate({"takes": [], "steps": [{"pose": "left"}]})}
+ROUTES = {"paper": validate(Route, {"takes": [], "steps": [{"pose": "left"}]})}
 
 
 @pytest.fixture

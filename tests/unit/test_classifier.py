@@ -1,6 +1,7 @@
 """The network on both runtimes: same pictures, same words, clear refusals."""
 
 import importlib.util
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_a_model_with_other_classes_than_labels_is_refused(package):
 
 
 def test_a_model_of_another_input_size_is_refused(package):
-    edit(package, input={**open_package(package).manifest.input.model_dump(), "width": 96})
+    edit(package, input={**asdict(open_package(package).manifest.input), "width": 96})
     with pytest.raises(ModelError, match="the manifest says uint8"):
         Classifier(open_package(package))
 

@@ -41,9 +41,9 @@ def look(**probabilities: float) -> Prediction:
     return Prediction(LABELS, values, np.zeros(4, dtype=np.float32), {})
 
 
-distributions = st.lists(
-    st.floats(0.001, 1.0), min_size=len(LABELS), max_size=len(LABELS)
-).map(lambda xs: np.array(xs, dtype=np.float32) / np.float32(sum(xs)))
+distributions = st.lists(st.floats(0.001, 1.0), min_size=len(LABELS), max_size=len(LABELS)).map(
+    lambda xs: np.array(xs, dtype=np.float32) / np.float32(sum(xs))
+)
 looks_of_one_item = st.lists(distributions, min_size=1, max_size=6).map(
     lambda ds: [Prediction(LABELS, d, np.zeros(4, dtype=np.float32), {}) for d in ds]
 )
@@ -172,7 +172,8 @@ def test_whatever_is_seen_the_route_is_safe(looks, threshold, full):
     assert decision.route not in full
     if decision.route != "residual":
         mass = sum(
-            p for p, home in zip(decision.probabilities, HOME, strict=True)
+            p
+            for p, home in zip(decision.probabilities, HOME, strict=True)
             if ROUTES[home] == decision.route
         )
         assert mass >= np.float32(threshold) - 1e-5

@@ -11,7 +11,6 @@ import pytest
 from bin_daemon.clock import SimulatedClock, uuid7
 from bin_daemon.config import StoreSection
 from bin_daemon.messages import Outcome, SortEvent
-from bin_daemon.telemetry import delivery as delivery_module
 from bin_daemon.telemetry.delivery import STRIKES, Delivery
 from bin_daemon.telemetry.keeper import Keeper
 from bin_daemon.telemetry.topics import Topics
@@ -71,6 +70,7 @@ def store(keeper: Keeper) -> Callable[[int], list[str]]:
         for event in events:
             keeper.decided(event)
             keeper.completed(event.id, Outcome.SORTED, 1.8e9, {})
+        keeper.tend()
         return [event.id for event in events]
 
     return add
@@ -121,8 +121,8 @@ def test_what_was_in_flight_when_the_line_broke_is_sent_again_first(
     assert second.event_ids() == ids[1:4]
 
 
-def test_refused_events_are_tried_again_after_a_pause_and_one_window_at_a_time(
-    delivery: Delivery, store: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+def test_refused_events_are_tried_again_on_the_next_line_one_window_at_a_time(
+    delivery: Delivery, store: Callable[[int], list[str]]
 ) -> None:
     ids, wire = store(6), Wire(window=2)
     delivery.up(wire)
@@ -132,7 +132,7 @@ def test_refused_events_are_tried_again_after_a_pause_and_one_window_at_a_time(
     delivery.pump()
     assert wire.event_ids() == ids
 
-    monkeypatch.setattr(delivery_module, "REFUSED_PAUSE_S", 0.0)
+    delivery.down(hung_up=False)
     delivery.up(wire)
     delivery.pump()
     delivery.acknowledged(7, NOT_AUTHORIZED, "Not authorized")
@@ -151,7 +151,7 @@ def test_an_event_on_which_the_broker_hangs_up_each_time_is_put_behind_the_other
         delivery.up(Wire())
         delivery.pump()
         delivery.down(hung_up=True)
-    wire = Wire(window=2)
+    wire = Wire(window=9)
     delivery.up(wire)
     delivery.pump()
 
@@ -208,3 +208,13 @@ def test_an_emptied_topic_is_said_until_the_broker_has_it_and_then_no_more(
 
     assert first.sent == second.sent == [(TOPICS.alert("jam"), "", True)]
     assert third.sent == []
+
+
+def test_resolving_an_alert_that_never_was_says_nothing(delivery: Delivery) -> None:
+    wire = Wire()
+    delivery.up(wire)
+
+    delivery.empty_alert(TOPICS.alert("jam"))
+    delivery.pump()
+
+    assert wire.sent == []

@@ -75,11 +75,19 @@ def test_thresholds_reach_the_target_precision() -> None:
 
 
 def test_a_class_never_found_takes_the_common_threshold() -> None:
-    probability = np.array([[0.9, 0.1], [0.8, 0.2], [0.95, 0.05]])
+    probability = np.tile([0.9, 0.1], (40, 1))
 
-    thresholds = metrics.fit_thresholds(probability, np.array([0, 0, 0]), 0.9)
+    thresholds = metrics.fit_thresholds(probability, np.zeros(40, int), 0.9)
 
     assert thresholds.tolist() == [0.3, 0.3]
+
+
+def test_a_handful_of_pictures_is_not_trusted_to_reach_the_target() -> None:
+    probability = np.tile([0.9, 0.1], (5, 1))
+
+    thresholds = metrics.fit_thresholds(probability, np.zeros(5, int), 0.97)
+
+    assert thresholds.tolist() == [0.95, 0.95]
 
 
 def test_a_group_lies_in_one_half_only() -> None:

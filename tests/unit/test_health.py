@@ -70,9 +70,7 @@ def test_the_pace_and_age_of_frames_are_counted(tmp_path):
         clock.sleep(0.1)
         monitor.frame(clock.monotonic())
     clock.sleep(0.5)
-    found = monitor.health(
-        ("a problem",), outbox_depth=2, outbox_oldest_s=3.0, events_dropped=4
-    )
+    found = monitor.health(("a problem",), outbox_depth=2, outbox_oldest_s=3.0, events_dropped=4)
     assert found.camera_fps == pytest.approx(10)
     assert found.frame_age_s == pytest.approx(0.5)
     assert found.uptime_s == pytest.approx(1.6)

@@ -59,7 +59,7 @@ def outbox(path: Path) -> Iterator[Outbox]:
 def fill(outbox: Outbox, count: int, **changes: Any) -> list[str]:
     """Store sorted events; returns their ids."""
     events = [sorted_event(**changes) for _ in range(count)]
-    with outbox._transaction():  # one wait for the disk instead of `count`
+    with outbox.transaction():  # one wait for the disk instead of `count`
         for one in events:
             outbox.decide(one)
     return [one.id for one in events]

@@ -1,10 +1,12 @@
 """Configuration and model joined: costs, thresholds and evidence in the model's order."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bin_daemon.config import Config
-from bin_daemon.config_file import load_config
+from bin_daemon.config_file import load_config, validate
 from bin_daemon.errors import ConfigError
 from bin_daemon.model_store import open_package
 from bin_daemon.policy import policy_of
@@ -16,9 +18,9 @@ def profile() -> Config:
 
 
 def with_decision(profile: Config, **values) -> Config:
-    raw = profile.model_dump()
+    raw = dataclasses.asdict(profile)
     raw["decision"].update(values)
-    return Config.model_validate(raw)
+    return validate(Config, raw)
 
 
 def test_each_label_finds_the_route_that_takes_it(profile):

@@ -7,6 +7,7 @@ from bin_daemon import paths
 from bin_daemon.chute import Chute, ChuteState, open_factory
 from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config
+from bin_daemon.config_file import validate
 from bin_daemon.sensors import Sensors
 
 PROFILES = sorted(paths.profiles().glob("*.yaml"))
@@ -14,7 +15,7 @@ HARDWARE_PWM = {12, 13, 18, 19}
 
 
 def load(path):
-    return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return validate(Config, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(params=PROFILES, ids=lambda path: path.stem)

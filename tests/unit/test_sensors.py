@@ -4,6 +4,7 @@ import pytest
 
 from bin_daemon.chute import open_factory
 from bin_daemon.config import SensorSection
+from bin_daemon.config_file import validate
 from bin_daemon.errors import ChuteError
 from bin_daemon.messages import Readings
 from bin_daemon.sensors import Sensors
@@ -23,7 +24,7 @@ def factory():
 
 @pytest.fixture
 def sensors(factory):
-    with Sensors(SensorSection.model_validate(ALL), factory) as sensors:
+    with Sensors(validate(SensorSection, ALL), factory) as sensors:
         yield sensors
 
 
@@ -66,7 +67,7 @@ def test_the_pull_keeps_an_open_switch_at_its_level_of_no(sensors, factory):
 
 
 def test_the_debounce_time_is_the_pins_business(factory):
-    config = SensorSection.model_validate({"lid": {"pin": LID, "debounce_s": 0.05}})
+    config = validate(SensorSection, {"lid": {"pin": LID, "debounce_s": 0.05}})
 
     with Sensors(config, factory):
         assert factory.pin(LID).bounce == 0.05
@@ -109,16 +110,16 @@ def test_after_close_the_last_readings_stay_and_the_pins_are_free(sensors, facto
     sensors.close()
 
     assert sensors.read() == last
-    Sensors(SensorSection.model_validate(ALL), factory).close()
+    Sensors(validate(SensorSection, ALL), factory).close()
 
 
 def test_a_pin_in_use_is_named_and_the_pins_before_it_are_given_back(factory):
-    metal = Sensors(SensorSection.model_validate({"metal": {"pin": METAL}}), factory)
+    metal = Sensors(validate(SensorSection, {"metal": {"pin": METAL}}), factory)
 
     # The traceback keeps the failed sensors alive: their pins are free only if given back.
     with pytest.raises(ChuteError, match=r"sensors\.metal\.pin: GPIO 6 cannot be used") as error:
-        Sensors(SensorSection.model_validate(ALL), factory)
+        Sensors(validate(SensorSection, ALL), factory)
 
     assert error.tb
     metal.close()
-    Sensors(SensorSection.model_validate(ALL), factory).close()
+    Sensors(validate(SensorSection, ALL), factory).close()

@@ -240,9 +240,7 @@ def test_a_chute_in_view_is_not_taken_for_a_hand():
     assert one.see(View.HAND) == [Freeze("hand in view")]
 
 
-views = st.lists(
-    st.tuples(st.sampled_from(list(View)), st.booleans()), min_size=1, max_size=120
-)
+views = st.lists(st.tuples(st.sampled_from(list(View)), st.booleans()), min_size=1, max_size=120)
 
 
 @settings(deadline=None)

@@ -1,0 +1,85 @@
+"""Plain data checked against frozen dataclasses, every mistake in words.
+
+Mappings from YAML or JSON flow in, dataclasses flow out, or `Invalid` with the key and the words of
+each mistake. pydantic does the checking; it is loaded at the first use and not before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+Fault = tuple[Key, str]
+
+_SECRET = re.compile(r"password|secret|token", re.IGNORECASE)
+
+
+class Invalid(Exception):
+    """Values that are wrong by themselves, with their keys."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+def check(kind: type[T], raw: Any) -> T:
+    """Build `kind` from plain data. Raises Invalid with all that is wrong."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError as error:
+        described = adapter.json_schema()
+        raise Invalid([_explain(described, fault) for fault in error.errors()]) from error
+
+
+def _explain(schema: dict[str, Any], fault: Any) -> Fault:
+    """One complaint of pydantic as (key, words); unknown keys have their own kind of it."""
+    key = tuple(str(part) for part in fault["loc"])
+    about = _node(schema, key).get("description", "")
+    words = f" ({about})" if about else ""
+    if fault["type"] == "unexpected_keyword_argument":
+        return key, _unknown_key(schema, key)
+    if fault["type"] == "missing":
+        return key, f"is needed{words}"
+    if fault["type"] == "value_error":
+        return key, str(fault["ctx"]["error"])
+    message = fault["msg"]
+    return key, f"{message[0].lower()}{message[1:]}{_given(key, fault['input'])}{words}"
+
+
+def _node(schema: dict[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
+    """What the JSON Schema says of `key`; nothing where it knows no such place."""
+    node = schema
+    for part in key:
+        node = _target(schema, node)
+        inner = node.get("properties", {}).get(part) or node.get("additionalProperties")
+        node = inner if isinstance(inner, dict) else node.get("items") or {}
+    return node
+
+
+def _target(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """The section that a node refers to, also where it is optional."""
+    for candidate in (node, *node.get("anyOf", ())):
+        if "$ref" in candidate:
+            found: dict[str, Any] = schema["$defs"][candidate["$ref"].rsplit("/", 1)[1]]
+            return found
+    return node
+
+
+def _unknown_key(schema: dict[str, Any], key: tuple[str, ...]) -> str:
+    known = list(_target(schema, _node(schema, key[:-1])).get("properties", ()))
+    close = difflib.get_close_matches(key[-1], known, n=1)
+    if close:
+        return f"unknown key; did you mean '{close[0]}'?"
+    return "unknown key" + (f"; known here: {', '.join(known)}" if known else "")
+
+
+def _given(key: tuple[str, ...], value: Any) -> str:
+    if any(_SECRET.search(part) for part in key) or isinstance(value, (dict, list)):
+        return ""
+    return f", not {value!r}"

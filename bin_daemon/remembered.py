@@ -1,0 +1,70 @@
+"""What was checked once need not be checked again at the next start.
+
+Checking a text (a configuration, a manifest) with pydantic costs more than all the rest of a
+daemon's start. The checked result is kept in the state directory under the hash of the text and of
+this program's version; any other text is checked afresh. Whatever is wrong with the kept file, the
+only loss is time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path, PosixPath
+from typing import Any, TypeVar
+
+from bin_daemon import __version__
+from bin_daemon.errors import BinDaemonError
+
+T = TypeVar("T")
+
+# Nothing but plain data of these modules is ever built from the kept file.
+_MODULES = ("bin_daemon.config", "bin_daemon.model_store")
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in _MODULES:
+            return getattr(importlib.import_module(module), name)
+        if (module, name) == ("pathlib", "PosixPath"):
+            return PosixPath
+        raise pickle.UnpicklingError(f"{module}.{name} has no place here")
+
+
+def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[[], T]) -> T:
+    """`check()`, or what it gave for the same text before.
+
+    folder: where results are kept, or None to keep none. Raises what `check` raises.
+    """
+    if folder is None:
+        return check()
+    key = hashlib.sha256(__version__.encode() + b"\0" + text).hexdigest()
+    path = folder / f"{kind.__name__.lower()}.checked"
+    kept = _read(path, key)
+    if isinstance(kept, kind):
+        return kept
+    result = check()
+    _write(path, key, result)
+    return result
+
+
+def _read(path: Path, key: str) -> Any:
+    # A damaged pickle can raise nearly anything; all of it means: check again.
+    with contextlib.suppress(Exception):
+        found, kept = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        if found == key:
+            return kept
+    return None
+
+
+def _write(path: Path, key: str, result: object) -> None:
+    temporary = path.with_suffix(".new")
+    with contextlib.suppress(OSError, BinDaemonError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(pickle.dumps((key, result)))
+        os.replace(temporary, path)
