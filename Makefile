@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: run test lint bench schema clean
+.PHONY: run test lint bench schema model reel clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/bin-daemon demo $(ARGS)
@@ -23,13 +23,27 @@ bench: $(VENV)/.run
 schema: $(VENV)/.run
 	$(VENV)/bin/bin-daemon check-config --schema > firmware_config/bin-daemon.schema.json
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage*
+# The workshop has an environment of its own: TensorFlow is large, and no bin needs it.
+model: $(VENV)/.apt
+	test -x $(VENV)-export/bin/python || python3 -m venv $(VENV)-export
+	$(VENV)-export/bin/python -m pip install -q -e ".[export]"
+	for step in train quantize evaluate package; do \
+		$(VENV)-export/bin/python -m export $$step || exit 1; done
 
-# Debian's packages: mosquitto is the broker of the demo and of the tests.
+reel: $(VENV)/.apt
+	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
+	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
+	$(VENV)-reel/bin/python -m export.reel --out firmware_config/reel
+
+clean:
+	rm -rf $(VENV) $(VENV)-export $(VENV)-reel build dist *.egg-info .coverage*
+
+# Debian's packages: mosquitto is the broker of the demo and of the tests, openssl makes the tests'
+# certificates.
 $(VENV)/.apt:
 	@missing=""; \
 	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	python3 -c "import ensurepip, venv" 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:$$missing"; \

@@ -13,7 +13,6 @@ import logging
 import platform
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -249,7 +248,8 @@ class App:
                 self._monitor = Monitor(self._state, self.clock)
                 self._loop()
                 notify("STOPPING=1")
-            self._drain(drain_s)
+            if drain_s:
+                self.telemetry.drain(drain_s)
 
     @property
     def items(self) -> int:
@@ -321,11 +321,6 @@ class App:
         self.telemetry.retain(self.telemetry.topics.info, self._info())
         self._tell_state(self.bin.cycle.state)
         self.telemetry.start()
-
-    def _drain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self.telemetry.stats().outbox_depth and time.monotonic() < deadline:
-            time.sleep(0.05)
 
     def _info(self) -> dict[str, Any]:
         config = self.config

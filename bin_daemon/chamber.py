@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 
 from bin_daemon.config import ChamberSection
-from bin_daemon.crop import light_table, square
+from bin_daemon.crop import is_same, light_table, square
 from bin_daemon.errors import PictureError
-from bin_daemon.ground import Bytes, Ground, Steady, shrink
-from bin_daemon.messages import Frame, Image, Item, Mask, Observation, View
+from bin_daemon.ground import Ground
+from bin_daemon.messages import Frame, Image, Item, Observation, View
 from bin_daemon.pictures import check_image
 from bin_daemon.segment import Scene, segment
+from bin_daemon.small import Bytes, Lessons, Steady, shrink, white_share
 
 LEARN_FRAMES = 6
 FOLLOW_EVERY_S = 1.0
@@ -28,9 +29,10 @@ CALM_S = 2.0  # empty for so long before the empty view is touched
 # Nobody holds an arm so still for so long; what has is lying against the entrance.
 REST_AT_ENTRANCE_S = 2.0
 DARK_LEVEL = 10.0
-BRIGHT_LEVEL = 250.0
 BRIGHT_SHARE = 0.6
-COVERED_SHARE = 0.8
+COVERED_SHARE = 0.8  # of the view: no item hides so much of the chamber
+ELSEWHERE_SHARE = 0.9
+ELSEWHERE_S = 1.0  # another view, still for so long, is learnt
 SPECK = 0.25  # of the least area: so few pixels that differ are not looked at
 HYSTERESIS = 0.6  # what is an item stays one down to this share of the least area
 
@@ -38,7 +40,9 @@ HYSTERESIS = 0.6  # what is an item stays one down to this share of the least ar
 class Chamber:
     """The chamber of one bin, as its camera sees it.
 
-    Not thread-safe: one thread observes.
+    A hand is what touches an entrance border; it stays one until it has not moved for 2 s, which no
+    arm manages and an item that lies against the border does. A change along all of such a border
+    is an open lid, and that it stays. Not thread-safe: one thread observes.
     """
 
     def __init__(self, config: ChamberSection) -> None:
@@ -46,8 +50,7 @@ class Chamber:
         self._ground: Ground | None = None
         self._loaded = False  # the empty view is from a file and has not been seen to fit
         self._frame_shape: tuple[int, int] | None = None
-        self._learning = Steady()
-        self._lessons: list[Bytes] = []
+        self._lessons = Lessons()
         self._steady = Steady()
         self._scene: Scene | None = None  # of the frame that the present rest began with
         self._differing = 0
@@ -76,7 +79,6 @@ class Chamber:
         self._loaded = False
         self._lessons.clear()
         self._steady.reset()
-        self._learning.reset()
         self._present = False
         self._empty_since = None
 
@@ -100,10 +102,11 @@ class Chamber:
         differing = cv2.countNonZero(weak)
         if differing <= SPECK * least:
             self._steady.reset()
+            self._lessons.clear()
             return self._empty(small, now, differing / weak.size)
         still_s = self._steady.still_s(small, now, self._ground.noise)
         settled = still_s >= self._config.settle_s
-        grown = abs(differing - self._differing) > SPECK * least
+        grown = abs(differing - self._differing) > max(SPECK * least, 0.05 * self._differing)
         if self._scene is None or still_s == 0.0 or grown or settled != self._settled:
             self._scene = self._look(small, least * HYSTERESIS if self._present else least)
             self._differing, self._settled = differing, settled
@@ -129,23 +132,21 @@ class Chamber:
         if level < DARK_LEVEL:
             return f"dark: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
         if level > 180.0:
-            white = float((small.min(axis=2) >= BRIGHT_LEVEL).mean())
-            known = 0.0
-            if self._ground is not None:
-                known = float((self._ground.mean.min(axis=2) >= BRIGHT_LEVEL).mean())
+            white = white_share(small)
+            known = 0.0 if self._ground is None else white_share(self._ground.expected)
             if white > BRIGHT_SHARE and white > known + 0.3:
                 return f"overexposed: {white:.0%} of the view is white; is light falling in?"
         return ""
 
     def _learn_from(self, small: Bytes, now: float) -> Observation:
         """Gather still frames until there are enough for an empty view."""
-        still_s = self._learning.still_s(small, now, 1.0)
-        if still_s == 0.0:
-            self._lessons.clear()
-        self._lessons.append(small)
-        if len(self._lessons) >= LEARN_FRAMES and still_s >= self._config.settle_s:
-            self._take(Ground.learn(self._lessons))
-        words = f"learning the empty view: {len(self._lessons)} of {LEARN_FRAMES} still frames"
+        still_s = self._lessons.add(small, now, 1.0)
+        gathered = len(self._lessons.frames)
+        if gathered >= LEARN_FRAMES and still_s >= self._config.settle_s:
+            self._take(Ground.learn(self._lessons.frames))
+        words = (
+            f"learning the empty view: {min(gathered, LEARN_FRAMES)} of {LEARN_FRAMES} still frames"
+        )
         return Observation(View.LEARNING, now, reason=words)
 
     def _take(self, ground: Ground) -> None:
@@ -175,13 +176,10 @@ class Chamber:
         assert self._ground is not None
         now, changed = frame.captured_at, scene.changed
         if changed > COVERED_SHARE or not scene.recognised:
-            if self._loaded:
-                self.learn()
-                return self._learn_from(small, now)
-            self._pause()
-            words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
-            return Observation(View.BLOCKED, now, reason=words, changed=changed)
+            return self._unknown(small, now, changed)
+        self._lessons.clear()
         if scene.lid:
+            self._empty_since = None
             words = f"lid: the view has changed along the whole {scene.lid} border"
             return Observation(View.HAND, now, reason=words, changed=changed)
         if not scene.things:
@@ -197,6 +195,25 @@ class Chamber:
         view = View.ITEM if len(scene.things) == 1 else View.ITEMS
         words = f"{len(scene.things)} at rest for {still_s:.1f} s"
         return Observation(view, now, self._item(frame.image, scene), words, changed)
+
+    def _unknown(self, small: Bytes, now: float, changed: float) -> Observation:
+        """The empty chamber is not to be seen: covered, or this is another view by now.
+
+        A cover is out of focus and shows no detail. A view that differs from end to end, and has
+        detail, and keeps still, is what the camera sees since it was moved or refocused.
+        """
+        assert self._ground is not None
+        self._pause()
+        still_s = self._lessons.add(small, now, self._ground.noise)
+        elsewhere = self._loaded or changed > ELSEWHERE_SHARE
+        if still_s >= ELSEWHERE_S and elsewhere and len(self._lessons.frames) >= LEARN_FRAMES:
+            ground = Ground.learn(self._lessons.frames)
+            if ground.has_detail:
+                self._take(ground)
+                words = "learnt anew: the whole view has changed"
+                return Observation(View.LEARNING, now, reason=words, changed=changed)
+        words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
+        return Observation(View.BLOCKED, now, reason=words, changed=changed)
 
     def _item(self, image: Image, scene: Scene) -> Item:
         """Cut out what lies there; the box spans all of it."""
@@ -255,27 +272,8 @@ class Chamber:
         return True
 
     def is_same(self, a: Item, b: Item) -> bool:
-        """Whether `b` is the thing `a`, lying where it lay: same place and same looks."""
+        """Whether `b` is the thing `a`, lying where it lay."""
         return is_same(a, b)
-
-
-def _overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks; 0 where their shapes differ."""
-    if a.shape != b.shape:
-        return 0.0
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
-
-
-def is_same(a: Item, b: Item) -> bool:
-    """See `Chamber.is_same`."""
-    if _overlap(a.mask, b.mask) < 0.6:
-        return False
-    size = (16, 16)
-    looks = [
-        cv2.resize(i.crop, size, interpolation=cv2.INTER_AREA).astype(np.float32) for i in (a, b)
-    ]
-    return float(np.abs(looks[0] - looks[1]).mean()) < 28.0
 
 
 def isolate(image: Image, empty: Image, config: ChamberSection | None = None) -> Item | None:

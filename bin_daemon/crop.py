@@ -10,16 +10,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from bin_daemon.ground import Bytes, Floats
-from bin_daemon.messages import Image
+from bin_daemon.ground import Floats
+from bin_daemon.messages import Image, Item, Mask
+from bin_daemon.small import Bytes
 
 # Shades of grey (Finlayson and Trezzi 2004): between the mean of the view (p = 1), which takes
 # painted walls for the light, and its brightest spot (p infinite), which one glint decides.
 _MINKOWSKI = 6
-_CAST_GAIN = (0.6, 1.7)  # a painted chamber is no coloured light: never correct all of it
+_CAST_GAIN = (0.7, 1.45)  # a painted chamber is no coloured lamp: never correct all of it
 _LEVEL_GAIN = (0.7, 1.8)
 _LEVEL = 150.0  # what the view's Minkowski mean is brought to, in grey levels
 MIN_SIDE = 32
+SAME_PLACE = 0.6  # intersection over union
+SAME_LOOKS = 28.0  # mean difference in grey levels
 
 
 def light_table(empty: Image | Bytes) -> Bytes:
@@ -63,3 +66,25 @@ def _inside(start: float, side: int, length: int) -> int:
     if side >= length:
         return -((side - length) // 2)
     return min(max(0, round(start)), length - side)
+
+
+def _overlap(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks; 0 where their shapes differ."""
+    if a.shape != b.shape:
+        return 0.0
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0
+
+
+def is_same(a: Item, b: Item) -> bool:
+    """Whether two items are one thing that has not moved: same place and same looks.
+
+    Looks are the crops at 16 x 16 pixels, which a shift by a few pixels hardly changes.
+    """
+    if _overlap(a.mask, b.mask) < SAME_PLACE:
+        return False
+    looks = [
+        cv2.resize(item.crop, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+        for item in (a, b)
+    ]
+    return float(np.abs(looks[0] - looks[1]).mean()) < SAME_LOOKS

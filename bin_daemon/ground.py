@@ -1,68 +1,43 @@
 """What the empty chamber looks like: learnt, followed, and compared under the light of the moment.
 
 Small frames (uint8, about 160 pixels wide) flow in; out flows which pixels the empty view cannot
-explain. Three things it does explain: sensor noise (measured while learning), a shift of about one
-small pixel (the range of each 3x3 neighbourhood counts as seen), and a change of light (a gain per
+explain. Three things it does explain: sensor noise (measured while learning), a shift of about two
+small pixels (the range of each 5x5 neighbourhood counts as seen), and a change of light (a gain per
 channel with a slope across the picture, fitted robustly, so that an item does not bend it).
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from bin_daemon.errors import PictureError
-from bin_daemon.messages import Image
+from bin_daemon.small import SIGMAS, Bytes, as_bytes, local_range, spans, tolerances
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
-NOISE_FLOOR = 0.6  # levels: quantisation and the averaging of JPEG blocks leave this much
-SIGMAS = 5.0  # a pixel beyond this many sigmas of noise has changed
-FLOOR_LEVELS = 4.0  # ... and it differs by this much at least,
-RELATIVE = 0.06  # plus this share of its brightness: small local changes of light
-STRONG = 2.2  # surely changed: this many times the plain tolerance
+NOISE_FLOOR = 0.6  # grey levels: quantisation and JPEG leave this much
+FLOOR_LEVELS = 4.0  # a pixel has changed if it differs by this, by SIGMAS of noise at least,
+RELATIVE = 0.06  # and by this share of its brightness more: reflections of what lies elsewhere
+STRONG = 2.2  # surely changed: this many times that tolerance
 STEP_LEVELS = 6.0  # an edge is new above this,
 STEP_SIGMAS = 9.0  # or this many sigmas: nine noisy pixels span about three
-CLIPPED = (250.0, 250.0, 250.0, 0.0)
+CLIPPED = 250.0  # from here on the sensor may have been at its limit
 GAIN_LIMITS = (0.15, 6.0)
 _DARK = 6.0  # added before logarithms, so that dark pixels do not rule the fit
 _NEAR = 0.25  # log ratio: closer to the light of the last frame may be ground
 _STRIDE = 5
-MOVED_SHARE = 0.0015  # of the pixels: less is a flicker
-MOVED_LEVELS = 7.0
-MOVED_RELATIVE = 0.15  # a glint that shakes within one small pixel changes this much
 JUMP = 0.1  # log gain: light further from the learnt one is looked at twice
 BLOCK = 10  # pixels of the small frame
 ALIKE = 0.4  # correlation of fine detail in a block
 RECOGNISED = 0.2  # share of the blocks that have any
-LONGEST = 216  # pixels of the longer side of a small frame
-
-
-def shrink(image: Image) -> Bytes:
-    """`image` (uint8 (h, w, 3)) at working resolution: the longer side at most 216, by halves.
-
-    Exact halves take OpenCV's fast path: 0.1 ms for 640x480, a quarter of one INTER_AREA step.
-    """
-    factor = 1
-    while max(image.shape[:2]) > LONGEST * factor:
-        factor *= 2
-    height, width = image.shape[0] // factor * factor, image.shape[1] // factor * factor
-    small = image[:height, :width]
-    while factor > 1:
-        half = (small.shape[1] // 2, small.shape[0] // 2)
-        small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.uint8)
-        factor //= 2
-    return small
 
 
 def _detail(view: Bytes) -> Floats:
@@ -85,6 +60,7 @@ class Ground:
         self.mean = mean.astype(np.float32)
         self.noise = max(NOISE_FLOOR, float(noise))
         self.slack = max(FLOOR_LEVELS, SIGMAS * self.noise)
+        self._least_power = 4.0 * self.noise**2  # of detail that is no noise
         self._shape = (mean.shape[0], mean.shape[1])
         self._sample = _plane(self._shape, _STRIDE)
         self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
@@ -111,23 +87,23 @@ class Ground:
         across = np.exp(constant + self._columns[:, None] * x)[None]  # (1, w, 3)
         down = np.exp(self._rows[:, None] * y)[:, None]  # (h, 1, 3)
         self._gain = np.ascontiguousarray(across * down, np.float32)
-        self.expected = _bytes(cv2.multiply(self.mean, self._gain))
-        self._low, self._high = _range(self.expected, 5)
+        self.expected = as_bytes(cv2.multiply(self.mean, self._gain))
+        self._low, self._high = spans(self.expected, 5)
         # What was clipped may have been of any brightness, and shows it in less light.
-        clipped = cv2.compare(self.mean, CLIPPED, cv2.CMP_GE)
-        self._high = _bytes(cv2.max(self._high, cv2.dilate(clipped, np.ones((5, 5), np.uint8))))
+        clipped = np.where(self.mean >= CLIPPED, np.uint8(255), np.uint8(0))
+        self._high = as_bytes(cv2.max(self._high, cv2.dilate(clipped, np.ones((5, 5), np.uint8))))
         self._bounds: dict[bool, tuple[Bytes, Bytes]] = {}
         self._edges: npt.NDArray[np.bool_] | None = None
-        steps = cv2.dilate(_steps(self.expected), np.ones((5, 5), np.uint8))
-        above = _slack_tables(0.4, max(STEP_LEVELS, STEP_SIGMAS * self.noise))[1]
-        self._step_limit = _bytes(cv2.LUT(steps, above))
+        steps = cv2.dilate(local_range(self.expected), np.ones((5, 5), np.uint8))
+        above = tolerances(0.4, max(STEP_LEVELS, STEP_SIGMAS * self.noise))[1]
+        self._step_limit = as_bytes(cv2.LUT(steps, above))
 
     @property
     def edges(self) -> npt.NDArray[np.bool_]:
         """bool (h, w): near an edge of the empty view, where a small shift shows."""
         if self._edges is None:
             spread = cv2.subtract(
-                self._high, cv2.LUT(self._low, _slack_tables(0.25, 2.0 * self.slack)[1])
+                self._high, cv2.LUT(self._low, tolerances(0.25, 2.0 * self.slack)[1])
             )
             near = cv2.transform(spread, np.ones((1, 3), np.float32))
             self._edges = cv2.dilate(near, np.ones((5, 5), np.uint8)) > 0
@@ -137,10 +113,10 @@ class Ground:
         """uint8 (h, w): 255 where `small` is outside the tolerance in the light last seen."""
         if strong not in self._bounds:
             k = STRONG if strong else 1.0
-            below, above = _slack_tables(k * RELATIVE, k * self.slack)
+            below, above = tolerances(k * RELATIVE, k * self.slack)
             self._bounds[strong] = (
-                _bytes(cv2.LUT(self._low, below)),
-                _bytes(cv2.LUT(self._high, above)),
+                as_bytes(cv2.LUT(self._low, below)),
+                as_bytes(cv2.LUT(self._high, above)),
             )
         low, high = self._bounds[strong]
         return np.asarray(cv2.bitwise_not(cv2.inRange(small, low, high)), np.uint8)
@@ -151,7 +127,7 @@ class Ground:
         Soft light makes no edges, so this sees what `outside` must tolerate: white paper on a white
         ground, the outline of clear plastic.
         """
-        return _bytes(cv2.compare(_steps(small), self._step_limit, cv2.CMP_GT))
+        return as_bytes(cv2.compare(local_range(small), self._step_limit, cv2.CMP_GT))
 
     def follow(self, small: Bytes, share: float) -> None:
         """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely."""
@@ -167,16 +143,23 @@ class Ground:
         detail is taken for recognised: there is nothing to tell by.
         """
         then, now = _detail(self.expected), _detail(small)
-        blocks = (max(1, self._shape[1] // BLOCK), max(1, self._shape[0] // BLOCK))
-        power, seen, both = (
-            cv2.resize(product, blocks, interpolation=cv2.INTER_AREA)
-            for product in (then * then, now * now, then * now)
-        )
-        telling = power > 4.0 * self.noise**2
+        power, seen, both = (self._blocks(p) for p in (then * then, now * now, then * now))
+        telling = power > self._least_power
         if np.count_nonzero(telling) < 3:
             return True
         alike = both > ALIKE * np.sqrt(power * seen + 1e-6)
         return bool(np.mean(alike[telling]) > RECOGNISED)
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether a tenth of the view or more shows fine detail."""
+        detail = _detail(self.expected)
+        return bool(np.mean(self._blocks(detail * detail) > self._least_power) > 0.1)
+
+    def _blocks(self, product: Floats) -> Floats:
+        """Means over blocks of the view."""
+        size = (max(1, self._shape[1] // BLOCK), max(1, self._shape[0] // BLOCK))
+        return np.asarray(cv2.resize(product, size, interpolation=cv2.INTER_AREA), np.float32)
 
     def save(
         self, path: Path, frame: tuple[int, int], region: tuple[float, float, float, float]
@@ -251,60 +234,6 @@ class Ground:
             self._relight()
             return False
         return True
-
-
-class Steady:
-    """How long a view has been the same: compared with where it began, so that creeping shows.
-
-    The range of each 3x3 neighbourhood counts as the same: camera shake is no motion.
-    """
-
-    def __init__(self) -> None:
-        self._low: Bytes | None = None
-        self._high: Bytes | None = None
-        self._since = 0.0
-
-    def reset(self) -> None:
-        """Forget what was seen."""
-        self._low = self._high = None
-
-    def still_s(self, small: Bytes, now: float, noise: float) -> float:
-        """Seconds for which `small` (uint8 (h, w, 3)) has shown the same; 0 where it changed."""
-        if self._low is not None and self._high is not None and self._low.shape == small.shape:
-            same = cv2.inRange(small, self._low, self._high)
-            if same.size - cv2.countNonZero(same) <= MOVED_SHARE * same.size:
-                return max(now - self._since, 1e-9)
-        low, high = _range(small, 3)
-        below, above = _slack_tables(MOVED_RELATIVE, max(MOVED_LEVELS, SIGMAS * 1.5 * noise))
-        self._low, self._high = _bytes(cv2.LUT(low, below)), _bytes(cv2.LUT(high, above))
-        self._since = now
-        return 0.0
-
-
-def _steps(view: Bytes) -> Bytes:
-    """Range of grey levels in each 3x3 neighbourhood, uint8 (h, w): the morphological gradient."""
-    grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
-    return _bytes(cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
-
-
-def _range(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
-    """Least and greatest value of each neighbourhood: what a small shift can show."""
-    kernel = np.ones((side, side), np.uint8)
-    return _bytes(cv2.erode(view, kernel)), _bytes(cv2.dilate(view, kernel))
-
-
-@functools.lru_cache(maxsize=16)
-def _slack_tables(relative: float, slack: float) -> tuple[Bytes, Bytes]:
-    """Look-up tables uint8 (256,): a value less, and plus, its tolerance."""
-    levels = np.arange(256, dtype=np.float32)
-    below = np.clip(levels * (1.0 - relative) - slack, 0, 255).astype(np.uint8)
-    above = np.clip(np.ceil(levels * (1.0 + relative) + slack), 0, 255).astype(np.uint8)
-    return below, above
-
-
-def _bytes(values: Any) -> Bytes:
-    """Rounded and saturated to uint8; values are not negative."""
-    return np.asarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values), np.uint8)
 
 
 def _shorth(values: Floats) -> float:

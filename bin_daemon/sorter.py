@@ -28,6 +28,8 @@ from bin_daemon.messages import (
 
 # A view that stays blocked this long is worth an alert; a passing sleeve is not.
 BLOCKED_ALERT_S = 5.0
+# Light that flickers around the limit must not make the state flicker.
+UNBLOCKED_S = 0.5
 
 
 class State(StrEnum):
@@ -145,6 +147,7 @@ class Sorter:
         self._seen_at: float | None = None
         self._since = 0.0
         self._blocked_alert = False
+        self._seeing_since: float | None = None
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
         """Take one frame's worth of news.
@@ -226,6 +229,9 @@ class Sorter:
         """WAITING, SETTLING, LOOKING, and BLOCKED that sees again."""
         actions: list[Action] = []
         if self.state is State.BLOCKED:
+            self._seeing_since = now if self._seeing_since is None else self._seeing_since
+            if now - self._seeing_since < UNBLOCKED_S:
+                return []
             actions += self._unblock(now)
         if self.frozen or observation.view in (View.EMPTY, View.LEARNING, View.HAND):
             self._forget()
@@ -279,6 +285,7 @@ class Sorter:
         return self.clear() if observation.view is View.EMPTY and not self.frozen else []
 
     def _blocked(self, observation: Observation, now: float) -> list[Action]:
+        self._seeing_since = None
         if self.state is not State.BLOCKED:
             self._forget()
             self._enter(State.BLOCKED, now)

@@ -61,7 +61,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
             name: {**_figures(out.logits, truth, groups), "invoke_ms": _latency(out)}
             for name, out in outputs.items()
         },
-        "agreement": _agreement(outputs),
+        "agreement": _agreement(outputs, float_logits),
         "calibration": _calibration(main.logits, truth, groups),
         "chambers": {},
     }
@@ -158,15 +158,20 @@ def _latency(outputs: Outputs) -> dict:
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 
 
-def _agreement(outputs: dict[str, Outputs]) -> dict:
-    """How far the runtimes are apart on the held-out pictures."""
+def _agreement(outputs: dict[str, Outputs], float_logits: np.ndarray) -> dict:
+    """How far the runtimes are apart on the held-out pictures, and int8 from float."""
     first, *others = outputs.values()
+    error = first.logits - float_logits
     return {
         "largest_logit_difference": round(
             max(float(np.abs(first.logits - other.logits).max()) for other in others), 4
         ),
         "same_decision": round(
             min(float(np.mean(first.logits.argmax(1) == o.logits.argmax(1))) for o in others), 4
+        ),
+        "rms_error_to_float": round(float(np.sqrt(np.mean(np.square(error)))), 4),
+        "same_decision_as_float": round(
+            float(np.mean(first.logits.argmax(1) == float_logits.argmax(1))), 4
         ),
     }
 

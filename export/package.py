@@ -17,7 +17,14 @@ import numpy as np
 
 from bin_daemon import model_store
 from bin_daemon.classifier import Classifier
-from bin_daemon.model_store import Manifest, manifest_json, open_package
+from bin_daemon.model_store import (
+    FileEntry,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    manifest_json,
+    open_package,
+)
 
 from .card import card
 from .data import LABELS
@@ -33,6 +40,8 @@ from .train import SIZE
 CARD = "card.md"
 CONFUSION = "confusion.png"
 RELIABILITY = "reliability.png"
+MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
+"""Oldest releases on which the golden inputs of such a model were seen to pass."""
 
 
 def package(run: Run, folder: Path, version: int) -> Manifest:
@@ -75,23 +84,16 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
         version=version,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         files={
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
             for name, data in files.items()
         },
         signature=None,
-        input={
-            "width": SIZE,
-            "height": SIZE,
-            "colour": "RGB",
-            "dtype": "uint8",
-            "mean": MEAN,
-            "std": STD,
-        },
-        outputs=Model(content, MAIN_RUNTIME).positions,
+        input=InputSpec(width=SIZE, height=SIZE, colour="RGB", dtype="uint8", mean=MEAN, std=STD),
+        outputs=OutputSpec(**Model(content, MAIN_RUNTIME).positions),
         temperature=report["calibration"]["temperature"],
         thresholds=report["calibration"]["thresholds"],
         metrics=_metrics(report),
-        minimum_runtime={name: report["versions"][name] for name in RUNTIMES},
+        minimum_runtime=MINIMUM_RUNTIME,
         provenance={
             "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
             "data": f"TrashNet, folds other than {config['fold']}, by group",

@@ -33,9 +33,9 @@ SOURCE_MARGIN = 1.15
 class Recipe:
     """Everything that decides how a training goes; saved as config.json."""
 
-    small_epochs: int = 12
+    small_epochs: int = 24
     small_size: int = 160
-    large_epochs: int = 8
+    large_epochs: int = 12
     batch: int = 32
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.02

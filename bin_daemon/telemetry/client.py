@@ -67,7 +67,7 @@ class Telemetry:
     state: the folder of the store. verbs: what remote commands may do (see `Commands`). `session`
     and `topics` are there from construction on; the constructor opens the store, and does not fail
     where that is full or damaged. Everything public may be called from any thread and returns at
-    once, `close` excepted.
+    once, `drain` and `close` excepted.
     """
 
     def __init__(

@@ -11,11 +11,13 @@ import collections
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from annotated_types import Len
 
+from bin_daemon.checked import Invalid, check
 from bin_daemon.clock import Clock
 from bin_daemon.errors import BinDaemonError
 from bin_daemon.messages import stamp
@@ -29,14 +31,15 @@ MAX_BYTES = 16_384
 REMEMBERED = 256  # results kept, so that a repeated command is answered and not run again
 
 
-class _Command(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _Command:
     """The payload of a command."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    cmd_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    cmd_id: Annotated[str, Len(1, 64)]
     expires: str
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
 
 
 class _MalformedError(ValueError):
@@ -131,11 +134,10 @@ def _parse(payload: bytes) -> _Command:
         raise _MalformedError(None, f"not JSON: {error}") from error
     cmd_id = raw.get("cmd_id") if isinstance(raw, dict) else None
     try:
-        return _Command.model_validate(raw)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc']) or 'payload'}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
-        ]
+        if not isinstance(raw, dict):
+            raise Invalid([((), "a JSON object is needed")])
+        return check(_Command, raw)
+    except Invalid as invalid:
         known = cmd_id if isinstance(cmd_id, str) and len(cmd_id) <= 64 else None
-        raise _MalformedError(known, "; ".join(faults)) from error
+        faults = [f"{'.'.join(key) or 'payload'}: {words}" for key, words in invalid.faults]
+        raise _MalformedError(known, "; ".join(faults)) from invalid

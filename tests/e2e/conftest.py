@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
-
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

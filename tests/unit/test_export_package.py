@@ -1,8 +1,8 @@
 """The shipped model package: it is what its manifest says, and computes what it should."""
 
+import dataclasses
 import hashlib
 import io
-import dataclasses
 import json
 from pathlib import Path
 

@@ -202,8 +202,15 @@ def test_a_blocked_view_is_told_only_when_it_stays(waiting):
     assert waiting.sorter.state is State.BLOCKED
     happened = waiting.see(*[View.BLOCKED] * 60)
     assert [a.kind for a in happened] == ["blocked"]
-    assert waiting.see(View.EMPTY) == [Resolve("blocked")]
+    assert waiting.see(*[View.EMPTY] * 7) == [Resolve("blocked")]
     assert waiting.sorter.state is State.WAITING
+
+
+def test_a_view_that_flickers_stays_blocked(waiting):
+    waiting.see(View.BLOCKED)
+    for _ in range(10):
+        assert waiting.see(View.EMPTY, View.ITEM, View.BLOCKED) == []
+        assert waiting.sorter.state is State.BLOCKED
 
 
 def test_a_view_that_goes_dark_after_the_move_ends_as_interrupted(waiting):
