@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import platform
+import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 # So many frames in a row without a usable picture are a fault of the camera.
 BAD_FRAMES = 10
 HEALTH_CHECK_S = 1.0
+SAVE_REFERENCE_S = 3600.0
 CLOSE_S = 3.0
 _HARDWARE = Path("/proc/device-tree/model")
 
@@ -120,7 +121,7 @@ class Bin:
             self._stack = stack.pop_all()
         self._home_pending = config.chute.homing == "auto"
         self._dropped = False
-        self._saved = False
+        self._save_due = 0.0
         self._bad_frames = 0
 
     def _start_ticker(self, stack: contextlib.ExitStack) -> ChuteThread | None:
@@ -147,7 +148,8 @@ class Bin:
             return None
         self._bad_frames = 0
         self._home_when_clear(observation)
-        if not self._saved and observation.view is View.EMPTY:
+        if observation.view is View.EMPTY and observation.captured_at >= self._save_due:
+            self._save_due = observation.captured_at + SAVE_REFERENCE_S
             self._save_reference()
         self._tell_scene()
         return observation
@@ -181,7 +183,6 @@ class Bin:
         """Keep the empty view for the next start; a disk that takes nothing costs only that."""
         if self._reference is None or self.chamber.reference is None:
             return
-        self._saved = True
         try:
             self.chamber.save(self._reference)
         except (BinDaemonError, OSError) as error:
@@ -227,10 +228,11 @@ class App:
             stack.callback(lambda: self.telemetry.close(CLOSE_S))
             self._stack = stack.pop_all()
 
-    def run(self, drain_s: float = 0.0) -> None:
+    def run(self, drain_s: float = 0.0, ready: Callable[[], object] = lambda: None) -> None:
         """Sort until `stop`, or to the end of a replay.
 
         drain_s: how long to wait, at the end, for the broker to take what it has not got yet.
+        ready: called once, when the camera delivers.
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
         with self._stack:
@@ -246,7 +248,7 @@ class App:
             )
             with self.bin:
                 self._monitor = Monitor(self._state, self.clock)
-                self._loop()
+                self._loop(ready)
                 notify("STOPPING=1")
             if drain_s:
                 self.telemetry.drain(drain_s)
@@ -287,7 +289,7 @@ class App:
 
         return verb
 
-    def _loop(self) -> None:
+    def _loop(self, ready: Callable[[], object]) -> None:
         started = False
         reopened = False
         while not self._stopping.is_set():
@@ -310,6 +312,7 @@ class App:
             if not started:
                 started = True
                 self._begin()
+                ready()
             while not self._orders.empty():
                 self._orders.get()(self.bin)
             self._report()
@@ -323,6 +326,8 @@ class App:
         self.telemetry.start()
 
     def _info(self) -> dict[str, Any]:
+        import platform
+
         config = self.config
         return {
             "name": config.bin.name,
@@ -406,4 +411,4 @@ def _hardware() -> str:
     try:
         return _HARDWARE.read_text().strip("\0\n ")
     except OSError:
-        return f"{platform.system()} {platform.machine()}"
+        return " ".join((os.uname().sysname, os.uname().machine))

@@ -6,7 +6,6 @@ each mistake. pydantic does the checking; it is loaded at the first use and not 
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, TypeVar
 
@@ -73,6 +72,8 @@ def _target(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 def _unknown_key(schema: dict[str, Any], key: tuple[str, ...]) -> str:
     known = list(_target(schema, _node(schema, key[:-1])).get("properties", ()))
+    import difflib
+
     close = difflib.get_close_matches(key[-1], known, n=1)
     if close:
         return f"unknown key; did you mean '{close[0]}'?"

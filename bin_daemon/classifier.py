@@ -91,7 +91,6 @@ class _Output:
 class Classifier:
     """A model package, ready to look.
 
-    runtime: the name of the runtime in use, with its version and acceleration, for `info`.
     Raises ModelError where the package is damaged, or the runtime is missing or refuses it.
     """
 
@@ -101,10 +100,15 @@ class Classifier:
         self._interpreter, accelerated = _interpreter(
             module, name, package.verified(MODEL), threads, str(package.folder)
         )
-        self.runtime = f"{name} {_version(name)} ({accelerated})"
+        self._name, self._accelerated = name, accelerated
         self.threads = threads
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._logits, self._embedding = self._outputs()
+
+    @property
+    def runtime(self) -> str:
+        """The runtime in use: name, version, acceleration."""
+        return f"{self._name} {_version(self._name)} ({self._accelerated})"
 
     def classify(self, image: Image) -> Prediction:
         """Look at one picture.

@@ -9,28 +9,15 @@ library, pydantic included, so that a daemon whose file has not changed starts w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-
-from annotated_types import Interval, Len
+from typing import Annotated, Literal
 
 from bin_daemon.errors import ConfigError
+from bin_daemon.sections import Interval, Length, Matches, section
 
 SCHEMA_VERSION = 1
 PASSWORD_VARIABLE = "BIN_DAEMON_MQTT_PASSWORD"
-
-
-@dataclass(frozen=True)
-class Matches:
-    """A regular expression that a text must match; for pydantic, which is loaded when it asks."""
-
-    pattern: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core.core_schema import str_schema
-
-        return str_schema(pattern=self.pattern, max_length=128)
 
 
 Name = Annotated[str, Matches(r"^[a-zA-Z0-9_-]+$")]
@@ -42,27 +29,18 @@ Likelihood = Annotated[float, Interval(gt=0, lt=1)]
 Cost = Annotated[float, Interval(ge=0)]
 
 
-class Section:
-    """A part of the configuration; closed to unknown keys."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid",
-        "use_attribute_docstrings": True,
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class BinSection(Section):
+@section
+class BinSection:
     """Which bin this is."""
 
     id: Name
     """Names the bin in MQTT topics; unique in the fleet."""
-    name: Annotated[str, Len(0, 120)] = ""
+    name: Annotated[str, Length(0, 120)] = ""
     """What people call it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CameraSection(Section):
+@section
+class CameraSection:
     """Where frames come from."""
 
     kind: Literal["replay", "opencv"]
@@ -82,8 +60,8 @@ class CameraSection(Section):
     """replay: start again at the end."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChamberSection(Section):
+@section
+class ChamberSection:
     """How the empty chamber and the things in it are told apart."""
 
     region: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
@@ -108,8 +86,8 @@ class ChamberSection(Section):
             raise ValueError("region must be [left, top, right, bottom], at least 0.1 each way")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelSection(Section):
+@section
+class ModelSection:
     """Which network looks."""
 
     name: str = "waste6"
@@ -120,8 +98,8 @@ class ModelSection(Section):
     """Threads of one inference."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AreaRange(Section):
+@section
+class AreaRange:
     """The size that items of a class usually have."""
 
     low: Share = 0.0
@@ -132,8 +110,8 @@ class AreaRange(Section):
     """Likelihood of a size beyond the range."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvidenceSection(Section):
+@section
+class EvidenceSection:
     """What other signs say of a class, as likelihoods."""
 
     metal_sensor: dict[str, Likelihood] = field(default_factory=dict)
@@ -143,8 +121,8 @@ class EvidenceSection(Section):
     """Usual size of the items of a class."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CostSection(Section):
+@section
+class CostSection:
     """What it costs to send an item of a class down a route; only ratios matter."""
 
     residual: Cost = 1.0
@@ -155,8 +133,8 @@ class CostSection(Section):
     """Exceptions: class -> route -> cost."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DecisionSection(Section):
+@section
+class DecisionSection:
     """How looks become a route."""
 
     looks: Annotated[int, Interval(ge=1, le=10)] = 3
@@ -173,8 +151,8 @@ class DecisionSection(Section):
     """From this fill level a compartment takes no more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Servo(Section):
+@section
+class Servo:
     """One hobby servo."""
 
     pin: Pin
@@ -195,8 +173,8 @@ class Servo(Section):
             raise ValueError("min_pulse_us must be below max_pulse_us; swap the angles to reverse")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step(Section):
+@section
+class Step:
     """One move of a route."""
 
     pose: Name
@@ -205,23 +183,23 @@ class Step(Section):
     """How long to stay once it is reached."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route(Section):
+@section
+class Route:
     """A way out of the chamber, and what takes it."""
 
     takes: tuple[str, ...]
     """Classes of the model that belong here."""
-    steps: Annotated[tuple[Step, ...], Len(1)]
+    steps: Annotated[tuple[Step, ...], Length(1)]
     """The moves, before going home."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChuteSection(Section):
+@section
+class ChuteSection:
     """What moves the items."""
 
     pins: Literal["mock", "lgpio"]
     """mock: gpiozero's own simulated pins. lgpio: the header of the Pi."""
-    servos: Annotated[dict[Name, Servo], Len(1)]
+    servos: Annotated[dict[Name, Servo], Length(1)]
     poses: dict[Name, dict[Name, float]]
     """Angles in degrees by servo, for each named pose; 'home' is where it rests."""
     homing: Literal["auto", "manual"] = "auto"
@@ -236,8 +214,8 @@ class ChuteSection(Section):
     """The camera sees the chute move: while it does, only the lid switch stops it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Input(Section):
+@section
+class Input:
     """A switch or digital sensor."""
 
     pin: Pin
@@ -247,8 +225,8 @@ class Input(Section):
     debounce_s: Seconds = 0.02
 
 
-@dataclass(frozen=True, kw_only=True)
-class SensorSection(Section):
+@section
+class SensorSection:
     """What else the bin feels."""
 
     lid: Input | None = None
@@ -259,8 +237,8 @@ class SensorSection(Section):
     """By route: says yes while the compartment is full."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TlsSection(Section):
+@section
+class TlsSection:
     """Encryption towards the broker."""
 
     ca: Path | None = None
@@ -275,11 +253,11 @@ class TlsSection(Section):
             raise ValueError("certificate and key go together")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MqttSection(Section):
+@section
+class MqttSection:
     """The broker that the fleet listens to."""
 
-    host: Annotated[str, Len(1)]
+    host: Annotated[str, Length(1)]
     port: Annotated[int, Interval(ge=1, le=65535)] = 1883
     prefix: TopicPrefix = "bins"
     """First part of every topic."""
@@ -305,8 +283,8 @@ class MqttSection(Section):
             raise ConfigError(f"mqtt.password_file: cannot read it: {error}") from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreSection(Section):
+@section
+class StoreSection:
     """The events on disk."""
 
     keep_days: Annotated[float, Interval(gt=0, le=3650)] = 90.0
@@ -315,8 +293,8 @@ class StoreSection(Section):
     """Largest size of the database."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config(Section):
+@section
+class Config:
     """One bin."""
 
     version: Literal[1]
@@ -327,7 +305,7 @@ class Config(Section):
     model: ModelSection = field(default_factory=ModelSection)
     decision: DecisionSection = field(default_factory=DecisionSection)
     chute: ChuteSection
-    routes: Annotated[dict[Name, Route], Len(1)]
+    routes: Annotated[dict[Name, Route], Length(1)]
     sensors: SensorSection = field(default_factory=SensorSection)
     mqtt: MqttSection | None = None
     """Leave out to run without a broker."""

@@ -12,15 +12,14 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-
-from annotated_types import Interval
+from typing import Annotated, Any, Literal
 
 from bin_daemon import paths
 from bin_daemon.checked import Invalid, check
-from bin_daemon.config import Matches, Name, Share
+from bin_daemon.config import Name, Share
 from bin_daemon.errors import ModelError
 from bin_daemon.remembered import remembered
+from bin_daemon.sections import Interval, Matches, section
 
 Side = Annotated[int, Interval(ge=16, le=2048)]
 
@@ -30,22 +29,16 @@ LABELS = "labels.txt"
 GOLDEN = "golden.npz"
 
 
-class _Part:
-    """A part of the manifest; closed to unknown keys."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileEntry(_Part):
+@section
+class FileEntry:
     """One file of the package."""
 
     sha256: Annotated[str, Matches(r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Interval(ge=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputSpec(_Part):
+@section
+class InputSpec:
     """What the network eats: uint8 RGB, NHWC; real value = (pixel - mean) / std."""
 
     width: Side
@@ -56,24 +49,24 @@ class InputSpec(_Part):
     std: tuple[float, float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutputSpec(_Part):
+@section
+class OutputSpec:
     """Which output of the interpreter is which."""
 
     logits: Annotated[int, Interval(ge=0)]
     embedding: Annotated[int, Interval(ge=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signature(_Part):
+@section
+class Signature:
     """Who vouches for the package; checked when packages are installed from afar."""
 
     key_id: str
     value: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest(_Part):
+@section
+class Manifest:
     """`manifest.json`: what the package is, and what may be expected of it."""
 
     format: Literal[1]

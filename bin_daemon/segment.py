@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 
 # Lengths are shares of the longer side of the small frame.
 _CLOSE = 0.04  # gaps in one fragment
-_JOIN = 0.075  # gaps between fragments of one thing, across clean ground
+_JOIN = 0.05  # gaps between fragments of one thing, across clean ground
 _LINK = 0.15  # the same, where everything between them differs a little
 _FLANK = 0.12  # around what is surely a thing
 _EDGE = 0.0125  # the outermost rows, where an arm comes from

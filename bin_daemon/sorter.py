@@ -28,6 +28,8 @@ from bin_daemon.messages import (
 
 # A view that stays blocked this long is worth an alert; a passing sleeve is not.
 BLOCKED_ALERT_S = 5.0
+# A hand is gone after a minute; a lid or a view that is not wants somebody to look.
+HELD_ALERT_S = 60.0
 # Light that flickers around the limit must not make the state flicker.
 UNBLOCKED_S = 0.5
 
@@ -148,6 +150,8 @@ class Sorter:
         self._since = 0.0
         self._blocked_alert = False
         self._seeing_since: float | None = None
+        self._frozen_at = 0.0
+        self._held_alert = False
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
         """Take one frame's worth of news.
@@ -216,12 +220,21 @@ class Sorter:
         if self._chute_in_view and self.state is State.SORTING and not self.frozen:
             hand = False
         forbidden = readings.interlocked or hand
-        if forbidden == self.frozen:
+        why = "the lid is open" if readings.interlocked else "a hand is in view"
+        now = observation.captured_at
+        if forbidden and not self.frozen:
+            self.frozen, self._frozen_at = True, now
+            return [Freeze(why)]
+        if forbidden and not self._held_alert and now - self._frozen_at >= HELD_ALERT_S:
+            self._held_alert = True
+            words = f"for a minute it has been held because {why}; shut the lid, clear the chamber"
+            return [Raise("held", Severity.WARNING, words)]
+        if forbidden or not self.frozen:
             return []
-        self.frozen = forbidden
-        if not forbidden:
-            return [Thaw()]
-        return [Freeze("lid open" if readings.interlocked else "hand in view")]
+        self.frozen = False
+        over: list[Action] = [Resolve("held")] if self._held_alert else []
+        self._held_alert = False
+        return [Thaw(), *over]
 
     def _ready(
         self, observation: Observation, readings: Readings, chute_idle: bool, now: float

@@ -10,17 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
+from bin_daemon.checked import Fault, Invalid, check
 from bin_daemon.errors import CameraError
+from bin_daemon.sections import Interval, Length, section
 
 SCRIPT_NAME = "script.yaml"
 KINDS = ("empty", "enter", "hold", "hand", "light", "blocked")
-Side = Annotated[int, Field(ge=32, le=4096)]
+Side = Annotated[int, Interval(ge=32, le=4096)]
 
 
-class Step(BaseModel):
+@section
+class Step:
     """One part of a script, written `{<kind>: <picture>, frames: N}`.
 
     empty: the chamber with nothing in it. enter: an item slides in from the top. hold: it is at
@@ -28,49 +28,54 @@ class Step(BaseModel):
     light: the empty view fades into this one. blocked: the lens is covered or blinded.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: Literal["empty", "enter", "hold", "hand", "light", "blocked"]
-    picture: str = Field(min_length=1)
-    frames: int = Field(ge=1, le=100_000, description="How many frames it lasts.")
-    label: str | None = Field(None, description="hold: what it is, for whoever keeps count.")
-    stuck: int = Field(0, ge=0, le=100, description="hold: drops that it survives: a jam.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _kind_is_a_key(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict) or "kind" in raw:
-            return raw
-        kinds = [kind for kind in KINDS if kind in raw]
-        if len(kinds) != 1:
-            raise ValueError(f"needs exactly one of {', '.join(KINDS)}")
-        rest = {key: value for key, value in raw.items() if key != kinds[0]}
-        if kinds[0] != "hold" and (wrong := {"label", "stuck"} & set(rest)):
-            raise ValueError(f"{', '.join(sorted(wrong))}: only a hold step has that")
-        return {"kind": kinds[0], "picture": raw[kinds[0]], **rest}
+    picture: Annotated[str, Length(1)]
+    frames: Annotated[int, Interval(ge=1, le=100_000)]
+    """How many frames it lasts."""
+    label: str | None = None
+    """hold: what it is, for whoever keeps count."""
+    stuck: Annotated[int, Interval(ge=0, le=100)] = 0
+    """hold: drops that it survives: a jam."""
 
 
-class Script(BaseModel):
+@section
+class Script:
     """A scene: its steps, and how the camera that sees them behaves."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    fps: Annotated[float, Interval(gt=0, le=120)] = 10.0
+    """Frames a second."""
+    size: tuple[Side, Side] = (640, 480)
+    """Width and height of the frames."""
+    seed: Annotated[int, Interval(ge=0)] = 0
+    """Of the noise and the shake: same seed, same frames."""
+    noise: Annotated[float, Interval(ge=0, le=50)] = 0.0
+    """Sensor noise, sigma in grey levels."""
+    jitter_px: Annotated[float, Interval(ge=0, le=20)] = 0.0
+    """Camera shake, sigma in pixels."""
+    steps: Annotated[tuple[Step, ...], Length(1)]
 
-    fps: float = Field(10.0, gt=0, le=120, description="Frames a second.")
-    size: tuple[Side, Side] = Field((640, 480), description="Width and height of the frames.")
-    seed: int = Field(0, ge=0, description="Of the noise and the shake: same seed, same frames.")
-    noise: float = Field(0.0, ge=0, le=50, description="Sensor noise, sigma in grey levels.")
-    jitter_px: float = Field(0.0, ge=0, le=20, description="Camera shake, sigma in pixels.")
-    steps: tuple[Step, ...] = Field(min_length=1)
+
+def _with_kind(number: int, raw: Any) -> Any:
+    """A step as the script writes it, with its kind as a field of its own."""
+    if not isinstance(raw, dict):
+        return raw
+    kinds = [kind for kind in KINDS if kind in raw]
+    if len(kinds) != 1:
+        raise Invalid([(("steps", str(number)), f"needs exactly one of {', '.join(KINDS)}")])
+    rest = {key: value for key, value in raw.items() if key != kinds[0]}
+    if kinds[0] != "hold" and (wrong := sorted({"label", "stuck"} & set(rest))):
+        words = f"{', '.join(wrong)}: only a hold step has that"
+        raise Invalid([(("steps", str(number)), words)])
+    return {"kind": kinds[0], "picture": raw[kinds[0]], **rest}
 
 
-def _complaint(error: ValidationError) -> str:
-    """The first fault in words: "step 3 (frames): Input should be ..."; steps count from 1."""
-    fault = error.errors(include_url=False)[0]
-    where = [str(part) for part in fault["loc"]]
-    if len(where) >= 2 and where[0] == "steps":
-        rest = f" ({'.'.join(where[2:])})" if where[2:] else ""
-        return f"step {int(where[1]) + 1}{rest}: {fault['msg']}"
-    return f"{'.'.join(where) or 'script'}: {fault['msg']}"
+def _complaint(fault: Fault) -> str:
+    """A fault in words: "step 3 (frames): ..."; steps count from 1."""
+    key, words = fault
+    if len(key) >= 2 and key[0] == "steps":
+        rest = f" ({'.'.join(key[2:])})" if key[2:] else ""
+        return f"step {int(key[1]) + 1}{rest}: {words}"
+    return f"{'.'.join(key) or 'script'}: {words}"
 
 
 def load_script(path: Path) -> Script:
@@ -78,6 +83,8 @@ def load_script(path: Path) -> Script:
 
     Raises CameraError that names the file, and the step (counted from 1) where it is one.
     """
+    import yaml
+
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -87,9 +94,11 @@ def load_script(path: Path) -> Script:
     if not isinstance(raw, dict):
         raise CameraError(f"{path}: a script is a mapping with 'steps'; see the shipped reel")
     try:
-        script = Script.model_validate(raw)
-    except ValidationError as error:
-        raise CameraError(f"{path}: {_complaint(error)}") from error
+        if isinstance(raw.get("steps"), list):
+            raw["steps"] = [_with_kind(number, step) for number, step in enumerate(raw["steps"])]
+        script = check(Script, raw)
+    except Invalid as invalid:
+        raise CameraError(f"{path}: {'; '.join(map(_complaint, invalid.faults))}") from invalid
     for number, step in enumerate(script.steps, start=1):
         if not (path.parent / step.picture).is_file():
             raise CameraError(

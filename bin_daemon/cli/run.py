@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_daemon(options: argparse.Namespace) -> int:
     """Sort until SIGTERM or Ctrl-C."""
+    gc.disable()  # nothing that is made while starting is garbage; looking for some takes time
     from bin_daemon.app import App
 
     common.log_to_stderr(options.log_level)
@@ -35,7 +37,7 @@ def run_daemon(options: argparse.Namespace) -> int:
     app = App(common.config_of(options, kept=state), state)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: app.stop())
-    app.run()
+    app.run(ready=gc.enable)
     return 0
 
 

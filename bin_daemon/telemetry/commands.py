@@ -11,16 +11,15 @@ import collections
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
-
-from annotated_types import Len
+from typing import Annotated, Any
 
 from bin_daemon.checked import Invalid, check
 from bin_daemon.clock import Clock
 from bin_daemon.errors import BinDaemonError
 from bin_daemon.messages import stamp
+from bin_daemon.sections import Length, section
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -31,13 +30,11 @@ MAX_BYTES = 16_384
 REMEMBERED = 256  # results kept, so that a repeated command is answered and not run again
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class _Command:
     """The payload of a command."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-    cmd_id: Annotated[str, Len(1, 64)]
+    cmd_id: Annotated[str, Length(1, 64)]
     expires: str
     args: dict[str, Any] = field(default_factory=dict)
 

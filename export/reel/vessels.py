@@ -93,9 +93,9 @@ def metal_foil(rng: np.random.Generator) -> list[Part]:
     """Kitchen foil, used and half crumpled: the middle a sheet of creases, the rim turned in."""
     m = sheet(0.21, 0.18, 280, 240)
     v = hemmed(m, rng, (0.055, 0.078), 8).v
-    v[:, 2] += creases(m.v[:, :2], rng, 9, 0.035, 0.010)
-    v[:, :2] += 0.4 * np.stack([creases(m.v[:, :2], rng, 6, 0.03, 0.006) for _ in range(2)], 1)
-    return [Part(replace(m, v=v, flat=True), metal(0.22))]
+    v[:, 2] += creases(m.v[:, :2], rng, 7, 0.052, 0.012)
+    v[:, :2] += 0.3 * np.stack([creases(m.v[:, :2], rng, 6, 0.03, 0.006) for _ in range(2)], 1)
+    return [Part(replace(m, v=v, flat=True), metal(0.11))]
 
 
 PET = [
@@ -134,7 +134,10 @@ def plastic_bottle(rng: np.random.Generator) -> list[Part]:
     ring = band(0.0150, 0.1605, 0.1645)
 
     def pressed(v: np.ndarray) -> np.ndarray:
-        dent = np.exp(-(((v[:, 2] - 0.09) / 0.03) ** 2)) * np.maximum(v[:, 0] / 0.03, 0) ** 3
+        dent = (
+            np.exp(-(((v[:, 2] - 0.09) / 0.03) ** 2))
+            * np.maximum(v[:, 0] / (np.hypot(v[:, 0], v[:, 1]) + 1e-9), 0) ** 3
+        )
         v[:, 0] -= 0.010 * dent
         return v
 

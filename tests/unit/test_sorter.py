@@ -163,8 +163,14 @@ def test_an_open_lid_while_the_item_should_leave_is_no_jam(waiting):
 
 def test_nothing_is_decided_while_the_lid_is_open(waiting):
     happened = waiting.see(*[View.ITEM] * 10, readings=OPEN_LID)
-    assert happened == [Freeze("lid open")]
+    assert happened == [Freeze("the lid is open")]
     assert waiting.sorter.state is State.WAITING
+
+
+def test_a_lid_that_stays_open_is_told_once_and_resolved(waiting):
+    happened = waiting.see(*[View.EMPTY] * 1300, readings=OPEN_LID)
+    assert [a.kind for a in happened if isinstance(a, Raise)] == ["held"]
+    assert waiting.see(View.EMPTY) == [Thaw(), Resolve("held")]
 
 
 def test_a_stuck_item_is_tried_once_more_gently_then_told(waiting):
@@ -244,7 +250,7 @@ def test_a_chute_in_view_is_not_taken_for_a_hand():
     one.see(View.ITEM, View.ITEM)
     assert one.see(View.HAND) == []
     one.see(View.EMPTY, View.EMPTY)
-    assert one.see(View.HAND) == [Freeze("hand in view")]
+    assert one.see(View.HAND) == [Freeze("a hand is in view")]
 
 
 views = st.lists(st.tuples(st.sampled_from(list(View)), st.booleans()), min_size=1, max_size=120)
