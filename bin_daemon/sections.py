@@ -1,8 +1,8 @@
 """What plain data may be: closed frozen dataclasses, and bounds on their fields.
 
 `@section` makes the class, `Annotated[int, Interval(ge=1)]` bounds a field, the words under a field
-describe it. pydantic reads all three when `checked.check` builds one from a mapping. Until then none
-of it costs anything: a daemon whose files have not changed starts without pydantic.
+describe it. pydantic reads all three when `checked.check` builds one from a mapping. Until then
+none of it costs anything: a daemon whose files have not changed starts without pydantic.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class EventPrinter:
 
 def run_replay(options: argparse.Namespace) -> int:
     """Play a scene through the cycle on mock pins and print its events."""
-    from bin_daemon.app import Bin
+    from bin_daemon.bin import Bin
     from bin_daemon.camera import open_camera
     from bin_daemon.camera.replay import hold_each, replay_player
     from bin_daemon.clock import SimulatedClock, SystemClock

@@ -8,6 +8,6 @@ model, so everything it writes is the project's own.
 Run ``python -m export.reel --out firmware_config/reel`` (needs ``mitsuba``, numpy, OpenCV and
 PyYAML).
 
-Dr.Jit 1.5 aborted with a machine's libLLVM 14 and 15; with libLLVM 19 it renders. Name the newer one
+Dr.Jit 1.5 aborted where libLLVM 14 and 15 were installed; with libLLVM 19 it renders. Name that one
 in ``DRJIT_LIBLLVM_PATH`` where several are present. Without any libLLVM it renders slowly.
 """

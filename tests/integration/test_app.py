@@ -14,7 +14,8 @@ import pytest
 from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
-from bin_daemon.app import App, Bin
+from bin_daemon.app import App
+from bin_daemon.bin import Bin
 from bin_daemon.camera import open_camera
 from bin_daemon.clock import SimulatedClock
 from bin_daemon.errors import (
@@ -250,7 +251,7 @@ def test_a_camera_that_does_not_come_back_ends_the_daemon(tmp_path, monkeypatch)
     settings = config(write_script(tmp_path, EMPTY))
     clock = SimulatedClock()
     camera = open_camera(settings.camera, clock)
-    monkeypatch.setattr("bin_daemon.app.open_camera", lambda *_: Failing(camera, 0))
+    monkeypatch.setattr("bin_daemon.bin.open_camera", lambda *_: Failing(camera, 0))
     with pytest.raises(CameraError, match="check the cable"):
         App(settings, tmp_path / "state", clock, Failing(camera, 5)).run()
 

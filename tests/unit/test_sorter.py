@@ -30,6 +30,7 @@ from bin_daemon.sorter import (
 LABELS = ("glass", "paper")
 CROP = np.zeros((8, 8, 3), dtype=np.uint8)
 MASK = np.ones((4, 4), dtype=bool)
+SHUT = Readings()
 OPEN_LID = Readings(lid_open=True)
 
 
@@ -58,7 +59,7 @@ class Bin:
         self.moving = 0
         self.log: list = []
 
-    def see(self, *views, readings: Readings = Readings(), what: Item | None = None) -> list:
+    def see(self, *views, readings: Readings = SHUT, what: Item | None = None) -> list:
         """Feed one frame for each view; returns the actions of all of them."""
         happened = []
         for view in views:

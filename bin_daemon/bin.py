@@ -1,0 +1,181 @@
+"""What sorts: camera, chamber, network, chute and sensors, joined by the cycle.
+
+A configuration, a clock and a recorder flow in; `step` takes one frame through all of it. `App`
+puts the daemon around a `Bin`; a replay uses it bare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from bin_daemon.camera import Camera, Reactive, open_camera
+from bin_daemon.chute.chute import Chute, Stage
+from bin_daemon.chute.pins import open_factory
+from bin_daemon.chute.ticker import ChuteThread
+from bin_daemon.clock import Clock, SimulatedClock, boot_id
+from bin_daemon.config import Config
+from bin_daemon.cycle import Cycle, Recorder
+from bin_daemon.decision import decide
+from bin_daemon.errors import BinDaemonError, CameraError, PictureError
+from bin_daemon.messages import Observation, View
+from bin_daemon.model_store import Package, open_package
+from bin_daemon.policy import policy_of
+from bin_daemon.sensors import Sensors
+from bin_daemon.sorter import Sorter, State
+
+log = logging.getLogger(__name__)
+
+# So many frames in a row without a usable picture are a fault of the camera.
+BAD_FRAMES = 10
+SAVE_REFERENCE_S = 3600.0
+
+# Views in which somebody or something may be in the way of the first motion.
+_NO_HOMING = (View.LEARNING, View.HAND, View.MOVING, View.BLOCKED)
+
+
+class Bin:
+    """The parts that sort, built from a configuration and closed in reverse.
+
+    clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
+    camera: instead of the configured one. reference: file of the empty view, kept: folder
+    that remembers what was checked; None keeps nothing.
+    Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        recorder: Recorder,
+        *,
+        session: int = 0,
+        camera: Camera | None = None,
+        reference: Path | None = None,
+        kept: Path | None = None,
+        told: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        from bin_daemon.chamber import Chamber
+        from bin_daemon.classifier import Classifier
+
+        self._config, self._clock, self._reference = config, clock, reference
+        self.package: Package = open_package(config.model.name, kept)
+        policy = policy_of(config, self.package)
+        with contextlib.ExitStack() as stack:
+            self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
+            self.pins = open_factory(config.chute.pins)
+            stack.callback(self.pins.close)
+            self.sensors = stack.enter_context(Sensors(config.sensors, self.pins))
+            self.chute = stack.enter_context(Chute(config.chute, config.routes, self.pins, clock))
+            self._ticker = self._start_ticker(stack)
+            self.camera = camera if camera is not None else open_camera(config.camera, clock)
+            stack.callback(self._close_camera)
+            self.chamber = Chamber(config.chamber)
+            known = (
+                reference is not None
+                and config.chamber.reference == "saved"
+                and self.chamber.load(reference)
+            )
+            self._save_due = clock.monotonic() + (SAVE_REFERENCE_S if known else 0.0)
+            sorter = Sorter(
+                lambda looks, readings, item, several: decide(
+                    looks, policy, readings, item.area, several
+                ),
+                self.chamber.is_same,
+                looks=config.decision.looks,
+                clear_s=config.chute.clear_s,
+                chute_in_view=config.chute.in_view,
+            )
+            self.cycle = Cycle(
+                chamber=self.chamber,
+                classifier=self.classifier,
+                sorter=sorter,
+                chute=self.chute,
+                read=self.sensors.read,
+                recorder=recorder,
+                clock=clock,
+                session=session,
+                model=self.package.id,
+                boot_id=boot_id(),
+                told=told,
+            )
+            self._stack = stack.pop_all()
+        self._home_pending = config.chute.homing == "auto"
+        self._dropped = False
+        self._bad_frames = 0
+
+    def _start_ticker(self, stack: contextlib.ExitStack) -> ChuteThread | None:
+        if isinstance(self._clock, SimulatedClock):
+            self._clock.watchers.append(self.chute.tick)
+            return None
+        return stack.enter_context(ChuteThread(self.chute))
+
+    def step(self) -> Observation | None:
+        """One frame through the cycle; None where the frame was not usable.
+
+        Raises CameraFinishedError at the end of a replay, BinDaemonError where a part has failed.
+        """
+        frame = self.camera.capture(self._config.camera.deadline_s)
+        if self._ticker is not None:
+            self._ticker.check()
+        try:
+            observation = self.cycle.step(frame)
+        except PictureError as error:
+            self._bad_frames += 1
+            log.warning("frame %d skipped: %s", frame.number, error)
+            if self._bad_frames >= BAD_FRAMES:
+                raise CameraError(f"{BAD_FRAMES} unusable frames in a row: {error}") from error
+            return None
+        self._bad_frames = 0
+        self._home_when_clear(observation)
+        if observation.view is View.EMPTY and observation.captured_at >= self._save_due:
+            self._save_due = observation.captured_at + SAVE_REFERENCE_S
+            self._save_reference()
+        self._tell_scene()
+        return observation
+
+    def _home_when_clear(self, observation: Observation) -> None:
+        if not self._home_pending or self.cycle.frozen or observation.view in _NO_HOMING:
+            return
+        self._home_pending = False
+        if self.chute.stage is Stage.RESTING:  # else a route is under way, which goes home first
+            self.chute.home(gentle=True)
+
+    def reopen_camera(self) -> None:
+        """Close the camera and open it again. Raises CameraError where that does not help."""
+        self._close_camera()
+        self.camera = open_camera(self._config.camera, self._clock)
+
+    def close(self) -> None:
+        """Interrupt the item under way, silence the servos, let go of every device."""
+        with contextlib.ExitStack() as last:
+            last.push(self._stack.pop_all())
+            self.cycle.interrupt()
+            self._save_reference()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _save_reference(self) -> None:
+        """Keep the empty view for the next start; a disk that takes nothing costs only that."""
+        if self._reference is None or self.chamber.reference is None:
+            return
+        try:
+            self.chamber.save(self._reference)
+        except (BinDaemonError, OSError) as error:
+            log.warning("the empty view is not kept: %s", error)
+
+    def _close_camera(self) -> None:
+        self.camera.close()  # whichever it is by now
+
+    def _tell_scene(self) -> None:
+        """Let a simulated scene react to what the machine does."""
+        if isinstance(self.camera, Reactive):
+            dropped, self._dropped = self._dropped, self.chute.dropped
+            self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
