@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bin_daemon.align import realigned
 from bin_daemon.config import ChamberSection
 from bin_daemon.crop import is_same, light_table, square
 from bin_daemon.errors import PictureError
@@ -113,10 +114,13 @@ class Chamber:
         return self._judge(frame, small, self._scene, still_s)
 
     def _look(self, small: Bytes, least: float) -> Scene:
-        """Work out what `small` shows, in the light that it was taken in."""
+        """Work out what `small` shows, in the light and from the place that it was taken in."""
         assert self._ground is not None
         if self._ground.fit_light(small):
             self._table = None
+        if (moved := realigned(small, self._ground)) is not None:
+            self._ground, self._table = moved, None
+            moved.fit_light(small)
         return segment(small, self._ground, self._config.entrance, least)
 
     def _region(self, image: Image) -> tuple[Image, tuple[int, int]]:
@@ -255,7 +259,7 @@ class Chamber:
         """Keep the empty view at `path`, all or nothing; raises PictureError where it cannot."""
         if self._ground is None or self._frame_shape is None:
             raise PictureError("reference: there is no empty view to save yet; let it learn first")
-        self._ground.save(path, self._frame_shape, self._config.region)
+        self._ground.home.save(path, self._frame_shape, self._config.region)
 
     def load(self, path: Path) -> bool:
         """Take the empty view kept at `path`; False, and learning goes on, where there is none.

@@ -3,7 +3,8 @@
 Small frames (uint8, about 160 pixels wide) flow in; out flows which pixels the empty view cannot
 explain. Three things it does explain: sensor noise (measured while learning), a shift of about two
 small pixels (the range of each 5x5 neighbourhood counts as seen), and a change of light (a gain per
-channel with a slope across the picture, fitted robustly, so that an item does not bend it).
+channel with a slope across the picture, fitted robustly, so that an item does not bend it). Where
+the camera was bumped further, `moved` gives the empty view as it appears from there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bin_daemon.errors import PictureError
-from bin_daemon.small import SIGMAS, Bytes, as_bytes, local_range, spans, tolerances
+from bin_daemon.small import (
+    SIGMAS,
+    Bytes,
+    as_bytes,
+    from_border,
+    local_range,
+    spans,
+    tolerances,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,7 +49,7 @@ ALIKE = 0.4  # correlation of fine detail in a block
 RECOGNISED = 0.2  # share of the blocks that have any
 
 
-def _detail(view: Bytes) -> Floats:
+def detail(view: Bytes) -> Floats:
     """Grey levels less their surroundings, float32 (h, w)."""
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(grey - cv2.blur(grey, (9, 9)), np.float32)
@@ -54,7 +63,11 @@ def _plane(shape: tuple[int, int], stride: int) -> Floats:
 
 
 class Ground:
-    """The empty view, float32 (h, w, 3) at working resolution, and its noise in grey levels."""
+    """The empty view, float32 (h, w, 3) at working resolution, and its noise in grey levels.
+
+    shift: pixels (x, y) by which it is displaced against `home`, where it was learnt. What has come
+    into view at the borders since is not known, and nothing differs there.
+    """
 
     def __init__(self, mean: Floats, noise: float) -> None:
         self.mean = mean.astype(np.float32)
@@ -66,6 +79,9 @@ class Ground:
         self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
         self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
+        self.shift = (0, 0)
+        self._home: Ground | None = None
+        self.known = np.full(self._shape, 255, np.uint8)
         self._relight()
 
     @classmethod
@@ -80,6 +96,32 @@ class Ground:
             # The median over the pixels leaves out edges that camera shake moves.
             noise = float(np.median(steps)) * 0.886  # E|N(0, 2 s^2)| = 2 s / sqrt(pi)
         return cls(mean.astype(np.float32), noise)
+
+    @property
+    def home(self) -> Ground:
+        """The empty view where it was learnt; this one unless it is displaced."""
+        return self._home or self
+
+    def moved(self, x: int, y: int) -> Ground:
+        """`home`, in the light last seen, displaced by x pixels to the right and y down."""
+        height, width = self._shape
+        home = self.home
+        rows = np.clip(np.arange(height) - y, 0, height - 1)
+        columns = np.clip(np.arange(width) - x, 0, width - 1)
+        moved = Ground(home.mean[rows][:, columns], home.noise)
+        moved.light = self.light
+        moved.shift = (x, y)
+        moved._home = home if moved.shift != (0, 0) else None
+        for border in ("top", "bottom", "left", "right"):
+            from_border(moved.known, border)[: moved.unseen(border)] = 0
+        moved._relight()
+        return moved
+
+    def unseen(self, border: str) -> int:
+        """Rows (columns) of pixels along `border` of which nothing is known."""
+        x, y = self.shift
+        depth = {"top": y, "bottom": -y, "left": x, "right": -x}[border]
+        return depth + 1 if depth > 0 else 0
 
     def _relight(self) -> None:
         """Work out the tolerances in the light of the moment."""
@@ -97,6 +139,7 @@ class Ground:
         steps = cv2.dilate(local_range(self.expected), np.ones((5, 5), np.uint8))
         above = tolerances(0.4, max(STEP_LEVELS, STEP_SIGMAS * self.noise))[1]
         self._step_limit = as_bytes(cv2.LUT(steps, above))
+        self._step_limit[self.known == 0] = 255
 
     @property
     def edges(self) -> npt.NDArray[np.bool_]:
@@ -114,10 +157,9 @@ class Ground:
         if strong not in self._bounds:
             k = STRONG if strong else 1.0
             below, above = tolerances(k * RELATIVE, k * self.slack)
-            self._bounds[strong] = (
-                as_bytes(cv2.LUT(self._low, below)),
-                as_bytes(cv2.LUT(self._high, above)),
-            )
+            low, high = as_bytes(cv2.LUT(self._low, below)), as_bytes(cv2.LUT(self._high, above))
+            low[self.known == 0], high[self.known == 0] = 0, 255
+            self._bounds[strong] = low, high
         low, high = self._bounds[strong]
         return np.asarray(cv2.bitwise_not(cv2.inRange(small, low, high)), np.uint8)
 
@@ -130,9 +172,17 @@ class Ground:
         return as_bytes(cv2.compare(local_range(small), self._step_limit, cv2.CMP_GT))
 
     def follow(self, small: Bytes, share: float) -> None:
-        """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely."""
+        """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely.
+
+        A displaced one is at home here from now on.
+        """
         cv2.multiply(self.mean, self._gain, dst=self.mean)
         self.light = np.zeros((3, 3), np.float32)
+        if self._home is not None:
+            unknown = self.known == 0
+            self.mean[unknown] = small[unknown]
+            self.known[:] = 255
+            self.shift, self._home = (0, 0), None
         cv2.accumulateWeighted(small, self.mean, share)
         self._relight()
 
@@ -142,7 +192,7 @@ class Ground:
         Detail is correlated block by block, so that an item may hide most of it. A view that has no
         detail is taken for recognised: there is nothing to tell by.
         """
-        then, now = _detail(self.expected), _detail(small)
+        then, now = detail(self.expected), detail(small)
         power, seen, both = (self._blocks(p) for p in (then * then, now * now, then * now))
         telling = power > self._least_power
         if np.count_nonzero(telling) < 3:
@@ -153,8 +203,8 @@ class Ground:
     @property
     def has_detail(self) -> bool:
         """Whether a tenth of the view or more shows fine detail."""
-        detail = _detail(self.expected)
-        return bool(np.mean(self._blocks(detail * detail) > self._least_power) > 0.1)
+        fine = detail(self.expected)
+        return bool(np.mean(self._blocks(fine * fine) > self._least_power) > 0.1)
 
     def _blocks(self, product: Floats) -> Floats:
         """Means over blocks of the view."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bin_daemon.ground import Ground
 from bin_daemon.messages import Mask
-from bin_daemon.small import Bytes
+from bin_daemon.small import Bytes, from_border
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -90,7 +90,7 @@ def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels:
     size = max(small.shape[:2])
     shade = shadows(small, ground)
     weak, strong = ground.outside(small), ground.outside(small, strong=True)
-    lid = next((b for b in entrance if _along(weak, strong, b)), "")
+    lid = next((b for b in entrance if _along(weak, strong, b, ground)), "")
     differs = _dense(weak, ground)
     changed = cv2.countNonZero(weak) / weak.size
     shade &= weak > 0
@@ -105,7 +105,7 @@ def segment(small: Bytes, ground: Ground, entrance: tuple[str, ...], min_pixels:
     for border in entrance:
         _drop_rail(kept, border)
     things, mask = _things(kept, differs, size, min_pixels)
-    reaches = next((b for b in entrance if _touches(mask, b, size)), "")
+    reaches = next((b for b in entrance if _touches(mask, b, ground.unseen(b), size)), "")
     doubtful = changed > _COVERED or not things
     recognised = not doubtful or ground.recognised(small)
     return Scene(things, mask, changed, reaches, lid, recognised)
@@ -166,7 +166,7 @@ def _fragments(closed: Any, dense: Any, strong: Bytes, ground: Ground) -> Bytes:
 def _drop_rail(kept: Bytes, border: str) -> None:
     """Clear, in place, what runs along an entrance but is no open lid: a rail that came to rest
     elsewhere than when the empty view was learnt."""
-    rows = _from_border(kept, border)
+    rows = from_border(kept, border)
     depth, length = rows.shape
     contours, _ = cv2.findContours(
         np.ascontiguousarray(rows), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -214,26 +214,17 @@ def _things(
     return tuple(things), mask.astype(bool)
 
 
-def _from_border(image: Any, border: str) -> Any:
-    """A view of `image` with `border` as its first row."""
-    if border == "top":
-        return image
-    if border == "bottom":
-        return image[::-1]
-    return image.T if border == "left" else image.T[::-1]
-
-
-def _touches(mask: Mask, border: str, size: int) -> bool:
+def _touches(mask: Mask, border: str, unseen: int, size: int) -> bool:
     """Whether a thing leaves the picture through `border`, wider than a few pixels of noise."""
-    rows = _from_border(mask, border)[: max(1, round(_EDGE * size))]
+    rows = from_border(mask, border)[: unseen + max(1, round(_EDGE * size))]
     return bool(np.count_nonzero(rows.any(axis=0)) >= max(3, 0.02 * size))
 
 
-def _along(weak: Bytes, strong: Bytes, border: str) -> bool:
+def _along(weak: Bytes, strong: Bytes, border: str, ground: Ground) -> bool:
     """Whether the view has changed along all of `border`, deeper than a shifted rail would."""
     spans = 0
     for differs in (weak, strong):
-        rows = _from_border(differs, border)
+        rows = from_border(differs, border)[ground.unseen(border) :]
         zone = rows[: max(2, round(_LID_ZONE * rows.shape[0]))]
         spans += int(np.count_nonzero((zone > 0).mean(axis=1) > _LID_SPAN))
     return bool(spans / 2 >= max(2.0, _LID_DEPTH * rows.shape[0]))

@@ -59,6 +59,15 @@ def spans(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
     return as_bytes(cv2.erode(view, kernel)), as_bytes(cv2.dilate(view, kernel))
 
 
+def from_border(image: Any, border: str) -> Any:
+    """A view of `image` with `border` as its first row."""
+    if border == "top":
+        return image
+    if border == "bottom":
+        return image[::-1]
+    return image.T if border == "left" else image.T[::-1]
+
+
 @functools.lru_cache(maxsize=16)
 def tolerances(relative: float, slack: float) -> tuple[Bytes, Bytes]:
     """Look-up tables uint8 (256,): a value less, and plus, its tolerance."""

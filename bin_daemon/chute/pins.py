@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from bin_daemon.errors import ChuteError
@@ -30,21 +31,34 @@ FRAME_S = 0.020
 
 _log = logging.getLogger(__name__)
 
+RECORDED_STATES = 2000  # by a simulated pin; half a minute of motion
+
 
 def open_factory(kind: Literal["mock", "lgpio"]) -> Factory:
     """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
 
-    mock: gpiozero's simulated pins, which record every state. lgpio: the header of a Pi; mind that
+    mock: simulated pins, which record their latest states. lgpio: the header of a Pi; mind that
     gpiozero's lgpio pin cuts a duty cycle to whole percents, which leaves a 1 to 2 ms servo at
     50 Hz about six positions (gpiozero #1209).
 
     Raises ChuteError, with the likely cause and cure, where that factory cannot be had.
     """
     if kind == "mock":
-        from gpiozero.pins.mock import MockFactory, MockPWMPin
-
-        return MockFactory(pin_class=MockPWMPin)
+        return _open_mock()
     return _open_lgpio()
+
+
+def _open_mock() -> Factory:
+    from gpiozero.pins.mock import MockFactory, MockPWMPin, PinState
+
+    class BoundedPin(MockPWMPin):  # type: ignore[misc]
+        """Records its latest states only: a bin that runs on a desk for weeks has many."""
+
+        def clear_states(self) -> None:
+            super().clear_states()
+            self.states = deque([PinState(0.0, self._state)], maxlen=RECORDED_STATES)
+
+    return MockFactory(pin_class=BoundedPin)
 
 
 def _open_lgpio() -> Factory:

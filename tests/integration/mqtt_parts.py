@@ -166,7 +166,8 @@ class Ear:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
-        self._client.connect("127.0.0.1", port, properties=session)
+        # mosquitto 2.0.11 does not save a session that was begun with a clean start.
+        self._client.connect("127.0.0.1", port, clean_start=not faithful, properties=session)
         self._client.loop_start()
         wait_until(lambda: self._subscribed, "the ear to subscribe")
 
