@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 
 from bin_daemon.ground import BLOCK, Floats, Ground, detail
-from bin_daemon.small import Bytes
+from bin_daemon.small import Bytes, as_bytes
 
 LIMIT = 0.05  # of the longer side: further away is another view
-_SPREAD = 0.25  # of the blocks with edges must differ before a displacement is looked for
+_SPREAD = 0.1  # of the blocks with edges must differ before a displacement is looked for
 _CLIP = 2.0  # times the slack: beyond it detail counts no more, so that no one glint rules
 _PRIOR = 0.01  # of the correlation: the farthest displacement must be better by this much
 _TELLING = 0.03  # of a block's pixels must tell the two grounds apart for it to have a vote
-_VOTE = 0.3  # of these must fit the one ground alone
+_VOTE = 0.3  # of these must be closer to one of them than half-way
 _SEEN = 0.3  # of the votes there are: an item may hide the others
 _CLEAR = 4.0  # votes for each one against
 
@@ -70,18 +70,25 @@ def _estimate(small: Bytes, ground: Ground) -> tuple[int, int]:
     return reach - column, reach - row
 
 
+def _distance(a: Bytes, b: Bytes) -> Bytes:
+    """Sum of the differences of the channels, uint8 (h, w)."""
+    return as_bytes(cv2.transform(cv2.absdiff(a, b), np.ones((1, 3), np.float32)))
+
+
 def _elected(small: Bytes, rival: Ground, present: Ground) -> bool:
     """Whether `small` is clearly explained by `rival` rather than by `present`, all over the view.
 
-    Where the two contradict each other, the frame fits the one, the other or (an item) neither.
-    Each block has one vote, however strong its edges.
+    Where the two contradict each other, the frame is close to the one, the other or (an item)
+    neither. Each block has one vote, however strong its edges.
     """
-    telling = rival.outside(present.expected) | present.outside(rival.expected)
+    apart = _distance(rival.expected, present.expected)
+    telling = as_bytes(cv2.compare(apart, 3.0 * present.slack, cv2.CMP_GT))
     telling &= rival.known & present.known
-    off_rival, off_present = rival.outside(small), present.outside(small)
+    half = apart // 2
+    like_rival = as_bytes(cv2.compare(_distance(small, rival.expected), half, cv2.CMP_LT))
+    like_present = as_bytes(cv2.compare(_distance(small, present.expected), half, cv2.CMP_LT))
     tells = _blocks(telling)
-    pro = _blocks(telling & off_present & ~off_rival)
-    contra = _blocks(telling & off_rival & ~off_present)
+    pro, contra = _blocks(telling & like_rival), _blocks(telling & like_present)
     votes = tells > _TELLING
     for_rival = np.count_nonzero(votes & (pro > contra) & (pro > _VOTE * tells))
     against = np.count_nonzero(votes & (contra >= pro) & (contra > _VOTE * tells))

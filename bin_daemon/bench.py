@@ -44,14 +44,20 @@ BOUNDS = {
 }
 
 
-def run(config: Config, quick: bool = False) -> dict[str, Any]:
+def run(
+    config: Config, quick: bool = False, tell: Callable[[str], None] = lambda words: None
+) -> dict[str, Any]:
     """Measure everything; returns one flat object.
 
-    quick: a tenth of the repetitions, to see that it works; its figures mean little.
+    quick: a tenth of the repetitions, to see that it works; its figures mean little. tell: is told
+    what is being measured.
     Raises BinDaemonError where a part does not work.
     """
+    tell("measuring the stages of a cycle")
     figures = {"version": __version__, **_stages(config, 30 if quick else 300)}
+    tell("measuring the start")
     figures |= _start(config, 2 if quick else 9)
+    tell("measuring memory over many items")
     figures |= _memory(config, (10, 100) if quick else (100, 1000))
     return figures
 

@@ -33,7 +33,11 @@ class Broker:
         log_path = folder / "mosquitto.log"
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [find_mosquitto(), "-c", os.fspath(config)], stdout=log, stderr=log
+                [find_mosquitto(), "-c", os.fspath(config)],
+                stdout=log,
+                stderr=log,
+                # Ctrl-C at the terminal is for the daemon, which has a last word to say to it.
+                start_new_session=True,
             )
         try:
             self._wait(log_path)

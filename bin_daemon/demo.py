@@ -106,7 +106,7 @@ class Demo:
                 signal.signal(number, handler)
             subscriber.disconnect()
             subscriber.loop_stop()
-        self._sum_up()
+        self._sum_up(app.bin.package.labels)
         return 0 if len(self._received) == len(camera.truths) else 1
 
     def _introduce(self, config: Config, broker: Broker) -> None:
@@ -169,14 +169,14 @@ class Demo:
         while len(self._received) < count and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _sum_up(self) -> None:
+    def _sum_up(self, labels: tuple[str, ...]) -> None:
         events = self._received
         truths = self._witness.truths
         seconds = time.monotonic() - self._started
         outcomes = Counter(event["outcome"] for event in events)
         told = ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "none"
         known = [(e["label"], truths[e["seq"] - 1]) for e in events if e["seq"] <= len(truths)]
-        known = [(label, truth) for label, truth in known if truth]
+        known = [(label, truth) for label, truth in known if truth in labels]
         right = sum(label == truth for label, truth in known)
         self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {told}")
         if known:

@@ -108,7 +108,7 @@ class Ground:
         home = self.home
         rows = np.clip(np.arange(height) - y, 0, height - 1)
         columns = np.clip(np.arange(width) - x, 0, width - 1)
-        moved = Ground(home.mean[rows][:, columns], home.noise)
+        moved = Ground(np.ascontiguousarray(home.mean[rows][:, columns]), home.noise)
         moved.light = self.light
         moved.shift = (x, y)
         moved._home = home if moved.shift != (0, 0) else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,30 @@ def log_to_stderr(level: str) -> None:
         stream=sys.stderr,
         format=("%(asctime)s " if stamped else "") + "%(levelname)-7s %(name)s: %(message)s",
     )
+
+
+@contextlib.contextmanager
+def progress(words: str) -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that tells how far long work is; gives what changes its words.
+
+    Nothing is shown where nobody looks. It goes to standard error, so that output can be piped.
+    """
+    if not sys.stderr.isatty():
+        yield lambda words: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    shown = Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with shown:
+        task = shown.add_task(words)
+        yield lambda words: shown.update(task, description=words)
 
 
 def pictures_in(named: list[Path]) -> list[Path]:

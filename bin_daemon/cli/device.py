@@ -60,6 +60,7 @@ def run_bench(options: argparse.Namespace) -> int:
     """Measure, and print the figures."""
     from bin_daemon.bench import report, run
 
-    figures = run(common.config_of(options), quick=options.quick)
+    with common.progress("measuring") as tell:
+        figures = run(common.config_of(options), options.quick, tell)
     print(json.dumps(figures) if options.json else report(figures))
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -75,21 +77,23 @@ def run_classify(options: argparse.Namespace) -> int:
     empty = read_picture(options.empty) if options.empty else None
     classifier = Classifier(package, config.model.runtime, config.model.threads)
     failed = 0
-    for path in pictures:
-        try:
-            image, area = read_picture(path), None
-            if empty is not None:
-                item = isolate(image, empty, config.chamber)
-                if item is None:
-                    raise PictureError(f"{path}: shows nothing but the empty chamber")
-                image, area = item.crop, item.area
-            prediction = classifier.classify(image)
-        except PictureError as error:
-            print(f"bin-daemon: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        decision = decide([prediction], policy, Readings(), area)
-        _print_classified(path, prediction, decision, options.json)
+    with common.progress("classifying") as tell:
+        for number, path in enumerate(pictures, start=1):
+            tell(f"picture {number} of {len(pictures)}")
+            try:
+                image, area = read_picture(path), None
+                if empty is not None:
+                    item = isolate(image, empty, config.chamber)
+                    if item is None:
+                        raise PictureError(f"{path}: shows nothing but the empty chamber")
+                    image, area = item.crop, item.area
+                prediction = classifier.classify(image)
+            except PictureError as error:
+                print(f"bin-daemon: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            decision = decide([prediction], policy, Readings(), area)
+            _print_classified(path, prediction, decision, options.json)
     return 1 if failed else 0
 
 
@@ -170,12 +174,15 @@ def run_replay(options: argparse.Namespace) -> int:
     else:
         camera = open_camera(config.camera, clock)
     printer = EventPrinter(options.json)
-    with Bin(config, clock, printer, camera=camera) as bin_:
-        try:
-            while True:
-                bin_.step()
-        except CameraFinishedError:
-            pass
+    frames = itertools.count(1)
+    with (
+        common.progress("replaying") as tell,
+        Bin(config, clock, printer, camera=camera) as parts,
+        contextlib.suppress(CameraFinishedError),
+    ):
+        while True:
+            parts.step()
+            tell(f"frame {next(frames)}, {printer.outcomes.total()} items, {parts.cycle.state}")
     outcomes = ", ".join(f"{count} {name}" for name, count in printer.outcomes.items())
     print(f"{printer.outcomes.total()} items: {outcomes or 'none seen'}", file=sys.stderr)
     return 0

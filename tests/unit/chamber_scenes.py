@@ -37,6 +37,27 @@ def empty(kind: str = "grey", seed: int = 3) -> Scene:
     return floor
 
 
+def fitted(kind: str = "grey", shift: tuple[int, int] = (0, 0)) -> Scene:
+    """A floor between walls, under a bright rail, with hinges; seen `shift` pixels off (x, y).
+
+    What comes into view at the borders is the continuation of the chamber.
+    """
+    pad = 60
+    colour = np.array(GROUNDS[kind], np.float32)
+    grain = np.random.default_rng(5).normal(0, 1, (HEIGHT + 2 * pad, WIDTH + 2 * pad, 1))
+    grain = cv2.GaussianBlur(grain.astype(np.float32), (0, 0), 4)[..., None]
+    chamber = colour * (1 + 0.04 * grain / grain.std())
+    chamber[:, : pad + 50] *= 0.55
+    chamber[:, WIDTH + pad - 40 :] *= 0.55
+    chamber[: pad + 40] = np.minimum(255, colour * 0.4 + 140)
+    chamber[pad + 36 : pad + 42] *= 0.4
+    chamber[pad + 400 : pad + 406] *= 0.4
+    for x in (120, 470):
+        chamber[pad + 425 : pad + 445, pad + x : pad + x + 70] = colour * 0.3
+    x, y = pad - shift[0], pad - shift[1]
+    return np.ascontiguousarray(chamber[y : y + HEIGHT, x : x + WIDTH], np.float32)
+
+
 def with_can(
     scene: Scene,
     centre: tuple[int, int] = (330, 250),
