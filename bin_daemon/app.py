@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_CHECK_S = 1.0
 CLOSE_S = 3.0
+_AT_REST = (State.WAITING, State.PAUSED)
 _HARDWARE = Path("/proc/device-tree/model")
 
 
@@ -60,7 +61,7 @@ class App:
         self._state = state or paths.state()
         self.clock = clock or SystemClock()
         self._stopping = threading.Event()
-        self._orders: queue.SimpleQueue[Callable[[Bin], None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[Callable[[Bin], None], bool]] = queue.SimpleQueue()
         self._problems: tuple[str, ...] | None = None
         self._health_due = self._health_check = 0.0
         self._fill: dict[str, float] = {}
@@ -126,9 +127,9 @@ class App:
                 raise UsageError(f"takes no arguments, not {', '.join(args)}")
             if not hasattr(self, "bin"):
                 raise UsageError("the bin is still starting; try again in a moment")
-            if at_rest and self.bin.cycle.state in (State.SORTING, State.CLEARING):
-                raise UsageError("an item is being sorted; try again when the bin is waiting")
-            self._orders.put(action)
+            if at_rest and self.bin.cycle.state not in _AT_REST:
+                raise UsageError(f"the bin is {self.bin.cycle.state}; try again when it is waiting")
+            self._orders.put((action, at_rest))
 
         return verb
 
@@ -157,7 +158,11 @@ class App:
                 self._begin()
                 ready()
             while not self._orders.empty():
-                self._orders.get()(self.bin)
+                action, at_rest = self._orders.get()
+                if at_rest and self.bin.cycle.state not in _AT_REST:
+                    log.warning("an order came too late: the bin is %s", self.bin.cycle.state)
+                else:
+                    action(self.bin)
             self._report()
 
     def _begin(self) -> None:

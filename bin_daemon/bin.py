@@ -147,6 +147,7 @@ class Bin:
     def reopen_camera(self) -> None:
         """Close the camera and open it again. Raises CameraError where that does not help."""
         self._close_camera()
+        self._bad_frames = 0
         self.camera = open_camera(self._config.camera, self._clock)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 Seconds = Annotated[float, Interval(ge=0, le=3600)]
 Pin = Annotated[int, Interval(ge=0, le=27)]
 Likelihood = Annotated[float, Interval(gt=0, lt=1)]
-Cost = Annotated[float, Interval(ge=0)]
+Cost = Annotated[float, Interval(ge=0, le=1e6)]
 
 
 @section

@@ -7,6 +7,7 @@ that may hold a secret.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bin_daemon import config_rules, paths
-from bin_daemon.checked import Invalid, check
+from bin_daemon.checked import Fault, Invalid, check
 from bin_daemon.config import Config
 from bin_daemon.errors import ConfigError
 from bin_daemon.remembered import remembered
@@ -50,10 +51,26 @@ def parse(text: str, name: str) -> Config:
         config = check(Config, document.data)
         faults += [document.complaint(key, words) for key, words in config_rules.faults(config)]
     except Invalid as invalid:
-        faults += [document.complaint(key, words) for key, words in invalid.faults]
+        found = [*invalid.faults, *_rules_of_the_rest(document.data, invalid.faults)]
+        faults += [document.complaint(key, words) for key, words in found]
     if faults:
         raise ConfigError("\n".join(faults))
     return config
+
+
+def _rules_of_the_rest(data: dict[str, Any], invalid: list[Fault]) -> list[Fault]:
+    """What breaks the rules apart from what is wrong by itself, as far as that can be told."""
+    rest = copy.deepcopy(data)
+    for key, _ in invalid:
+        holder: Any = rest
+        for part in key[:-1]:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and key:
+            holder.pop(key[-1], None)
+    try:
+        return list(config_rules.faults(check(Config, rest)))
+    except Invalid:
+        return []
 
 
 def validate(kind: type[T], raw: Any) -> T:
@@ -84,11 +101,14 @@ def find_config(path: Path | str) -> Path:
     Raises ConfigError where there is neither.
     """
     given = Path(path)
-    if given.is_file():
-        return given
     profile = paths.profiles() / f"{given}.yaml"
-    if given.name == str(given) and profile.is_file():
-        return profile
+    try:
+        if given.is_file():
+            return given
+        if given.name == str(given) and profile.is_file():
+            return profile
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise ConfigError(f"{given}: cannot read it: {error.strerror}") from error
     shipped = ", ".join(sorted(p.stem for p in paths.profiles().glob("*.yaml"))) or "none found"
     raise ConfigError(f"{given}: no such file; shipped profiles: {shipped}")
 

@@ -28,6 +28,8 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _poses(config)
     yield from _routes(config)
     yield from _route_names(config)
+    if config.mqtt and config.mqtt.password_file and not config.mqtt.username:
+        yield ("mqtt", "password_file"), "a password goes with a username; give mqtt.username"
 
 
 def _pins(config: Config) -> Iterator[Fault]:

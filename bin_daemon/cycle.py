@@ -124,6 +124,7 @@ class Cycle:
         self._sequence = 0
         self._open: SortEvent | None = None
         self._classify_ms = 0.0
+        self._class_alerts: set[str] = set()
         self._moved_at: float | None = None
         self._last_state = sorter.state
         self.counts: Counter[str] = Counter()
@@ -160,8 +161,10 @@ class Cycle:
         self._sorter.resume()
 
     def clear(self) -> None:
-        """The jam is mended."""
+        """An operator has seen to it: ends a jam, and the alerts about classes."""
         self._perform(self._sorter.clear(), Readings())
+        while self._class_alerts:
+            self._recorder.resolve_alert(self._class_alerts.pop())
 
     def interrupt(self) -> None:
         """The daemon stops: an item under way ends as interrupted."""
@@ -230,7 +233,9 @@ class Cycle:
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
         if decision.alert:
-            self._raise(f"class_{decision.label}", Severity.WARNING, decision.alert)
+            kind = f"class_{decision.label}"
+            self._class_alerts.add(kind)
+            self._raise(kind, Severity.WARNING, decision.alert)
 
     def _finish(self, action: Finish) -> None:
         assert self._open is not None

@@ -95,31 +95,34 @@ def decide(
         uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
         return _residual(policy, uniform, "the network gave no numbers")
     fused = fuse(usable, policy, readings, area)
-    if several:
-        return _residual(policy, fused, "two or more separate items")
     best = int(np.argmax(fused))
-    label = policy.labels[best]
+    alert = None
+    if fused[best] >= policy.thresholds[best]:
+        alert = policy.alerts.get(policy.labels[best])
+    if several:
+        return _residual(policy, fused, "two or more separate items", alert)
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
-    shares_route = np.array([route == policy.home[best] for route in policy.home])
-    sure = float(fused[shares_route].sum())
-    own = policy.routes[policy.home[best]]
-    seen = f"{label} {fused[best]:.2f}"
-    if sure - fused[best] >= 0.005:
+    mass = np.bincount(policy.home, weights=fused, minlength=len(policy.routes))
+    home = int(np.argmax(mass))
+    own, sure = policy.routes[home], float(mass[home])
+    first = max((i for i, route in enumerate(policy.home) if route == home), key=fused.__getitem__)
+    seen = f"{policy.labels[first]} {fused[first]:.2f}"
+    if sure - fused[first] >= 0.005:
         seen += f" ({own} in all {sure:.2f})"
-    if sure < policy.thresholds[best]:
-        reason = f"{seen} is below its threshold {policy.thresholds[best]:.2f}"
+    if sure < policy.thresholds[first]:
+        reason = f"{seen} is below its threshold {policy.thresholds[first]:.2f}"
         return _residual(policy, fused, reason)
     expected = fused @ policy.cost
-    route = _cheapest(expected, policy.home[best])
+    route = _cheapest(expected, home)
     name = policy.routes[route]
-    if route != policy.home[best]:
-        dear = expected[policy.home[best]]
-        reason = f"{seen}, but {name} costs {expected[route]:.2f} and {own} {dear:.2f}"
-        return _made(policy, fused, route, reason, rejected=route == policy.residual)
+    if route != home:
+        dear = expected[home]
+        seen += f", but {name} costs {expected[route]:.2f} and {own} {dear:.2f}"
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
-        return _residual(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)")
-    return _made(policy, fused, route, seen, rejected=False)
+        return _residual(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)", alert)
+    diverted = route == policy.residual != home
+    return _made(policy, fused, route, seen, rejected=diverted, alert=alert)
 
 
 def _cheapest(expected: Vector, preferred: int) -> int:
@@ -129,23 +132,29 @@ def _cheapest(expected: Vector, preferred: int) -> int:
     return int(np.argmin(expected))
 
 
-def _residual(policy: Policy, probabilities: Vector, reason: str) -> Decision:
-    return _made(policy, probabilities, policy.residual, reason, rejected=True)
+def _residual(
+    policy: Policy, probabilities: Vector, reason: str, alert: str | None = None
+) -> Decision:
+    return _made(policy, probabilities, policy.residual, reason, rejected=True, alert=alert)
 
 
 def _made(
-    policy: Policy, probabilities: Vector, route: int, reason: str, rejected: bool
+    policy: Policy,
+    probabilities: Vector,
+    route: int,
+    reason: str,
+    *,
+    rejected: bool,
+    alert: str | None,
 ) -> Decision:
     best = int(np.argmax(probabilities))
-    label = policy.labels[best]
-    # A rejected item carries no alert: what it is said to be is just what could not be believed.
     return Decision(
         route=policy.routes[route],
-        label=label,
+        label=policy.labels[best],
         confidence=float(probabilities[best]),
         labels=policy.labels,
         probabilities=probabilities,
         reason=reason,
         rejected=rejected,
-        alert=None if rejected else policy.alerts.get(label),
+        alert=alert,
     )

@@ -9,8 +9,10 @@ the camera was bumped further, `moved` gives the empty view as it appears from t
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,6 +26,7 @@ from bin_daemon.small import (
     SIGMAS,
     Bytes,
     as_bytes,
+    displaced,
     from_border,
     local_range,
     spans,
@@ -79,7 +82,7 @@ class Ground:
         self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
         self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
-        self.shift = (0, 0)
+        self.shift = (0.0, 0.0)
         self._home: Ground | None = None
         self.known = np.full(self._shape, 255, np.uint8)
         self._relight()
@@ -102,26 +105,28 @@ class Ground:
         """The empty view where it was learnt; this one unless it is displaced."""
         return self._home or self
 
-    def moved(self, x: int, y: int) -> Ground:
+    def moved(self, x: float, y: float) -> Ground:
         """`home`, in the light last seen, displaced by x pixels to the right and y down."""
-        height, width = self._shape
-        home = self.home
-        rows = np.clip(np.arange(height) - y, 0, height - 1)
-        columns = np.clip(np.arange(width) - x, 0, width - 1)
-        moved = Ground(np.ascontiguousarray(home.mean[rows][:, columns]), home.noise)
-        moved.light = self.light
-        moved.shift = (x, y)
-        moved._home = home if moved.shift != (0, 0) else None
+        if (x, y) == (0.0, 0.0):
+            self.home.light = self.light
+            self.home._relight()
+            return self.home
+        moved = Ground(displaced(self.home.mean, x, y), self.noise)
+        moved.light, moved.shift, moved._home = self.light, (x, y), self.home
         for border in ("top", "bottom", "left", "right"):
             from_border(moved.known, border)[: moved.unseen(border)] = 0
         moved._relight()
         return moved
 
+    def seen_from(self, x: float, y: float) -> Bytes:
+        """What `moved` would expect to see: uint8 (h, w, 3), without what it takes to compare."""
+        return as_bytes(cv2.multiply(displaced(self.home.mean, x, y), self._gain))
+
     def unseen(self, border: str) -> int:
         """Rows (columns) of pixels along `border` of which nothing is known."""
         x, y = self.shift
         depth = {"top": y, "bottom": -y, "left": x, "right": -x}[border]
-        return depth + 1 if depth > 0 else 0
+        return math.ceil(depth) + 1 if depth > 0 else 0
 
     def _relight(self) -> None:
         """Work out the tolerances in the light of the moment."""
@@ -182,7 +187,7 @@ class Ground:
             unknown = self.known == 0
             self.mean[unknown] = small[unknown]
             self.known[:] = 255
-            self.shift, self._home = (0, 0), None
+            self.shift, self._home = (0.0, 0.0), None
         cv2.accumulateWeighted(small, self.mean, share)
         self._relight()
 
@@ -218,17 +223,20 @@ class Ground:
 
         frame: height and width of the frames it was learnt from.
         """
+        # Packed in memory: a zip file that meets a full disk half-way complains once more later on.
+        packed = io.BytesIO()
+        np.savez(packed, mean=self.mean * self._gain, noise=self.noise, frame=frame, region=region)
+        name = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file, mean=self.mean * self._gain, noise=self.noise, frame=frame, region=region
-                )
+            with name.open("wb") as file:
+                file.write(packed.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                name.unlink()
             raise PictureError(f"{path}: cannot save the reference: {error}") from error
 
     @classmethod

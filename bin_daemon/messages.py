@@ -127,7 +127,7 @@ class Decision:
     """Where an item goes, and why.
 
     label, confidence: the fused arg max and its probability. probabilities: float32 (n,), fused.
-    rejected: sent to the residual route because the looks do not carry a choice.
+    rejected: sent to the residual route instead of the one of its class.
     alert: what to tell the operator about this class (a battery, say), or None.
     """
 
@@ -150,7 +150,7 @@ class Outcome(StrEnum):
     """How the sorting of an item ended."""
 
     SORTED = "sorted"  # it left the chamber by the route of its class
-    REJECTED = "rejected"  # it left by the residual route, for want of certainty
+    REJECTED = "rejected"  # it left by the residual route instead of its own
     JAMMED = "jammed"  # it is still there after the retry
     INTERRUPTED = "interrupted"  # the daemon stopped, or was paused, before it could tell
 

@@ -19,6 +19,7 @@ from bin_daemon.errors import PictureError
 from bin_daemon.messages import Image
 
 MAX_PIXELS = 50_000_000
+_STRIP = 64  # rows that are blended at a time
 MAX_BYTES = 200_000_000
 MIN_SIDE = 32
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -134,14 +135,23 @@ def _decode(data: bytes) -> Image | None:
         if transparent:
             raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
             if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-                scale = 255.0 if raw.dtype == np.uint8 else 65535.0
-                alpha = raw[..., 3:].astype(np.float32) / scale
-                blend = raw[..., :3].astype(np.float32) / scale * alpha + 1 - alpha
-                return np.ascontiguousarray((blend[..., ::-1] * 255 + 0.5).astype(np.uint8))
+                return _on_white(raw)
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
         return None if image is None else rgb_of(image)
     except cv2.error:
         return None
+
+
+def _on_white(raw: Any) -> Image:
+    """A BGRA picture (uint8 or uint16) laid on white, uint8 RGB; by strips, to spare memory."""
+    scale = 255.0 if raw.dtype == np.uint8 else 65535.0
+    image = np.empty((*raw.shape[:2], 3), np.uint8)
+    for top in range(0, raw.shape[0], _STRIP):
+        strip = raw[top : top + _STRIP].astype(np.float32) / scale
+        alpha = strip[..., 3:]
+        blend = strip[..., 2::-1] * alpha + 1 - alpha
+        image[top : top + _STRIP] = (blend * 255 + 0.5).astype(np.uint8)
+    return image
 
 
 def check_image(image: object, name: str = "frame") -> Image:

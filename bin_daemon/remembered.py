@@ -9,11 +9,13 @@ only loss is time.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import io
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path, PosixPath
 from typing import Any, TypeVar
@@ -23,14 +25,16 @@ from bin_daemon.errors import BinDaemonError
 
 T = TypeVar("T")
 
-# Nothing but plain data of these modules is ever built from the kept file.
+# Nothing but the sections of these modules, and paths, is ever built from the kept file.
 _MODULES = ("bin_daemon.config", "bin_daemon.model_store")
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in _MODULES:
-            return getattr(importlib.import_module(module), name)
+            found = getattr(importlib.import_module(module), name)
+            if isinstance(found, type) and dataclasses.is_dataclass(found):
+                return found
         if (module, name) == ("pathlib", "PosixPath"):
             return PosixPath
         raise pickle.UnpicklingError(f"{module}.{name} has no place here")
@@ -43,7 +47,7 @@ def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[
     """
     if folder is None:
         return check()
-    key = hashlib.sha256(__version__.encode() + b"\0" + text).hexdigest()
+    key = hashlib.sha256(f"{__version__} {_edition(kind)}\0".encode() + text).hexdigest()
     path = folder / f"{kind.__name__.lower()}.checked"
     kept = _read(path, key)
     if isinstance(kept, kind):
@@ -51,6 +55,15 @@ def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[
     result = check()
     _write(path, key, result)
     return result
+
+
+def _edition(kind: type) -> str:
+    """What changes when the module that says what is right is edited."""
+    file = sys.modules[kind.__module__].__file__ or ""
+    with contextlib.suppress(OSError):
+        status = os.stat(file)
+        return f"{status.st_mtime_ns} {status.st_size}"
+    return file
 
 
 def _read(path: Path, key: str) -> Any:

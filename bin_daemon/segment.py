@@ -31,12 +31,11 @@ _EDGE = 0.0125  # the outermost rows, where an arm comes from
 _SHADE_DARKEST = 0.42
 _GRAIN = 0.10  # a shadow's ratio varies less than this from pixel to pixel
 _SEED_SHARE = 0.04  # of a fragment that must be beyond doubt
-_LID_DEPTH = 0.045  # of the region: a rail that rests elsewhere is thinner, an open lid is not
 _LID_SPAN = 0.6  # of the border's length
 _LID_ZONE = 0.25  # of the region, from the entrance
 _COVERED = 0.5  # more than this may be the lens that is covered
 _RAIL_ZONE = 0.33
-_RAIL_DEPTH = 0.06
+_RAIL_DEPTH = 0.055  # of the region: a rail that rests elsewhere is thinner, an open lid is not
 _SECOND = 0.25  # of the largest thing: smaller ones are its cap, or crumbs
 
 
@@ -227,4 +226,4 @@ def _along(weak: Bytes, strong: Bytes, border: str, ground: Ground) -> bool:
         rows = from_border(differs, border)[ground.unseen(border) :]
         zone = rows[: max(2, round(_LID_ZONE * rows.shape[0]))]
         spans += int(np.count_nonzero((zone > 0).mean(axis=1) > _LID_SPAN))
-    return bool(spans / 2 >= max(2.0, _LID_DEPTH * rows.shape[0]))
+    return bool(spans / 2 >= max(2.0, _RAIL_DEPTH * rows.shape[0]))

@@ -59,6 +59,13 @@ def spans(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
     return as_bytes(cv2.erode(view, kernel)), as_bytes(cv2.dilate(view, kernel))
 
 
+def displaced(view: Any, x: float, y: float) -> Any:
+    """`view` moved by x pixels to the right and y down, its borders repeated."""
+    size = (view.shape[1], view.shape[0])
+    move = np.array([[1, 0, x], [0, 1, y]], np.float32)
+    return cv2.warpAffine(view, move, size, borderMode=cv2.BORDER_REPLICATE)
+
+
 def from_border(image: Any, border: str) -> Any:
     """A view of `image` with `border` as its first row."""
     if border == "top":

@@ -30,6 +30,8 @@ from bin_daemon.messages import (
 BLOCKED_ALERT_S = 5.0
 # A hand is gone after a minute; a lid or a view that is not wants somebody to look.
 HELD_ALERT_S = 60.0
+# Nothing that was thrown in moves for so long: a bag that flutters, a lamp that flickers.
+UNREST_ALERT_S = 60.0
 # Light that flickers around the limit must not make the state flicker.
 UNBLOCKED_S = 0.5
 
@@ -56,7 +58,7 @@ class Look:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decide:
-    """A decision was made; store it before the chute moves.
+    """A decision was made: hand it to the store, then move.
 
     timings_ms: settle (first seen to at rest), look (at rest to decided).
     """
@@ -152,6 +154,7 @@ class Sorter:
         self._seeing_since: float | None = None
         self._frozen_at = 0.0
         self._held_alert = False
+        self._unrest_alert = False
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
         """Take one frame's worth of news.
@@ -227,7 +230,10 @@ class Sorter:
             return [Freeze(why)]
         if forbidden and not self._held_alert and now - self._frozen_at >= HELD_ALERT_S:
             self._held_alert = True
-            words = f"for a minute it has been held because {why}; shut the lid, clear the chamber"
+            words = (
+                f"held for a minute because {why} ({observation.reason or 'the switch says so'}); "
+                f"shut the lid and clear the chamber, or order 'learn' if the view has changed"
+            )
             return [Raise("held", Severity.WARNING, words)]
         if forbidden or not self.frozen:
             return []
@@ -250,21 +256,34 @@ class Sorter:
             self._forget()
             if self.state is not State.WAITING:
                 self._enter(State.WAITING, now)
-            return actions
+            return [*actions, *self._at_rest()]
         if self._seen_at is None:
             self._seen_at = now
         if observation.view is View.MOVING or observation.item is None:
             self._looks.clear()
             if self.state is not State.SETTLING:
                 self._enter(State.SETTLING, now)
-            return actions
+            return [*actions, *self._restless(now)]
         if self.state is not State.LOOKING:
             self._looks.clear()
             self._several = False
             self._enter(State.LOOKING, now)
         self._item = observation.item
         self._several |= observation.view is View.ITEMS
-        return [*actions, Look(observation.item)]
+        return [*actions, *self._at_rest(), Look(observation.item)]
+
+    def _restless(self, now: float) -> list[Action]:
+        if self._unrest_alert or now - self._since < UNREST_ALERT_S:
+            return []
+        self._unrest_alert = True
+        words = "for a minute something has been moving in the chamber; look what it is"
+        return [Raise("unrest", Severity.WARNING, words)]
+
+    def _at_rest(self) -> list[Action]:
+        if not self._unrest_alert:
+            return []
+        self._unrest_alert = False
+        return [Resolve("unrest")]
 
     def _clearing(self, observation: Observation, now: float) -> list[Action]:
         """Has it left? Retry once when it has not, then give up and say so."""
@@ -276,10 +295,11 @@ class Sorter:
         assert self._item is not None
         if view is View.EMPTY:
             return self._finish(self._left(), now)
-        if view is View.BLOCKED and now - self._since >= BLOCKED_ALERT_S:
-            # Nobody can tell any more; BLOCKED raises its own alert.
+        waited_s = now - self._since
+        if waited_s >= UNREST_ALERT_S or (view is View.BLOCKED and waited_s >= BLOCKED_ALERT_S):
+            # Nobody can tell any more; what keeps one from seeing raises its own alert.
             return self._finish(Outcome.INTERRUPTED, now)
-        if view not in (View.ITEM, View.ITEMS) or now - self._since < self._clear_s:
+        if view not in (View.ITEM, View.ITEMS) or waited_s < self._clear_s:
             return []
         assert observation.item is not None
         if not self._is_same(self._item, observation.item):

@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a path that may not even be asked about
+        print(f"bin-daemon: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1
     return code
 
 

@@ -191,8 +191,8 @@ def run_replay(options: argparse.Namespace) -> int:
 def _replay_config(options: argparse.Namespace) -> Config:
     if not options.source.exists():
         raise UsageError(f"{options.source}: no such folder, clip or script")
-    if options.hold is not None and options.hold < 1:
-        raise UsageError("--hold: give at least 1 frame")
+    if options.hold is not None and (options.hold < 1 or not options.source.is_dir()):
+        raise UsageError("--hold: takes a folder of pictures, and at least 1 frame for each")
     if options.hold is None and options.empty:
         raise UsageError("--empty goes with --hold; a script names its own empty views")
     config = common.config_of(options)

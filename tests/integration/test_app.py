@@ -322,7 +322,7 @@ def test_homing_and_learning_are_refused_while_an_item_is_sorted(tmp_path):
     def order() -> None:
         if hasattr(app, "bin") and app.bin.cycle.state is State.SORTING and not refused:
             for verb in ("home", "learn"):
-                with pytest.raises(UsageError, match="an item is being sorted"):
+                with pytest.raises(UsageError, match="the bin is sorting"):
                     app.verbs()[verb]({})
                 refused.append(verb)
 

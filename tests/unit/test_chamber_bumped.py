@@ -62,6 +62,15 @@ def test_a_camera_that_springs_back_finds_the_empty_view_where_it_was() -> None:
     assert views(watcher.watch(fitted(), 5)) == {View.EMPTY}
 
 
+@pytest.mark.parametrize("light", [0.75, 1.2])
+def test_a_camera_springs_back_in_other_light_than_it_was_bumped_in(light: float) -> None:
+    watcher = Watcher(fitted())
+    shift = (0, 19)
+    watcher.watch(drawn(fitted(shift=shift), shift), 8)
+    assert watcher.watch(drawn(fitted(shift=shift), shift), 8, light=light)[-1].view is View.ITEM
+    assert watcher.watch(fitted(), 5, light=light)[-1].view is View.EMPTY
+
+
 def test_a_bump_before_the_empty_view_has_followed_is_not_saved(tmp_path: Path) -> None:
     watcher = Watcher(fitted())
     watcher.watch(drawn(fitted(shift=(0, 19)), (0, 19)), 8)
@@ -91,14 +100,28 @@ def test_an_open_lid_is_never_taken_for_a_bump(shift: tuple[int, int]) -> None:
     assert views(Watcher(fitted()).watch(scene, 40)) == {View.HAND}
 
 
-def test_a_rail_that_rests_elsewhere_does_not_move_the_empty_view() -> None:
-    scene = fitted()
-    scene[:60] = fitted(shift=(0, 20))[:60]
-    watcher = Watcher(fitted())
-    watcher.watch(scene, 10)
-    reference = watcher.chamber.reference
-    assert reference is not None
-    assert float(np.abs(reference - fitted()[2::4, 2::4])[20:].mean()) < 3
+def test_a_lid_that_rests_elsewhere_does_not_move_the_empty_view() -> None:
+    def ribbed(lower: int) -> np.ndarray:
+        scene = fitted()
+        for y in (50, 62, 80, 92, 108, 130, 140, 160, 172, 190):
+            scene[y + lower : y + lower + 6] = 230.0
+        return scene
+
+    watcher = Watcher(ribbed(0))
+    before = watcher.chamber.reference
+    watcher.watch(ribbed(19), 10)
+    after = watcher.chamber.reference
+    assert before is not None
+    assert after is not None
+    assert float(np.abs(after.astype(int) - before).mean()) < 3
+
+
+@pytest.mark.parametrize(
+    "region", [(0.0, 0.46, 1.0, 0.57), (0.44, 0.0, 0.55, 1.0), (0.44, 0.46, 0.55, 0.57)]
+)
+def test_a_region_like_a_slit_is_watched_too(region: tuple[float, float, float, float]) -> None:
+    last = Watcher(fitted(), region=region).watch(with_can(fitted(), (320, 250)), 10)[-1]
+    assert last.view is not View.EMPTY
 
 
 def test_a_displacement_beyond_five_percent_is_another_view() -> None:

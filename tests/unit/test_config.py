@@ -87,6 +87,23 @@ def test_parts_that_do_not_fit_together_are_told(write, change, line):
     assert any(line in found for found in mistakes(write(GOOD.replace(*change))))
 
 
+def test_what_does_not_fit_is_told_beside_what_is_wrong_by_itself(write):
+    text = GOOD.replace("pose: left", "pose: up") + "camra: {}\n"
+    found = mistakes(write(text))
+    assert any("camra: unknown key; did you mean 'camera'?" in line for line in found)
+    assert any("routes.paper.steps.0.pose: no pose 'up'" in line for line in found)
+
+
+def test_a_password_without_a_name_is_told(write, tmp_path):
+    text = GOOD.replace("username: bin", f"password_file: {tmp_path}/secret")
+    assert "a password goes with a username" in mistakes(write(text))[0]
+
+
+def test_a_name_that_no_disk_takes_is_told():
+    with pytest.raises(ConfigError, match="cannot read it"):
+        load_config("x" * 300)
+
+
 def test_a_pin_used_twice_is_told_with_its_other_user(write):
     text = GOOD + "sensors:\n  lid: {pin: 18}\n"
     assert mistakes(write(text)) == [

@@ -126,6 +126,31 @@ def test_a_class_can_raise_an_alert_when_it_is_followed_but_not_when_it_is_doubt
     assert decide([look(metal=0.4)], told, NO_READINGS).alert is None
 
 
+def test_an_alert_is_told_wherever_the_item_goes():
+    told = policy(alerts={"metal": "look for batteries"})
+    full = Readings(fill_percent={"packaging": 100.0})
+    assert decide([look(metal=0.95)], told, full).alert == "look for batteries"
+    assert decide([look(metal=0.95)], told, NO_READINGS, several=True).alert is not None
+
+
+def test_a_route_that_is_only_cheaper_is_not_taken_when_it_is_full():
+    cost = cost_matrix(wrong=4.0)
+    cost[1, 0] = 0.1  # glass among the fibres hardly matters here
+    cost[:, 1] = 20.0
+    rules = policy(cost=cost)
+    assert decide([look(glass=0.9)], rules, NO_READINGS).route == "fibre"
+    full = Readings(fill_percent={"fibre": 100.0})
+    assert decide([look(glass=0.9)], rules, full).route == "residual"
+
+
+def test_two_classes_of_one_route_outweigh_a_single_likelier_one():
+    rules = policy(0.6, cost=cost_matrix(wrong=2.0))
+    decision = decide([look(paper=0.34, cardboard=0.3, glass=0.35)], rules, NO_READINGS)
+    assert decision.route == "fibre"
+    assert decision.label == "glass"
+    assert decision.reason == "paper 0.34 (fibre in all 0.64)"
+
+
 def test_numbers_that_are_none_go_to_residual():
     broken = Prediction(LABELS, np.full(6, np.nan, np.float32), np.zeros(4, np.float32), {})
     decision = decide([broken], policy(), NO_READINGS)

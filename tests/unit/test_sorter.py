@@ -226,6 +226,19 @@ def test_a_view_that_goes_dark_after_the_move_ends_as_interrupted(waiting):
     assert [a.outcome for a in happened if isinstance(a, Finish)] == [Outcome.INTERRUPTED]
 
 
+def test_something_that_never_rests_is_told_once_and_resolved(waiting):
+    happened = waiting.see(*[View.MOVING] * 1300)
+    assert [a.kind for a in happened if isinstance(a, Raise)] == ["unrest"]
+    assert waiting.see(View.EMPTY) == [Resolve("unrest")]
+
+
+def test_unrest_after_the_move_ends_as_interrupted(waiting):
+    waiting.see(View.ITEM, View.ITEM, View.MOVING, View.MOVING)
+    happened = waiting.see(*[View.MOVING] * 700)
+    assert [a.outcome for a in happened if isinstance(a, Finish)] == [Outcome.INTERRUPTED]
+    assert waiting.sorter.state is State.SETTLING
+
+
 def test_pausing_finishes_the_item_under_way_first(waiting):
     waiting.see(View.ITEM, View.ITEM)
     waiting.sorter.pause()
