@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from bin_daemon.actions import Action, Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
 from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.clock import Clock, clock_synced, uuid7
 from bin_daemon.errors import PictureError
@@ -26,19 +27,7 @@ from bin_daemon.messages import (
     SortEvent,
     View,
 )
-from bin_daemon.sorter import (
-    Action,
-    Decide,
-    Finish,
-    Freeze,
-    Look,
-    Move,
-    Raise,
-    Resolve,
-    Sorter,
-    State,
-    Thaw,
-)
+from bin_daemon.sorter import Sorter, State
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,20 @@ leave). While a hand is in view or the lid is open nothing moves, in whatever st
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from bin_daemon.actions import (
+    Action,
+    Decide,
+    Finish,
+    Freeze,
+    Look,
+    Move,
+    Raise,
+    Resolve,
+    Thaw,
+)
 from bin_daemon.messages import (
     Decision,
     Item,
@@ -49,71 +59,6 @@ class State(StrEnum):
     JAMMED = "jammed"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """Classify this item now and answer with `Sorter.looked`."""
-
-    item: Item
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Decide:
-    """A decision was made: hand it to the store, then move.
-
-    timings_ms: settle (first seen to at rest), look (at rest to decided).
-    """
-
-    decision: Decision
-    item: Item
-    looks: int
-    timings_ms: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Move:
-    """Play a route of the chute, slowly where it is gentle."""
-
-    route: str
-    gentle: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Freeze:
-    """Hold all motion where it is."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Thaw:
-    """Motion may go on."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finish:
-    """The item that was decided last has come to its end. timings_ms: move, clear."""
-
-    outcome: Outcome
-    timings_ms: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Raise:
-    """Tell the operator, until it is resolved."""
-
-    kind: str
-    severity: Severity
-    message: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Resolve:
-    """The alert of this kind is over."""
-
-    kind: str
-
-
-Action = Look | Decide | Move | Freeze | Thaw | Finish | Raise | Resolve
 Decider = Callable[[Sequence[Prediction], Readings, Item, bool], Decision]
 
 

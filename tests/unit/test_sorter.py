@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bin_daemon.actions import Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
 from bin_daemon.messages import (
     Decision,
     Item,
@@ -14,18 +15,7 @@ from bin_daemon.messages import (
     Readings,
     View,
 )
-from bin_daemon.sorter import (
-    Decide,
-    Finish,
-    Freeze,
-    Look,
-    Move,
-    Raise,
-    Resolve,
-    Sorter,
-    State,
-    Thaw,
-)
+from bin_daemon.sorter import Sorter, State
 
 LABELS = ("glass", "paper")
 CROP = np.zeros((8, 8, 3), dtype=np.uint8)

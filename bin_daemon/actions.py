@@ -1,0 +1,74 @@
+"""What the sort cycle wants done: the words that `sorter` has for whoever owns the hardware."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bin_daemon.messages import Decision, Item, Outcome, Severity
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """Classify this item now and answer with `Sorter.looked`."""
+
+    item: Item
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decide:
+    """A decision was made: hand it to the store, then move.
+
+    timings_ms: settle (first seen to at rest), look (at rest to decided).
+    """
+
+    decision: Decision
+    item: Item
+    looks: int
+    timings_ms: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Move:
+    """Play a route of the chute, slowly where it is gentle."""
+
+    route: str
+    gentle: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Freeze:
+    """Hold all motion where it is."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Thaw:
+    """Motion may go on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finish:
+    """The item that was decided last has come to its end. timings_ms: move, clear."""
+
+    outcome: Outcome
+    timings_ms: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Raise:
+    """Tell the operator, until it is resolved."""
+
+    kind: str
+    severity: Severity
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resolve:
+    """The alert of this kind is over."""
+
+    kind: str
+
+
+Action = Look | Decide | Move | Freeze | Thaw | Finish | Raise | Resolve
