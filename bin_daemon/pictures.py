@@ -2,7 +2,8 @@
 
 A path or an array flows in, uint8 RGB flows out, or a `PictureError` that names the thing and the
 cure. The size is read from the header before anything is decoded, so that a small file cannot ask
-for gigabytes; a file that ends early is refused, where the decoder alone would fill in grey.
+for gigabytes; a file that ends early is refused, where the decoder alone would fill in grey. Damage
+that keeps the end marker of the format in place is not noticed.
 """
 
 from __future__ import annotations
