@@ -66,7 +66,7 @@ class Bin:
         policy = policy_of(config, self.package)
         with contextlib.ExitStack() as stack:
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
-            self.pins = open_factory(config.chute.pins)
+            self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)
             self.sensors = stack.enter_context(Sensors(config.sensors, self.pins))
             self.chute = stack.enter_context(Chute(config.chute, config.routes, self.pins, clock))

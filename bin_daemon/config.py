@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from bin_daemon.errors import ConfigError
 from bin_daemon.sections import Interval, Length, Matches, section
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PASSWORD_VARIABLE = "BIN_DAEMON_MQTT_PASSWORD"
 
 
@@ -43,11 +43,12 @@ class BinSection:
 class CameraSection:
     """Where frames come from."""
 
-    kind: Literal["replay", "opencv"]
-    """replay: a folder, clip or sequence script. opencv: USB camera, RTSP or file."""
-    source: str
-    """opencv: index, /dev path, rtsp:// address or file. replay: folder, clip or script; 'reel' is
-    the shipped demo reel."""
+    kind: Literal["replay", "opencv", "picamera2"]
+    """picamera2: camera module of the Pi. opencv: USB camera, RTSP or file. replay: a folder, clip
+    or sequence script."""
+    source: str = "0"
+    """picamera2: number of the camera, or a part of its name. opencv: index, /dev path, rtsp://
+    address or file. replay: folder, clip or script; 'reel' is the shipped demo reel."""
     width: Annotated[int, Interval(ge=160, le=4096)] = 640
     """Pixels to ask of the camera."""
     height: Annotated[int, Interval(ge=120, le=4096)] = 480
@@ -56,6 +57,11 @@ class CameraSection:
     """Frames a second that are looked at."""
     deadline_s: Annotated[float, Interval(gt=0, le=60)] = 2.0
     """A capture that takes longer is a fault of the camera."""
+    exposure: Literal["auto", "locked"] = "auto"
+    """picamera2: locked holds exposure and white balance after the warm-up, for a chamber with a
+    light of its own; auto keeps following, for one that daylight reaches."""
+    warmup_s: Seconds = 2.0
+    """picamera2: time for exposure and white balance to find themselves."""
     loop: bool = False
     """replay: start again at the end."""
 
@@ -156,7 +162,7 @@ class Servo:
     """One hobby servo."""
 
     pin: Pin
-    """GPIO number (BCM)."""
+    """GPIO number (BCM), or the channel on a PCA9685 board, 0 to 15."""
     min_angle_deg: Annotated[float, Interval(ge=-360, le=360)] = -90.0
     max_angle_deg: Annotated[float, Interval(ge=-360, le=360)] = 90.0
     min_pulse_us: Annotated[int, Interval(ge=400, le=2600)] = 1000
@@ -194,11 +200,26 @@ class Route:
 
 
 @section
+class BoardSection:
+    """A PCA9685 servo board, which makes the pulses of up to 16 servos by itself."""
+
+    bus: Annotated[int, Interval(ge=0, le=63)] = 1
+    """The I2C bus: 1 is on pins 2 and 3 of the header."""
+    address: Annotated[int, Interval(ge=0x40, le=0x7F)] = 0x40
+    """Its I2C address, as its jumpers say."""
+    oscillator_hz: Annotated[float, Interval(ge=23e6, le=27e6)] = 25e6
+    """The true speed of its clock, where somebody has measured it."""
+
+
+@section
 class ChuteSection:
     """What moves the items."""
 
-    pins: Literal["mock", "lgpio"]
-    """mock: gpiozero's own simulated pins. lgpio: the header of the Pi."""
+    pins: Literal["mock", "auto", "pwm", "lgpio", "pca9685"]
+    """What makes the servos' pulses. auto: the kernel's hardware PWM for each servo whose pin and
+    boot overlay allow it, else lgpio. pwm: hardware PWM or an error. lgpio: pulses timed in
+    software, on any pin. pca9685: a servo board. mock: gpiozero's own simulated pins."""
+    board: BoardSection = field(default_factory=BoardSection)
     servos: Annotated[dict[Name, Servo], Length(1)]
     poses: dict[Name, dict[Name, float]]
     """Angles in degrees by servo, for each named pose; 'home' is where it rests."""
@@ -221,8 +242,34 @@ class Input:
     pin: Pin
     """GPIO number (BCM)."""
     active: Literal["high", "low"] = "low"
-    """The level that means yes; low has the pull-up on."""
+    """The level that means yes."""
+    pull: Literal["auto", "up", "down", "none"] = "auto"
+    """The resistor in the Pi. auto: up for active low, down for active high."""
     debounce_s: Seconds = 0.02
+
+
+@section
+class Ultrasonic:
+    """An ultrasonic distance sensor above a compartment (HC-SR04 and its kin)."""
+
+    trigger: Pin
+    """GPIO number (BCM) that asks."""
+    echo: Pin
+    """GPIO number (BCM) that hears; 3.3 V at most."""
+    empty_cm: Annotated[float, Interval(gt=0, le=400)]
+    """Distance to the bottom of the empty compartment."""
+    full_cm: Annotated[float, Interval(gt=0, le=400)]
+    """Distance to what lies there when it is full."""
+    interval_s: Annotated[float, Interval(ge=1, le=3600)] = 30.0
+    """Time between measurements."""
+    stale_s: Annotated[float, Interval(ge=2, le=86400)] = 300.0
+    """After so long without an echo the level is unknown."""
+
+    def __post_init__(self) -> None:
+        if self.full_cm >= self.empty_cm:
+            raise ValueError("full_cm must be below empty_cm: the sensor looks down")
+        if self.stale_s <= self.interval_s:
+            raise ValueError("stale_s must be above interval_s")
 
 
 @section
@@ -231,10 +278,54 @@ class SensorSection:
 
     lid: Input | None = None
     """Says yes while the lid is open: no motion then."""
+    beam: Input | None = None
+    """Says yes while something reaches through the opening: no motion then."""
     metal: Input | None = None
     """Says yes while metal lies in the chamber."""
     full: dict[Name, Input] = field(default_factory=dict)
     """By route: says yes while the compartment is full."""
+    fill: dict[Name, Ultrasonic] = field(default_factory=dict)
+    """By route: how full the compartment is."""
+
+
+@section
+class Output:
+    """Something that is switched."""
+
+    pin: Pin
+    """GPIO number (BCM)."""
+    active: Literal["high", "low"] = "high"
+    """The level that switches it on."""
+
+
+@section
+class Light:
+    """The lamp of the chamber."""
+
+    pin: Pin
+    """GPIO number (BCM)."""
+    active: Literal["high", "low"] = "high"
+    """The level that switches it on."""
+    when: Literal["always", "looking"] = "always"
+    """looking: on while an item is looked at; a dark chamber wakes by sensors.beam or
+    sensors.lid."""
+    brightness: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """Below 1 it is dimmed by PWM, which cameras may see as stripes."""
+    warmup_s: Annotated[float, Interval(ge=0, le=10)] = 0.3
+    """Time until its light is steady."""
+    linger_s: Annotated[float, Interval(ge=1, le=600)] = 5.0
+    """looking: it stays on for so long after the chamber is empty."""
+
+
+@section
+class OutputSection:
+    """What the bin shows of itself."""
+
+    light: Light | None = None
+    led: Output | None = None
+    """Status lamp. On: ready. Slow blinking: held or paused. Fast blinking: needs somebody."""
+    buzzer: Output | None = None
+    """One that sounds by itself. Short: an item was taken. Three times: needs somebody."""
 
 
 @section
@@ -297,7 +388,7 @@ class StoreSection:
 class Config:
     """One bin."""
 
-    version: Literal[1]
+    version: Literal[2]
     """Version of this layout."""
     bin: BinSection
     camera: CameraSection
@@ -307,6 +398,7 @@ class Config:
     chute: ChuteSection
     routes: Annotated[dict[Name, Route], Length(1)]
     sensors: SensorSection = field(default_factory=SensorSection)
+    outputs: OutputSection = field(default_factory=OutputSection)
     mqtt: MqttSection | None = None
     """Leave out to run without a broker."""
     store: StoreSection = field(default_factory=StoreSection)

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from bin_daemon import config_rules, paths
 from bin_daemon.checked import Fault, Invalid, check
-from bin_daemon.config import Config
+from bin_daemon.config import SCHEMA_VERSION, Config
+from bin_daemon.config_migrate import migrated, version_of
 from bin_daemon.errors import ConfigError
 from bin_daemon.remembered import remembered
 
@@ -42,16 +43,21 @@ def parse(text: str, name: str) -> Config:
     from bin_daemon.yaml_lines import Document
 
     document = Document(text, name)
-    if not isinstance(document.data, dict):
+    version = version_of(document.data)
+    if version is not None and version > SCHEMA_VERSION:
+        words = f"{version} is newer than this bin-daemon, which knows {SCHEMA_VERSION}; upgrade it"
+        raise ConfigError(document.complaint(("version",), words))
+    data = migrated(document.data)
+    if not isinstance(data, dict):
         raise ConfigError(
             f"{name}:1: must be a mapping; start from a profile in {paths.profiles()}"
         )
     faults = list(document.duplicates)
     try:
-        config = check(Config, document.data)
+        config = check(Config, data)
         faults += [document.complaint(key, words) for key, words in config_rules.faults(config)]
     except Invalid as invalid:
-        found = [*invalid.faults, *_rules_of_the_rest(document.data, invalid.faults)]
+        found = [*invalid.faults, *_rules_of_the_rest(data, invalid.faults)]
         faults += [document.complaint(key, words) for key, words in found]
     if faults:
         raise ConfigError("\n".join(faults))

@@ -6,10 +6,10 @@ between them flows out. Pure; which line a key stands in is `config_file`'s busi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bin_daemon.checked import Fault, Key
-from bin_daemon.config import Config
+from bin_daemon.config import Config, OutputSection, SensorSection
 
 # Header pins with a second job that the boot firmware or the kernel may have claimed.
 RESERVED_PINS = {
@@ -20,6 +20,9 @@ RESERVED_PINS = {
     14: "the serial console, which toggles at boot",
     15: "the serial console",
 }
+
+_BUS_PINS = (2, 3)
+_CHANNELS = 16
 
 
 def faults(config: Config) -> Iterator[Fault]:
@@ -33,23 +36,61 @@ def faults(config: Config) -> Iterator[Fault]:
 
 
 def _pins(config: Config) -> Iterator[Fault]:
-    inputs = {"lid": config.sensors.lid, "metal": config.sensors.metal}
-    used: list[tuple[Key, int]] = [
-        *((("chute", "servos", name, "pin"), s.pin) for name, s in config.chute.servos.items()),
-        *((("sensors", name, "pin"), i.pin) for name, i in inputs.items() if i),
-        *((("sensors", "full", name, "pin"), i.pin) for name, i in config.sensors.full.items()),
-    ]
+    servos: dict[Key, int] = {
+        ("chute", "servos", name, "pin"): servo.pin for name, servo in config.chute.servos.items()
+    }
+    used = [*_sensor_pins(config.sensors), *_output_pins(config.outputs)]
+    if config.chute.pins == "pca9685":
+        yield from _channels(servos)
+        used += [
+            (("chute", "board", "bus"), pin) for pin in _BUS_PINS if config.chute.board.bus == 1
+        ]
+    else:
+        used = [*servos.items(), *used]
     owners: dict[int, Key] = {}
     for key, pin in used:
         if pin in owners:
             yield key, f"GPIO {pin} is already used by {'.'.join(owners[pin])}"
         owners.setdefault(pin, key)
-        if pin in RESERVED_PINS and pin not in config.free_pins:
+        if pin in RESERVED_PINS and pin not in config.free_pins and key[1] != "board":
             yield (
                 key,
                 f"GPIO {pin} serves {RESERVED_PINS[pin]}; take another pin, "
                 f"or list it under free_pins once that is switched off",
             )
+
+
+def _sensor_pins(sensors: SensorSection) -> Iterator[tuple[Key, int]]:
+    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
+    for name, switch in switches.items():
+        if switch:
+            yield ("sensors", name, "pin"), switch.pin
+    for name, switch in sensors.full.items():
+        yield ("sensors", "full", name, "pin"), switch.pin
+    for name, sensor in sensors.fill.items():
+        yield ("sensors", "fill", name, "trigger"), sensor.trigger
+        yield ("sensors", "fill", name, "echo"), sensor.echo
+
+
+def _output_pins(outputs: OutputSection) -> Iterator[tuple[Key, int]]:
+    for name, output in {
+        "light": outputs.light,
+        "led": outputs.led,
+        "buzzer": outputs.buzzer,
+    }.items():
+        if output:
+            yield ("outputs", name, "pin"), output.pin
+
+
+def _channels(servos: Mapping[Key, int]) -> Iterator[Fault]:
+    """The servos of a board: one each of its 16 channels."""
+    owners: dict[int, Key] = {}
+    for key, channel in servos.items():
+        if channel >= _CHANNELS:
+            yield key, f"a PCA9685 board has channels 0 to {_CHANNELS - 1}, not {channel}"
+        elif channel in owners:
+            yield key, f"channel {channel} is already used by {'.'.join(owners[channel])}"
+        owners.setdefault(channel, key)
 
 
 def _poses(config: Config) -> Iterator[Fault]:
@@ -93,6 +134,7 @@ def _route_names(config: Config) -> Iterator[Fault]:
     for label, costs in config.decision.costs.table.items():
         named += [(("decision", "costs", "table", label, name), name) for name in costs]
     named += [(("sensors", "full", name), name) for name in config.sensors.full]
+    named += [(("sensors", "fill", name), name) for name in config.sensors.fill]
     for key, name in named:
         if name not in config.routes:
             yield key, f"no route '{name}'; routes has {known}"

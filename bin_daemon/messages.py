@@ -30,11 +30,13 @@ class Frame:
     image: uint8 (height, width, 3), RGB.
     captured_at: monotonic seconds.
     number: counts the frames of this camera from 0.
+    small: uint8 (h, w, 3) RGB, the same view at lower resolution, from cameras that make one.
     """
 
     image: Image
     captured_at: float
     number: int
+    small: Image | None = None
 
 
 class View(StrEnum):
@@ -110,16 +112,24 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readings:
-    """What the sensors say at one moment; None or absent where a bin has no such sensor."""
+    """What the sensors say at one moment; False, None or absent where a bin has no such sensor.
+
+    fill_percent: by route, 0 to 100. silent: routes whose level is unknown, because their sensor
+    has given no echo for too long.
+    """
 
     lid_open: bool = False
+    beam_broken: bool = False
     metal: bool | None = None
     fill_percent: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
     @property
-    def interlocked(self) -> bool:
-        """Whether a sensor forbids motion."""
-        return self.lid_open
+    def interlocked(self) -> str:
+        """Which sensor forbids motion, in words; "" where none does."""
+        if self.lid_open:
+            return "the lid is open"
+        return "something reaches through the opening" if self.beam_broken else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

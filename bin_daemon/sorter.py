@@ -167,16 +167,17 @@ class Sorter:
         hand = observation.view is View.HAND
         if self._chute_in_view and self.state is State.SORTING and not self.frozen:
             hand = False
-        forbidden = readings.interlocked or hand
-        why = "the lid is open" if readings.interlocked else "a hand is in view"
+        forbidden = bool(readings.interlocked) or hand
+        why = readings.interlocked or "a hand is in view"
         now = observation.captured_at
         if forbidden and not self.frozen:
             self.frozen, self._frozen_at = True, now
             return [Freeze(why)]
         if forbidden and not self._held_alert and now - self._frozen_at >= HELD_ALERT_S:
             self._held_alert = True
+            says = "a sensor says so" if readings.interlocked else observation.reason
             words = (
-                f"held for a minute because {why} ({observation.reason or 'the switch says so'}); "
+                f"held for a minute because {why} ({says}); "
                 f"shut the lid and clear the chamber, or order 'learn' if the view has changed"
             )
             return [Raise("held", Severity.WARNING, words)]

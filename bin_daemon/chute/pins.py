@@ -15,14 +15,14 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bin_daemon.errors import ChuteError
 
 if TYPE_CHECKING:
     from gpiozero.pins import Factory
 
-    from bin_daemon.config import Input, Servo
+    from bin_daemon.config import BoardSection, Input, Servo
 
 __all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory"]
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 RECORDED_STATES = 2000  # by a simulated pin; half a minute of motion
 
 
-def open_factory(kind: Literal["mock", "lgpio"]) -> Factory:
+def open_factory(kind: str, board: BoardSection | None = None) -> Factory:
     """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
 
     mock: simulated pins, which record their latest states. lgpio: the header of a Pi; mind that

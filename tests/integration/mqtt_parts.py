@@ -203,7 +203,7 @@ class Ear:
 def bin_config(mqtt: dict[str, Any] | None, **store: Any) -> Config:
     """The smallest configuration of a bin, with this broker and store."""
     return validate(Config, {
-        "version": 1,
+        "version": 2,
         "bin": {"id": "b1"},
         "camera": {"kind": "replay", "source": "reel"},
         "chute": {"pins": "mock", "servos": {"flap": {"pin": 12}}, "poses": {"home": {"flap": 0}}},

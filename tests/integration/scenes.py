@@ -68,7 +68,7 @@ def hold(still: str, **more: Any) -> dict[str, Any]:
 def raw_config(source: Path, **sections: Any) -> dict[str, Any]:
     """A one-servo bin that looks at `source`; every class of the model has a route."""
     return {
-        "version": 1,
+        "version": 2,
         "bin": {"id": "b1"},
         "camera": {"kind": "replay", "source": str(source)},
         "chute": {

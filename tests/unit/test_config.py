@@ -10,7 +10,7 @@ from bin_daemon.config_file import digest, find_config, load_config, schema
 from bin_daemon.errors import ConfigError
 
 GOOD = """\
-version: 1
+version: 2
 bin: {id: kitchen-1}
 camera: {kind: replay, source: reel}
 chute:
@@ -61,7 +61,7 @@ def test_a_good_file_gives_a_frozen_config(write):
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_line(write):
-    text = GOOD.replace("pin: 18", "pin: 99").replace("host:", "hots:").replace("version: 1", "")
+    text = GOOD.replace("pin: 18", "pin: 99").replace("host:", "hots:").replace("version: 2", "")
     found = mistakes(write(text))
     assert len(found) == 4
     assert any(line.startswith("1: version: is needed") for line in found)
@@ -184,3 +184,31 @@ def test_every_field_of_the_top_sections_is_described_or_speaks_for_itself():
     found = schema()
     assert found["additionalProperties"] is False
     assert "description" in found["$defs"]["CameraSection"]["properties"]["deadline_s"]
+
+
+def test_a_file_of_version_1_is_read_with_its_old_meaning(write):
+    old = GOOD.replace("version: 2", "version: 1").replace("pins: mock", "pins: lgpio")
+    assert load_config(write(old)).chute.pins == "auto"
+
+
+def test_a_file_of_the_future_is_refused_with_the_cure(write):
+    with pytest.raises(ConfigError, match=r"version: 3 is newer than this bin-daemon.*upgrade"):
+        load_config(write(GOOD.replace("version: 2", "version: 3")))
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "true", "'2'", "[2]", "1.0"])
+def test_a_version_that_is_none_is_a_mistake_with_its_line(write, version):
+    assert any(
+        "version" in m for m in mistakes(write(GOOD.replace("version: 2", f"version: {version}")))
+    )
+
+
+def test_servos_on_a_board_have_channels_of_their_own_and_leave_the_bus_alone(write):
+    board = GOOD.replace("pins: mock", "pins: pca9685")
+    assert any("channels 0 to 15, not 18" in m for m in mistakes(write(board)))
+    good = board.replace("pin: 18", "pin: 3")
+    assert load_config(write(good)).chute.servos["flap"].pin == 3
+    assert any(
+        "GPIO 2 is already used" in m
+        for m in mistakes(write(good + "sensors: {lid: {pin: 2}}\nfree_pins: [2]\n"))
+    )

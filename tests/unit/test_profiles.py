@@ -88,4 +88,4 @@ def test_the_simulator_needs_nothing_but_this_machine():
 def test_the_profiles_of_real_bins_use_real_pins():
     for path in PROFILES:
         if path.stem != "simulator":
-            assert load(path).chute.pins == "lgpio"
+            assert load(path).chute.pins == "auto"
