@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: run test lint bench schema model reel clean
+.PHONY: run test lint bench schema deb hil model reel clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/bin-daemon demo $(ARGS)
@@ -23,6 +23,13 @@ bench: $(VENV)/.run
 schema: $(VENV)/.run
 	$(VENV)/bin/bin-daemon check-config --schema > firmware_config/bin-daemon.schema.json
 
+deb: $(VENV)/.apt
+	firmware_config/debian/build
+
+# The installed package in a virtual Pi; the first build of that takes long (tests/hil/README.md).
+hil: deb
+	tests/hil/run $(ARGS)
+
 # The workshop has an environment of its own: TensorFlow is large, and no bin needs it.
 model: $(VENV)/.apt
 	test -x $(VENV)-export/bin/python || python3 -m venv $(VENV)-export
@@ -39,11 +46,12 @@ clean:
 	rm -rf $(VENV) $(VENV)-export $(VENV)-reel build dist *.egg-info .coverage*
 
 # Debian's packages: mosquitto is the broker of the demo and of the tests, openssl makes the tests'
-# certificates.
+# certificates, systemd-analyze checks the unit.
 $(VENV)/.apt:
 	@missing=""; \
 	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	python3 -c "import ensurepip, venv" 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:$$missing"; \

@@ -1,52 +1,58 @@
-"""The daemon around a `Bin`: lock, store, MQTT, health, and the control interface.
+"""The daemon around a `Bin`: lock, store, MQTT, supervision, and the control interface.
 
-It builds the parts from a configuration, starts them, and stops them in reverse. Remote commands
-use its verbs, as a local console will. Only the CLI, the demo and the bench import this module.
+It builds the parts from a configuration, starts them, and stops them in reverse; after too many
+failures it stays up without them, degraded. Remote commands use its verbs, as a local console will.
+Only the CLI, the demo and the bench import this module.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
-import queue
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from bin_daemon import __version__, paths
+from bin_daemon import lock, paths
 from bin_daemon.bin import Bin
 from bin_daemon.camera import Camera
 from bin_daemon.clock import Clock, SystemClock
 from bin_daemon.config import Config
-from bin_daemon.config_file import digest
 from bin_daemon.errors import (
-    AlreadyRunningError,
+    BinDaemonError,
     CameraError,
     CameraFinishedError,
-    StoreError,
     UsageError,
 )
-from bin_daemon.health import Monitor, notify
-from bin_daemon.messages import Alert, Severity
+from bin_daemon.failures import Failures
+from bin_daemon.health import Watchdog, notify
+from bin_daemon.messages import Alert, Readings, Severity
+from bin_daemon.orders import Orders, Verb
+from bin_daemon.reporter import Reporter
 from bin_daemon.sorter import State
+from bin_daemon.supervisor import DEADLINES_S, Supervisor, longest_pass_s
 from bin_daemon.telemetry.client import Telemetry
 
 log = logging.getLogger(__name__)
 
-HEALTH_CHECK_S = 1.0
+DEGRADED = "degraded"  # the alert, and the word on the state topic
+RETRY_S = 600.0  # between attempts to leave degraded mode
+
+# From the order to stop on: what is left of this, telemetry may take to say goodbye.
+STOP_S = 4.0
 CLOSE_S = 3.0
-_AT_REST = (State.WAITING, State.PAUSED)
-_HARDWARE = Path("/proc/device-tree/model")
+_LEAST_CLOSE_S = 0.5
+
+
+class _Interrupted(BaseException):
+    """The main thread waits for a device, and the daemon is to stop."""
 
 
 class App:
-    """The daemon: a `Bin` with its lock, store, telemetry, health and control interface.
+    """The daemon: a `Bin` with its lock, store, telemetry, supervision and control interface.
 
     state: the folder it writes to. camera: instead of the configured one. `stop` may be called
-    from any thread or a signal handler.
+    from any thread or a signal handler, `interrupt` from a handler in the thread of `run`.
     """
 
     def __init__(
@@ -60,40 +66,36 @@ class App:
         self._camera = camera
         self._state = state or paths.state()
         self.clock = clock or SystemClock()
-        self._stopping = threading.Event()
-        self._orders: queue.SimpleQueue[tuple[Callable[[Bin], None], bool]] = queue.SimpleQueue()
-        self._problems: tuple[str, ...] | None = None
-        self._health_due = self._health_check = 0.0
-        self._fill: dict[str, float] = {}
+        # Plain values: a signal handler must not wait for a lock that the thread below it holds.
+        self._stopping_at: float | None = None
+        self._interruptible = False
+        self._absent = "the bin is still starting; try again in a moment"
+        self._orders = Orders(self._parts)
         self.bin: Bin
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_locked(self._state))
+            stack.enter_context(lock.hold(self._state))
             self.telemetry = Telemetry(config, self._state, self.clock, self.verbs())
-            stack.callback(lambda: self.telemetry.close(CLOSE_S))
+            stack.callback(self._close_telemetry)
             self._stack = stack.pop_all()
+        self._failures = Failures(self._state, self.clock)
+        self._reporter = Reporter(config, self._state, self.clock, self.telemetry)
 
     def run(self, drain_s: float = 0.0, ready: Callable[[], object] = lambda: None) -> None:
         """Sort until `stop`, or to the end of a replay.
 
         drain_s: how long to wait, at the end, for the broker to take what it has not got yet.
-        ready: called once, when the camera delivers.
+        ready: called once, when the camera delivers or degraded mode is entered.
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
-        with self._stack:
-            self.bin = Bin(
-                self.config,
-                self.clock,
-                self.telemetry,
-                session=self.telemetry.session,
-                camera=self._camera,
-                reference=self._state / "reference.npz",
-                kept=self._state,
-                told=self._tell_state,
-            )
-            with self.bin:
-                self._monitor = Monitor(self._state, self.clock)
-                self._loop(ready)
-                notify("STOPPING=1")
+        self._ready: Callable[[], object] | None = ready
+        machine = SystemClock()  # beats and the watchdog are of this world, whatever `clock` is
+        self._supervisor = Supervisor(DEADLINES_S, machine)
+        self._watchdog = Watchdog(machine, longest_pass_s(self.config.camera))
+        with self._stack, self._counted():
+            if self._failures.many:
+                self._stay_degraded()
+            if not self.stopping:
+                self._sort()
             if drain_s:
                 self.telemetry.drain(drain_s)
 
@@ -102,161 +104,168 @@ class App:
         """How many items have come to their end since the start."""
         return self.bin.cycle.counts.total() if hasattr(self, "bin") else 0
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping_at is not None
+
     def stop(self) -> None:
         """End `run` after the present frame."""
-        self._stopping.set()
+        if self._stopping_at is None:
+            self._stopping_at = time.monotonic()
 
-    def verbs(self) -> Mapping[str, Callable[[Mapping[str, Any]], None]]:
-        """What the bin can be told to do; each only queues the order for the sorting thread.
+    def interrupt(self) -> None:
+        """End `run` where it waits for a device; does nothing once it is closing."""
+        if self._interruptible:
+            self._interruptible = False
+            raise _Interrupted
 
-        Each raises UsageError where the order makes no sense now.
-        """
-        return {
-            "pause": self._order(lambda parts: parts.cycle.pause()),
-            "resume": self._order(lambda parts: parts.cycle.resume()),
-            "clear": self._order(lambda parts: parts.cycle.clear()),
-            "home": self._order(lambda parts: parts.chute.home(), at_rest=True),
-            "learn": self._order(lambda parts: parts.chamber.learn(), at_rest=True),
-        }
+    def verbs(self) -> Mapping[str, Verb]:
+        """What the bin can be told to do; see `Orders`."""
+        return self._orders.verbs()
 
-    def _order(
-        self, action: Callable[[Bin], None], at_rest: bool = False
-    ) -> Callable[[Mapping[str, Any]], None]:
-        def verb(args: Mapping[str, Any]) -> None:
-            if args:
-                raise UsageError(f"takes no arguments, not {', '.join(args)}")
-            if not hasattr(self, "bin"):
-                raise UsageError("the bin is still starting; try again in a moment")
-            if at_rest and self.bin.cycle.state not in _AT_REST:
-                raise UsageError(f"the bin is {self.bin.cycle.state}; try again when it is waiting")
-            self._orders.put((action, at_rest))
+    def _parts(self) -> Bin:
+        if not hasattr(self, "bin"):
+            raise UsageError(self._absent)
+        return self.bin
 
-        return verb
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count it where the daemon fails; an error of usage will not pass by restarting."""
+        self._failures.begin()
+        try:
+            try:
+                self._interruptible = True
+                yield
+            finally:
+                self._interruptible = False
+        except _Interrupted:
+            self._failures.stopped()
+        except UsageError:
+            self._failures.stopped()
+            raise
+        except BaseException as error:
+            self._failures.failed(error)
+            raise
+        else:
+            self._failures.stopped()
 
-    def _loop(self, ready: Callable[[], object]) -> None:
-        started = False
+    def _sort(self) -> None:
+        parts = Bin(
+            self.config,
+            self.clock,
+            self.telemetry,
+            session=self.telemetry.session,
+            camera=self._camera,
+            reference=self._state / "reference.npz",
+            kept=self._state,
+            told=self._tell_state,
+        )
+        with parts:
+            self.bin = parts
+            try:
+                self._loop()
+            except BinDaemonError as error:
+                log.error("%s", error)  # closing may well fail by the same cause, in other words
+                raise
+            finally:
+                self._close_in_peace()
+
+    def _loop(self) -> None:
         reopened = False
-        while not self._stopping.is_set():
+        while not self.stopping:
             try:
                 observation = self.bin.step()
             except CameraFinishedError:
                 log.info("the replay has come to its end")
                 return
             except CameraError as error:
+                if self.stopping:
+                    return
                 if reopened:
                     raise
                 log.error("%s; opening the camera once more", error)
                 self.bin.reopen_camera()
                 reopened = True
+                self._pass(self.bin.beats())
                 continue
             reopened = False
+            self._pass(self.bin.beats())
             if observation is None:
                 continue
-            self._monitor.frame(observation.captured_at)
-            if not started:
-                started = True
+            self._reporter.monitor.frame(observation.captured_at)
+            if self._absent:
                 self._begin()
-                ready()
-            while not self._orders.empty():
-                action, at_rest = self._orders.get()
-                if at_rest and self.bin.cycle.state not in _AT_REST:
-                    log.warning("an order came too late: the bin is %s", self.bin.cycle.state)
-                else:
-                    action(self.bin)
-            self._report()
+            self._orders.carry_out(self.bin)
+            if self._failures.good():
+                self.telemetry.resolve_alert(DEGRADED)
+            if self._reporter.due():
+                self._reporter.tell(self.bin.sensors.read(), self._failures.problems())
+
+    def _pass(self, beats: Mapping[str, float]) -> None:
+        """Feed the watchdog, if every part has met its own deadline. Raises StalledError."""
+        if not self._ready:  # before that the mailman does not run
+            beats = {**beats, "mailman": self.telemetry.beat()}
+        self._supervisor.check(beats)
+        self._watchdog.feed()
 
     def _begin(self) -> None:
         """The camera delivers: tell systemd, then the world."""
         notify("READY=1\nSTATUS=sorting")
+        self._absent = ""
         log.info("ready: %s on %s", self.bin.package.id, self.bin.classifier.runtime)
-        self.telemetry.retain(self.telemetry.topics.info, self._info())
+        self._reporter.tell_info(self.bin, self._failures.count)
         self._tell_state(self.bin.cycle.state)
-        self.telemetry.start()
+        self._start_telling()
 
-    def _info(self) -> dict[str, Any]:
-        import platform
-
-        config = self.config
-        return {
-            "name": config.bin.name,
-            "version": __version__,
-            "model": self.bin.package.id,
-            "labels": self.bin.package.labels,
-            "runtime": self.bin.classifier.runtime,
-            "routes": list(config.routes),
-            "hardware": _hardware(),
-            "python": platform.python_version(),
-            "pin_factory": config.chute.pins,
-            "camera": config.camera.kind,
-            "config": digest(config),
-        }
+    def _start_telling(self) -> None:
+        if self._ready:
+            self.telemetry.start()
+            self._ready()
+            self._ready = None
 
     def _tell_state(self, state: State) -> None:
         if hasattr(self, "bin"):
             news = {"state": state, "counts": self.bin.cycle.counts}
             self.telemetry.retain(self.telemetry.topics.state, news)
 
-    def _report(self) -> None:
-        """Health at its interval and when problems change; fill levels when they change."""
-        now = self.clock.monotonic()
-        if now < self._health_check:
-            return
-        self._health_check = now + HEALTH_CHECK_S
-        self._report_fill()
-        problems = self.telemetry.problems()
-        if problems != self._problems or now >= self._health_due:
-            interval = self.config.mqtt.health_interval_s if self.config.mqtt else 60.0
-            self._health_due, self._problems = now + interval, problems
-            stats = self.telemetry.stats()
-            health = self._monitor.health(
-                problems,
-                outbox_depth=stats.outbox_depth,
-                outbox_oldest_s=stats.outbox_oldest_s,
-                events_dropped=stats.events_dropped,
-            )
-            self.telemetry.retain(self.telemetry.topics.health, health)
+    def _stay_degraded(self) -> None:
+        """Everything to residual, and loud, until it is time to try again."""
+        from bin_daemon.degraded import Degraded
 
-    def _report_fill(self) -> None:
-        for stream, percent in self.bin.sensors.read().fill_percent.items():
-            if self._fill.get(stream) == percent:
-                continue
-            self._fill[stream] = percent
-            wall = self.clock.time()
-            reading = {"percent": percent, "source": "switch", "measured_at": wall}
-            self.telemetry.retain(self.telemetry.topics.fill(stream), reading)
-            if percent >= self.config.decision.full_percent:
-                words = f"the compartment '{stream}' is full; empty it"
-                self.telemetry.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
-            else:
-                self.telemetry.resolve_alert(f"full_{stream}")
+        why = self._failures.problems()[0]
+        words = (
+            f"This bin does not sort: {why}. Its chute stands open to residual, where it can be "
+            f"moved. Mend the cause, then restart bin-daemon; it tries again by itself every "
+            f"{RETRY_S / 60:g} minutes."
+        )
+        log.error("degraded mode: %s", why)
+        self._absent = f"the bin is degraded: {why}"
+        self.telemetry.raise_alert(Alert(DEGRADED, Severity.ERROR, words, self.clock.time()))
+        self.telemetry.retain(self.telemetry.topics.state, {"state": DEGRADED, "counts": {}})
+        self._reporter.tell_info(None, self._failures.count)
+        with Degraded(self.config, self.clock, parked=self._failures.parked) as parts:
+            notify(f"READY=1\nSTATUS=degraded: {why}")
+            self._start_telling()
+            until = self.clock.monotonic() + RETRY_S
+            while not self.stopping and self.clock.monotonic() < until:
+                parts.step()
+                if parts.parked and not self._failures.parked:
+                    self._failures.left_parked()
+                self._pass({})
+                if self._reporter.due():
+                    self._reporter.tell(Readings(), (why, *parts.problems))
+                self.clock.sleep(parts.pause_s)
+            if self.stopping:
+                self._failures.forget()  # whoever stops it by hand wants it to sort when it starts
+                self._close_in_peace()
+                return
+        log.info("leaving degraded mode: trying to sort again")
 
+    def _close_in_peace(self) -> None:
+        self._interruptible = False
+        notify("STOPPING=1\nSTATUS=stopping")
 
-@contextlib.contextmanager
-def _locked(state: Path) -> Any:
-    """Hold the lock of a state directory, made where it is missing.
-
-    Raises AlreadyRunningError where another daemon holds it, StoreError where it cannot be written.
-    """
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        file = (state / "lock").open("w")
-    except OSError as error:
-        raise StoreError(
-            f"{state}: cannot write there: {error.strerror}; choose another with --state"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AlreadyRunningError(
-                f"another bin-daemon uses {state}; stop it first, or give this one its own --state"
-            ) from None
-        yield
-
-
-def _hardware() -> str:
-    """What the machine calls itself."""
-    try:
-        return _HARDWARE.read_text().strip("\0\n ")
-    except OSError:
-        return " ".join((os.uname().sysname, os.uname().machine))
+    def _close_telemetry(self) -> None:
+        spent_s = 0.0 if self._stopping_at is None else time.monotonic() - self._stopping_at
+        self.telemetry.close(max(_LEAST_CLOSE_S, min(CLOSE_S, STOP_S - spent_s)))

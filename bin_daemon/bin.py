@@ -1,4 +1,4 @@
-"""What sorts: camera, chamber, network, chute and sensors, joined by the cycle.
+"""What sorts: camera, chamber, network, chute, sensors and outputs, joined by the cycle.
 
 A configuration, a clock and a recorder flow in; `step` takes one frame through all of it. `App`
 puts the daemon around a `Bin`; a replay uses it bare.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, Stage
@@ -23,9 +23,14 @@ from bin_daemon.decision import decide
 from bin_daemon.errors import BinDaemonError, CameraError, PictureError
 from bin_daemon.messages import Observation, View
 from bin_daemon.model_store import Package, open_package
+from bin_daemon.outputs import Outputs
 from bin_daemon.policy import policy_of
 from bin_daemon.sensors import Sensors
 from bin_daemon.sorter import Sorter, State
+
+if TYPE_CHECKING:
+    from bin_daemon.chamber import Chamber
+    from bin_daemon.light import LampChamber
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,6 @@ class Bin:
         kept: Path | None = None,
         told: Callable[[State], None] = lambda state: None,
     ) -> None:
-        from bin_daemon.chamber import Chamber
         from bin_daemon.classifier import Classifier
 
         self._config, self._clock, self._reference = config, clock, reference
@@ -68,12 +72,16 @@ class Bin:
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
             self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)
-            self.sensors = stack.enter_context(Sensors(config.sensors, self.pins))
+            self.outputs = stack.enter_context(Outputs(config.outputs, self.pins))
+            self.outputs.light(True)
+            self.sensors = stack.enter_context(Sensors(config.sensors, self.pins, clock))
             self.chute = stack.enter_context(Chute(config.chute, config.routes, self.pins, clock))
             self._ticker = self._start_ticker(stack)
+            if config.outputs.light:  # the camera is to find its exposure in the light
+                clock.sleep(config.outputs.light.warmup_s)
             self.camera = camera if camera is not None else open_camera(config.camera, clock)
             stack.callback(self._close_camera)
-            self.chamber = Chamber(config.chamber)
+            self.chamber = self._open_chamber()
             known = (
                 reference is not None
                 and config.chamber.reference == "saved"
@@ -95,6 +103,7 @@ class Bin:
                 sorter=sorter,
                 chute=self.chute,
                 read=self.sensors.read,
+                panel=self.outputs,
                 recorder=recorder,
                 clock=clock,
                 session=session,
@@ -112,6 +121,29 @@ class Bin:
             self._clock.watchers.append(self.chute.tick)
             return None
         return stack.enter_context(ChuteThread(self.chute))
+
+    def _open_chamber(self) -> Chamber | LampChamber:
+        light = self._config.outputs.light
+        if light is None or light.when == "always":
+            from bin_daemon.chamber import Chamber
+
+            return Chamber(self._config.chamber)
+        from bin_daemon.light import LampChamber
+
+        return LampChamber(self._config.chamber, light, self.outputs.light, self._wants_light)
+
+    def _wants_light(self) -> bool:
+        return bool(self.sensors.read().interlocked) or self.chute.stage is not Stage.RESTING
+
+    def beats(self) -> Mapping[str, float]:
+        """Last sign of life of each thread of the bin, in `time.monotonic` seconds.
+
+        chute: 20 ms apart, none under a simulated clock. fill: at most 1 s apart, where there are
+        fill sensors.
+        """
+        chute_at = None if self._ticker is None else self._ticker.beat_at
+        beats = {"chute": chute_at, "fill": self.sensors.beat_at}
+        return {name: at for name, at in beats.items() if at is not None}
 
     def step(self) -> Observation | None:
         """One frame through the cycle; None where the frame was not usable.

@@ -21,7 +21,7 @@ from bin_daemon.ground import Ground
 from bin_daemon.messages import Frame, Image, Item, Observation, View
 from bin_daemon.pictures import check_image
 from bin_daemon.segment import Scene, segment
-from bin_daemon.small import Bytes, Lessons, Steady, shrink, white_share
+from bin_daemon.small import LONGEST, Bytes, Lessons, Steady, shrink, white_share
 
 LEARN_FRAMES = 6
 FOLLOW_EVERY_S = 1.0
@@ -92,7 +92,9 @@ class Chamber:
             if self._frame_shape is not None:
                 self.learn()  # another size is another view
             self._frame_shape = shape
-        small = shrink(self._region(image)[0])
+        small = self._small(image, frame.small)
+        if self._ground is not None and self._ground.mean.shape != small.shape:
+            self.learn()  # the camera makes its small pictures in another way
         if reason := self._unusable(small):
             self._pause()
             return Observation(View.BLOCKED, now, reason=reason)
@@ -129,6 +131,24 @@ class Chamber:
         left, top, right, bottom = self._config.region
         x, y = round(left * width), round(top * height)
         return image[y : round(bottom * height), x : round(right * width)], (x, y)
+
+    def _small(self, image: Image, small: Image | None) -> Bytes:
+        """The watched part at working resolution, from the camera's own small picture if it serves.
+
+        It does not where the watched part is so little of it that `image` shows more.
+        """
+        if small is not None:
+            check_image(small, "small picture")
+            width = small.shape[0] * image.shape[1] / image.shape[0]
+            if abs(small.shape[1] - width) > 1:
+                raise PictureError(
+                    f"small picture: {small.shape[1]}x{small.shape[0]} pixels are not the view of "
+                    f"{image.shape[1]}x{image.shape[0]}; both must have the same aspect"
+                )
+            part = self._region(small)[0]
+            if max(part.shape[:2]) > LONGEST // 2:
+                return shrink(part)
+        return shrink(self._region(image)[0])
 
     def _unusable(self, small: Bytes) -> str:
         """Why nothing can be said of a frame, whatever the chamber looks like; "" if it can."""
@@ -169,7 +189,8 @@ class Chamber:
         self._loaded = False
         if self._empty_since is None:
             self._empty_since = self._followed_at = now
-        since = now - self._followed_at
+        # After hours without a frame (the lamp was off) one frame must not become the whole view.
+        since = min(now - self._followed_at, 2 * FOLLOW_EVERY_S)
         if now - self._empty_since >= CALM_S and since >= FOLLOW_EVERY_S:
             self._ground.follow(small, 1.0 - float(np.exp(-since / FOLLOW_S)))
             self._followed_at = now

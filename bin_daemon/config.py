@@ -62,6 +62,8 @@ class CameraSection:
     light of its own; auto keeps following, for one that daylight reaches."""
     warmup_s: Seconds = 2.0
     """picamera2: time for exposure and white balance to find themselves."""
+    focus_cm: Annotated[float, Interval(ge=3, le=1000)] | None = None
+    """picamera2: where a lens with a motor (Camera Module 3) is held; else it keeps focusing."""
     loop: bool = False
     """replay: start again at the end."""
 

@@ -23,6 +23,8 @@ RESERVED_PINS = {
 
 _BUS_PINS = (2, 3)
 _CHANNELS = 16
+# A fill sensor takes 0.6 s, or 1.5 s that end without an echo, and they take turns.
+_MEASURE_S = 2.0
 
 
 def faults(config: Config) -> Iterator[Fault]:
@@ -31,6 +33,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _poses(config)
     yield from _routes(config)
     yield from _route_names(config)
+    yield from _fill(config.sensors)
     if config.mqtt and config.mqtt.password_file and not config.mqtt.username:
         yield ("mqtt", "password_file"), "a password goes with a username; give mqtt.username"
 
@@ -80,6 +83,15 @@ def _output_pins(outputs: OutputSection) -> Iterator[tuple[Key, int]]:
     }.items():
         if output:
             yield ("outputs", name, "pin"), output.pin
+
+
+def _fill(sensors: SensorSection) -> Iterator[Fault]:
+    """No level may go stale merely because the sensors wait for each other."""
+    for name, sensor in sensors.fill.items():
+        least_s = sensor.interval_s + _MEASURE_S * len(sensors.fill)
+        if sensor.stale_s < least_s:
+            key = ("sensors", "fill", name, "stale_s")
+            yield key, f"at least {least_s:g} s: the interval, and 2 s for each fill sensor"
 
 
 def _channels(servos: Mapping[Key, int]) -> Iterator[Fault]:

@@ -27,11 +27,14 @@ from bin_daemon.messages import (
     SortEvent,
     View,
 )
+from bin_daemon.outputs import Mode
 from bin_daemon.sorter import Sorter, State
 
 log = logging.getLogger(__name__)
 
 TOP_K = 3
+BEEPS_TAKEN = 1
+BEEPS_TROUBLE = 3
 
 
 class Eye(Protocol):
@@ -76,6 +79,18 @@ class Recorder(Protocol):
         ...
 
 
+class Panel(Protocol):
+    """What the cycle needs of the outputs."""
+
+    def show(self, mode: Mode) -> None:
+        """See `Outputs.show`."""
+        ...
+
+    def beep(self, times: int) -> None:
+        """See `Outputs.beep`."""
+        ...
+
+
 class Cycle:
     """The sort cycle of one bin, joined to its parts.
 
@@ -92,6 +107,7 @@ class Cycle:
         sorter: Sorter,
         chute: Chute,
         read: Callable[[], Readings],
+        panel: Panel,
         recorder: Recorder,
         clock: Clock,
         session: int,
@@ -104,6 +120,7 @@ class Cycle:
         self._sorter = sorter
         self._chute = chute
         self._read = read
+        self._panel = panel
         self._recorder = recorder
         self._clock = clock
         self._session = session
@@ -139,6 +156,7 @@ class Cycle:
             log.debug("%s -> %s", self._last_state, self._sorter.state)
             self._last_state = self._sorter.state
             self._told(self._last_state)
+        self._panel.show(self._mode())
         return observation
 
     def pause(self) -> None:
@@ -162,6 +180,13 @@ class Cycle:
 
     def _idle(self) -> bool:
         return self._chute.stage in (Stage.RESTING, Stage.SETTLING)
+
+    def _mode(self) -> Mode:
+        if self.state in (State.JAMMED, State.BLOCKED):
+            return Mode.TROUBLE
+        if self.frozen or self.state is State.PAUSED:
+            return Mode.HELD
+        return Mode.READY if self.state is State.WAITING else Mode.BUSY
 
     def _perform(self, actions: list[Action], readings: Readings) -> None:
         for action in actions:
@@ -221,6 +246,7 @@ class Cycle:
         self._open = event
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
+        self._panel.beep(BEEPS_TAKEN)
         if decision.alert:
             kind = f"class_{decision.label}"
             self._class_alerts.add(kind)
@@ -239,4 +265,5 @@ class Cycle:
 
     def _raise(self, kind: str, severity: Severity, message: str) -> None:
         log.warning("alert %s: %s", kind, message)
+        self._panel.beep(BEEPS_TROUBLE)
         self._recorder.raise_alert(Alert(kind, severity, message, self._clock.time()))

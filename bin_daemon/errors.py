@@ -43,3 +43,7 @@ class StoreError(BinDaemonError, OSError):
 
 class AlreadyRunningError(BinDaemonError, RuntimeError):
     """Another daemon holds the lock of this state directory."""
+
+
+class StalledError(BinDaemonError, RuntimeError):
+    """A part of the daemon has made no progress before its deadline."""

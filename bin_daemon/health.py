@@ -51,6 +51,32 @@ def notify(message: str) -> bool:
     return True
 
 
+class Watchdog:
+    """Tells systemd that the daemon makes progress, where the unit has a `WatchdogSec`.
+
+    longest_pass_s: the longest time between two calls of `feed` that is still in order. A manager
+    that is less patient is told so (sd_notify(3), WATCHDOG_USEC).
+    """
+
+    def __init__(self, clock: Clock, longest_pass_s: float) -> None:
+        self._clock = clock
+        self._limit_s = self._due = 0.0
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        own = str(os.getpid())
+        if usec.isdecimal() and os.environ.get("WATCHDOG_PID", own) == own:
+            self._limit_s = int(usec) / 1e6
+            if longest_pass_s > self._limit_s:
+                self._limit_s = longest_pass_s
+                notify(f"WATCHDOG_USEC={int(longest_pass_s * 1e6)}")
+
+    def feed(self) -> None:
+        """All is well; systemd hears of it at most four times in the time that it waits."""
+        now = self._clock.monotonic()
+        if self._limit_s and now >= self._due:
+            self._due = now + self._limit_s / 4
+            notify("WATCHDOG=1")
+
+
 def temperature_c(source: Path = _THERMAL) -> float | None:
     """Temperature of the processor in degrees Celsius, or None where the kernel tells none."""
     try:

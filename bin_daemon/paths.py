@@ -11,6 +11,9 @@ import os
 import sys
 from pathlib import Path
 
+# Where systemd keeps the state of the installed service (StateDirectory= of the unit).
+SYSTEM_STATE = Path("/var/lib/bin-daemon")
+
 
 def share() -> Path:
     """The folder that holds `models/` and `firmware_config/`."""

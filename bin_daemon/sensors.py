@@ -1,4 +1,4 @@
-"""The switches and digital sensors of a bin, as readings.
+"""The switches, digital sensors and fill sensors of a bin, as readings.
 
 Pins flow in through `chute.pins`, one `Readings` flows out for each call of `read`. Nothing here
 decides anything: that an open lid forbids motion is the sort cycle's business.
@@ -7,23 +7,32 @@ decides anything: that an open lid forbids motion is the sort cycle's business.
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.pins import InputPin
+from bin_daemon.fill import FillLevels
 from bin_daemon.messages import Readings
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
+    from bin_daemon.clock import Clock
     from bin_daemon.config import Input, SensorSection
+
+# A bottle falls through the beam in some 50 ms, between two frames: the beam counts as broken until
+# the next frame has surely seen it.
+BEAM_HOLD_S = 0.3
 
 
 class Sensors:
-    """The lid switch, the metal sensor and the `full` switches, as far as a bin has them.
+    """What a bin has of lid switch, beam, metal sensor, `full` switches and fill sensors.
 
+    clock: what the age of a fill level is measured on. Where there are fill sensors, a thread
+    measures from construction until `close`.
     Raises ChuteError, naming the key and the pin, where a pin cannot be used.
     """
 
-    def __init__(self, config: SensorSection, factory: Factory) -> None:
+    def __init__(self, config: SensorSection, factory: Factory, clock: Clock) -> None:
         # On a failure half-way the pins claimed so far are given back.
         with contextlib.ExitStack() as claimed:
 
@@ -33,31 +42,53 @@ class Sensors:
                 return device
 
             self._lid = claim("lid", config.lid) if config.lid else None
+            self._beam: _Beam | None = None
+            if config.beam:
+                self._beam = _Beam(factory, config.beam, clock)
+                claimed.callback(self._beam.close)
             self._metal = claim("metal", config.metal) if config.metal else None
             self._full = {name: claim(f"full.{name}", pin) for name, pin in config.full.items()}
+            self._fill: FillLevels | None = None
+            if config.fill:
+                self._fill = FillLevels(config.fill, factory, clock)
+                claimed.callback(self._fill.close)
             self._claimed = claimed.pop_all()
         self._last = Readings()
+        self._closed = False
+
+    @property
+    def beat_at(self) -> float | None:
+        """When the thread that measures was last seen alive, `time.monotonic`; None without one."""
+        return None if self._fill is None else self._fill.beat_at
 
     def read(self) -> Readings:
-        """What the sensors say now; after `close`, what they said last.
+        """What the sensors say now; after `close`, what they said last. Never waits for an echo.
 
-        A bin without a lid switch reads as closed, one without a metal sensor as None.
-        fill_percent: 100 or 0 by route, for routes with a `full` switch.
+        A bin without a lid switch reads as closed, without a beam as free, without a metal sensor
+        as None. fill_percent: by route, for routes with a `full` switch 100 or 0; where the route
+        has a fill sensor too, an active switch is 100 and otherwise the sensor's word counts.
         """
-        if self._lid is None and self._metal is None and not self._full:
+        if self._closed:
             return self._last
+        levels, silent = self._fill.read() if self._fill else ({}, ())
+        for route, switch in self._full.items():
+            if switch.active:
+                levels[route] = 100.0
+            elif self._fill is None or route not in self._fill.routes:
+                levels[route] = 0.0
         self._last = Readings(
-            lid_open=self._lid_open(),
+            lid_open=self._lid is not None and _forbids(self._lid),
+            beam_broken=self._beam is not None and self._beam.broken,
             metal=None if self._metal is None else self._metal.active,
-            fill_percent={n: 100.0 if pin.active else 0.0 for n, pin in self._full.items()},
+            fill_percent=levels,
+            silent=silent,
         )
         return self._last
 
     def close(self) -> None:
         """Give back all pins; may be called again."""
+        self._closed = True
         self._claimed.close()
-        self._lid = self._metal = None
-        self._full = {}
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +96,26 @@ class Sensors:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _lid_open(self) -> bool:
-        # Hands may be in: it counts as open as soon as the level says so, without waiting for the
-        # debounce, and as long as either does, should an edge ever get lost.
-        return self._lid is not None and (self._lid.active_now or self._lid.active)
+
+class _Beam(InputPin):
+    """A beam across the opening, which remembers for a moment that it was broken."""
+
+    def __init__(self, factory: Factory, config: Input, clock: Clock) -> None:
+        super().__init__(factory, "sensors.beam.pin", config)
+        self._clock = clock
+        self._freed_at = -math.inf
+        self.when_released(self._freed)
+
+    @property
+    def broken(self) -> bool:
+        """Whether something is in it, or was a moment ago."""
+        return _forbids(self) or self._clock.monotonic() - self._freed_at < BEAM_HOLD_S
+
+    def _freed(self) -> None:
+        self._freed_at = self._clock.monotonic()
+
+
+def _forbids(switch: InputPin) -> bool:
+    # Hands may be in: it says yes as soon as the level says so, without waiting for the debounce,
+    # and as long as either does, should an edge ever get lost.
+    return switch.active_now or switch.active

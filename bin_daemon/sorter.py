@@ -6,7 +6,7 @@ them out. No I/O, no threads, and no clock but the capture times of the frames.
     WAITING -> SETTLING -> LOOKING -> SORTING -> CLEARING -> WAITING
 
 and PAUSED (an operator wants quiet), BLOCKED (the camera sees nothing), JAMMED (an item will not
-leave). While a hand is in view or the lid is open nothing moves, in whatever state.
+leave). While a hand is in view, the lid open or the beam broken nothing moves, in whatever state.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Sorter:
         return [Resolve("jam")]
 
     def _interlock(self, observation: Observation, readings: Readings) -> list[Action]:
-        """Freeze or thaw the chute as the lid and the view demand."""
+        """Freeze or thaw the chute as the sensors and the view demand."""
         hand = observation.view is View.HAND
         if self._chute_in_view and self.state is State.SORTING and not self.frozen:
             hand = False
@@ -178,7 +178,7 @@ class Sorter:
             says = "a sensor says so" if readings.interlocked else observation.reason
             words = (
                 f"held for a minute because {why} ({says}); "
-                f"shut the lid and clear the chamber, or order 'learn' if the view has changed"
+                f"shut the lid, clear opening and chamber, or order 'learn' if the view has changed"
             )
             return [Raise("held", Severity.WARNING, words)]
         if forbidden or not self.frozen:

@@ -63,6 +63,10 @@ def open_camera(config: CameraSection, clock: Clock) -> Camera:
         from bin_daemon.camera.opencv import OpenCvCamera
 
         return OpenCvCamera(config, clock)
+    if config.kind == "picamera2":
+        from bin_daemon.camera.picamera2 import PiCamera
+
+        return PiCamera(config, clock)
     from bin_daemon.camera.replay import open_replay
 
     return open_replay(config, clock)

@@ -7,6 +7,7 @@ simulated clock, and never sleeps. It does not decide where an item goes, nor wh
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -109,6 +110,11 @@ class Chute:
         except ChuteError:
             self.close()
             raise
+
+    @property
+    def pulses(self) -> Mapping[str, str]:
+        """What makes the pulses of each servo, in words, by its name."""
+        return {name: servo.pulses for name, servo in self._servos.items()}
 
     @property
     def state(self) -> ChuteState:
@@ -232,6 +238,10 @@ class Chute:
         # A thread that hangs in the pin library must not keep the servos powered.
         locked = self._lock.acquire(timeout=CLOSE_DEADLINE_S)
         try:
+            # All silent first: pulses timed in software suffer from the end of another train.
+            for servo in self._servos.values():
+                with contextlib.suppress(ChuteError):
+                    servo.detach()
             for servo in self._servos.values():
                 servo.close()
         finally:

@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.errors import ChuteError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from bin_daemon.config import BoardSection, Input, Servo
 
-__all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory"]
+__all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory", "unusable"]
 
 # The servo standard: one pulse every 20 ms.
 FRAME_S = 0.020
@@ -34,18 +35,25 @@ _log = logging.getLogger(__name__)
 RECORDED_STATES = 2000  # by a simulated pin; half a minute of motion
 
 
-def open_factory(kind: str, board: BoardSection | None = None) -> Factory:
+def open_factory(kind: str = "outputs", board: BoardSection | None = None) -> Factory:
     """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
 
-    mock: simulated pins, which record their latest states. lgpio: the header of a Pi; mind that
-    gpiozero's lgpio pin cuts a duty cycle to whole percents, which leaves a 1 to 2 ms servo at
-    50 Hz about six positions (gpiozero #1209).
+    mock: simulated pins, which record their latest states. The others are the header of a Pi, and
+    differ in what makes the pulses of servos; see `ChuteSection.pins`. board: the servo board of
+    `pca9685`. Without arguments it is the factory that gpiozero loads under the name `bindaemon`,
+    where every output gets hardware PWM that can have it.
 
     Raises ChuteError, with the likely cause and cure, where that factory cannot be had.
     """
     if kind == "mock":
         return _open_mock()
-    return _open_lgpio()
+    servo_board = _open_board(board) if kind == "pca9685" else None
+    try:
+        return _open_header(kind, servo_board)
+    except ChuteError:
+        if servo_board is not None:
+            servo_board.close()
+        raise
 
 
 def _open_mock() -> Factory:
@@ -61,19 +69,26 @@ def _open_mock() -> Factory:
     return MockFactory(pin_class=BoundedPin)
 
 
-def _open_lgpio() -> Factory:
+def _open_board(board: BoardSection | None) -> Factory:
+    from bin_daemon.chute.pca9685 import BoardFactory
+
+    return BoardFactory(board)
+
+
+def _open_header(kind: str, servo_board: Factory | None) -> Factory:
     # lgpio puts a FIFO into its working directory as soon as it is imported, so this comes first.
     os.environ["LG_WD"] = _lgpio_directory()
     try:
         from gpiozero.exc import PinUnknownPi
-        from gpiozero.pins.lgpio import LGPIOFactory
+
+        from bin_daemon.chute.pi_pins import PiFactory
     except ImportError as error:
         raise ChuteError(
             f"chute.pins: lgpio cannot be loaded ({error}); `apt install python3-lgpio` and use a "
             f"virtual environment with --system-site-packages, or take `pins: mock` on a desk"
         ) from error
     try:
-        return LGPIOFactory()
+        return PiFactory(kind, servo_board)
     except PinUnknownPi as error:
         raise ChuteError(
             f"chute.pins: this machine is no Raspberry Pi ({error}); take `pins: mock` on a desk"
@@ -100,16 +115,23 @@ def _lgpio_directory() -> str:
 class ServoPin:
     """One servo on its pin: silent until the first angle, silent and low again after the last.
 
+    pulses: what makes them, in words, as "lgpio, timed in software".
     Raises ChuteError, naming the servo and its pin, where the pin cannot be used.
     """
 
     def __init__(self, factory: Factory, name: str, servo: Servo) -> None:
         import gpiozero
 
-        self._where = f"chute.servos.{name}: GPIO {servo.pin}"
+        key = f"chute.servos.{name}"
+        self._where = f"{key}: GPIO {servo.pin}"
         self._angle_deg: float | None = None
         self._closed = False
         try:
+            # Servos may have a factory of their own: the channels of a board.
+            for_servo = getattr(factory, "for_servo", None)
+            servos = for_servo(servo.pin) if for_servo else factory
+            if servos is not factory:
+                self._where = f"{key}: {servos.pin(servo.pin)!r}"
             self._servo: Any = gpiozero.AngularServo(
                 servo.pin,
                 # The default, 0, would send the servo to its middle at once.
@@ -119,11 +141,13 @@ class ServoPin:
                 min_pulse_width=servo.min_pulse_us / 1e6,
                 max_pulse_width=servo.max_pulse_us / 1e6,
                 frame_width=FRAME_S,
-                pin_factory=factory,
+                pin_factory=servos,
             )
         except Exception as error:
-            raise _unusable(self._where, error) from error
+            raise unusable(self._where, error) from error
         self._pin: Any = self._servo.pwm_device.pin
+        self.pulses: str = getattr(self._pin, "pulses", "simulated")
+        _log.info("%s: %s", self._where, self.pulses)
 
     def set_angle(self, angle_deg: float) -> None:
         """Send pulses for this angle from now on; does nothing once closed.
@@ -192,32 +216,50 @@ class InputPin:
         import gpiozero
 
         where = f"{key}: GPIO {config.pin}"
+        high = config.active == "high"
+        pull_up = {"auto": not high, "up": True, "down": False, "none": None}[config.pull]
+        # To gpiozero a pull-up means active low and a pull-down active high: where the pull points
+        # the other way (a switch that opens when it is used, so that a broken wire says yes), its
+        # yes is our no.
+        self._turned = pull_up is not None and pull_up == high
         try:
             self._device: Any = gpiozero.DigitalInputDevice(
                 config.pin,
-                pull_up=config.active == "low",
+                pull_up=pull_up,
+                active_state=high if pull_up is None else None,
                 bounce_time=config.debounce_s or None,
                 pin_factory=factory,
             )
         except Exception as error:
-            raise _unusable(where, error) from error
+            raise unusable(where, error) from error
 
     @property
     def active(self) -> bool:
         """Whether it says yes, debounced: the state after the last edge that stayed."""
-        return self._device.active_time is not None
+        device = self._device
+        return (device.inactive_time if self._turned else device.active_time) is not None
 
     @property
     def active_now(self) -> bool:
         """Whether the level of the pin says yes at this very moment, bouncing or not."""
-        return bool(self._device.value)
+        return bool(self._device.value) != self._turned
+
+    def when_released(self, call: Callable[[], None]) -> None:
+        """Let a thread of gpiozero call `call` at each debounced change from yes to no."""
+        if self._turned:
+            self._device.when_activated = call
+        else:
+            self._device.when_deactivated = call
 
     def close(self) -> None:
         """Give the pin back; may be called again."""
         self._device.close()
 
 
-def _unusable(where: str, error: Exception) -> ChuteError:
+def unusable(where: str, error: Exception) -> ChuteError:
+    """The error of a pin that cannot be had; where: its key and name. Says who may have it."""
+    if isinstance(error, ChuteError):  # one that knows the cause, and what to do
+        return ChuteError(f"{where} cannot be used: {error}")
     return ChuteError(
         f"{where} cannot be used: {error}; is it wired to something else, or held by another "
         f"program (`gpioinfo` tells)?"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from bin_daemon import __version__
-from bin_daemon.cli import device, look, model, run
+from bin_daemon.cli import device, hardware, look, model, run, sensing
 from bin_daemon.errors import BinDaemonError, UsageError
 
 
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bin-daemon {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for family in (run, look, device, model):
+    for family in (run, look, device, hardware, sensing, model):
         family.add_commands(commands)
     return top
 

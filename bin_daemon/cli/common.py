@@ -1,11 +1,10 @@
-"""What several commands share: options, the configuration they mean, and logging."""
+"""What several commands share: options, the configuration they mean, and progress."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import dataclasses
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -49,14 +48,19 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, metavar="N", help="threads of one inference")
 
 
+def config_name(options: argparse.Namespace) -> str:
+    """The file or the profile that `--config` and the environment mean."""
+    name: str = options.config or os.environ.get(CONFIG_VARIABLE, "")
+    if name:
+        return name
+    return str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
+
+
 def config_of(options: argparse.Namespace, kept: Path | None = None) -> Config:
     """The configuration that the options mean, with what they overrule; kept: see `remembered`."""
     from bin_daemon.config_file import load_config
 
-    name = options.config or os.environ.get(CONFIG_VARIABLE)
-    if not name:
-        name = str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
-    config = load_config(name, kept)
+    config = load_config(config_name(options), kept)
     chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
     overruled = {k: getattr(options, o, None) for k, o in chosen.items()}
     return changed(config, "model", **{k: v for k, v in overruled.items() if v is not None})
@@ -81,14 +85,11 @@ def state_of(options: argparse.Namespace) -> Path:
     return options.state or paths.state()
 
 
-def log_to_stderr(level: str) -> None:
-    """Readable log lines, with times where nobody else adds them."""
-    stamped = sys.stderr.isatty() or "JOURNAL_STREAM" not in os.environ
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format=("%(asctime)s " if stamped else "") + "%(levelname)-7s %(name)s: %(message)s",
-    )
+def looked_into(options: argparse.Namespace) -> Path:
+    """The state directory to look into: that of the options, else of the installed service."""
+    if options.state is None and paths.SYSTEM_STATE.is_dir():
+        return paths.SYSTEM_STATE
+    return state_of(options)
 
 
 @contextlib.contextmanager

@@ -1,20 +1,39 @@
-"""`check-config` and `bench`: is this machine set up right, and how fast is it."""
+"""`doctor`, `check-config` and `bench`: is this bin set up right, and how fast is it."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from bin_daemon.cli import common
 from bin_daemon.errors import ConfigError
 
+if TYPE_CHECKING:
+    from bin_daemon.config import Config
+    from bin_daemon.doctor import Finding
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this family to the command line."""
+    doctor = commands.add_parser("doctor", help="examine bin and machine, and say how to mend them")
+    doctor.add_argument("--json", action="store_true", help="one object")
+    common.add_config(doctor)
+    common.add_state(doctor)
+    doctor.set_defaults(command=run_doctor)
     check = commands.add_parser("check-config", help="find every mistake in a configuration")
     check.add_argument("config", nargs="?", metavar="FILE", help="file, or name of a profile")
-    check.add_argument("--schema", action="store_true", help="print the JSON Schema instead")
+    what = check.add_mutually_exclusive_group()
+    what.add_argument("--schema", action="store_true", help="print the JSON Schema instead")
+    what.add_argument(
+        "--migrate", action="store_true", help="rewrite an older file in the present layout"
+    )
+    check.add_argument("--yes", action="store_true", help="--migrate: write without asking")
     check.set_defaults(command=run_check)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     bench.add_argument("--json", action="store_true", help="one object")
@@ -24,6 +43,73 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     bench.set_defaults(command=run_bench)
 
 
+def run_doctor(options: argparse.Namespace) -> int:
+    """Examine, and print each finding as it comes; 1 where there is a fault."""
+    import logging
+
+    from bin_daemon.doctor import Level, examine, site_of
+
+    logging.disable()  # the findings say it all
+    site = site_of(common.config_name(options), options.state)
+    found: dict[str, Finding] = {}
+    for name, finding in examine(site):
+        found[name] = finding
+        if not options.json:
+            _print_finding(name, finding)
+    counts = Counter(finding.level for finding in found.values())
+    if options.json:
+        checks = {name: dataclasses.asdict(finding) for name, finding in found.items()}
+        print(json.dumps({"good": not counts[Level.FAULT], "checks": checks}))
+    else:
+        print("\n" + ", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
+    sys.stdout.flush()
+    if any(t.name.startswith("doctor ") for t in threading.enumerate()):
+        os._exit(1)  # what hangs in a driver would hang at the ordinary end too
+    return 1 if counts[Level.FAULT] else 0
+
+
+def _print_finding(name: str, finding: Finding) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a file has no margin, and a command that is cut cannot be copied
+    colours = {"good": "green", "warning": "yellow", "fault": "red", "n/a": "dim"}
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in (7, 14):
+        table.add_column(width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(
+        Text(finding.level, colours[finding.level]), Text(name, "bold"), Text(finding.seen)
+    )
+    if finding.mend:
+        table.add_row("", Text("  to mend", "dim"), Text(finding.mend, "cyan"))
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()), flush=True)
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    """Bring a file to the present layout; the old one stays beside it."""
+    from bin_daemon import config_edit
+    from bin_daemon.cli.config_files import rewrite
+    from bin_daemon.config import SCHEMA_VERSION
+    from bin_daemon.config_file import find_config
+
+    path = find_config(common.config_name(options))
+    text = config_edit.read(path)
+    changes = config_edit.migration(text, str(path))
+    if not changes:
+        print(f"{path}: is of version {SCHEMA_VERSION} already; nothing to do")
+        return 0
+    path = config_edit.writable(path)
+    old = config_edit.version_in(text, str(path))
+    keep = path.with_name(f"{path.name}.v{old}")
+    return 0 if rewrite(path, text, changes, options.yes, keep) else 1
+
+
 def run_check(options: argparse.Namespace) -> int:
     """Check a configuration without touching a device."""
     if options.schema:
@@ -31,6 +117,8 @@ def run_check(options: argparse.Namespace) -> int:
 
         print(json.dumps(schema(), indent=2))
         return 0
+    if options.migrate:
+        return _migrate(options)
     from bin_daemon.model_store import open_package
     from bin_daemon.policy import policy_of
 
@@ -45,8 +133,11 @@ def run_check(options: argparse.Namespace) -> int:
         ]
         poses = " > ".join(step.pose for step in config.routes[name].steps)
         print(f"  route   {name}: {', '.join(takes) or 'nothing of this model'} ({poses} > home)")
-    pins = ", ".join(f"{n} on GPIO {s.pin}" for n, s in config.chute.servos.items())
+    where = "channel" if config.chute.pins == "pca9685" else "GPIO"
+    pins = ", ".join(f"{n} on {where} {s.pin}" for n, s in config.chute.servos.items())
     print(f"  servos  {pins} ({config.chute.pins})")
+    for section, lines in (("sensors", _sensors(config)), ("outputs", _outputs(config))):
+        print(f"  {section} {', '.join(lines) or 'none'}")
     print(f"  broker  {f'{config.mqtt.host}:{config.mqtt.port}' if config.mqtt else 'none'}")
     if config.mqtt is not None:
         try:
@@ -54,6 +145,22 @@ def run_check(options: argparse.Namespace) -> int:
         except ConfigError as error:  # right on the bin, perhaps, but not where this is checked
             print(f"bin-daemon: note: {error}", file=sys.stderr)
     return 0
+
+
+def _sensors(config: Config) -> list[str]:
+    sensors = config.sensors
+    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
+    switches |= {f"full.{route}": switch for route, switch in sensors.full.items()}
+    lines = [f"{name} on GPIO {switch.pin}" for name, switch in switches.items() if switch]
+    return lines + [
+        f"fill.{route} on GPIO {s.trigger} and {s.echo}" for route, s in sensors.fill.items()
+    ]
+
+
+def _outputs(config: Config) -> list[str]:
+    outputs = config.outputs
+    named = {"light": outputs.light, "led": outputs.led, "buzzer": outputs.buzzer}
+    return [f"{name} on GPIO {output.pin}" for name, output in named.items() if output]
 
 
 def run_bench(options: argparse.Namespace) -> int:

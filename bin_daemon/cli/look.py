@@ -207,7 +207,7 @@ def run_events(options: argparse.Namespace) -> int:
 
     if options.limit < 1:
         raise UsageError("--limit: give at least 1")
-    path = common.state_of(options) / "events.db"
+    path = common.looked_into(options) / "events.db"
     if not path.is_file():
         raise UsageError(f"{path}: no events yet; is --state the folder of the daemon?")
     with History(path) as history:

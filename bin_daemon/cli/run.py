@@ -1,14 +1,24 @@
-"""`run` and `demo`: the daemon itself."""
+"""`run`, `silence` and `demo`: the daemon itself."""
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gc
 import signal
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bin_daemon import logs
 from bin_daemon.cli import common
-from bin_daemon.errors import UsageError
+from bin_daemon.errors import BinDaemonError, UsageError
+
+if TYPE_CHECKING:
+    from bin_daemon.app import App
+
+# A pass of the main loop takes a fraction of this; what takes longer waits for a device.
+GRACE_S = 1.0
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,6 +29,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     common.add_model(run)
     run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     run.set_defaults(command=run_daemon)
+    silence = commands.add_parser("silence", help="every servo and output off; nothing moves")
+    common.add_config(silence)
+    common.add_state(silence)
+    silence.set_defaults(command=run_silence)
     demo = commands.add_parser("demo", help="watch it sort on a desk, with a private broker")
     demo.add_argument("--once", action="store_true", help="end after one round of the reel")
     demo.add_argument("--fast", action="store_true", help="as fast as the processor allows")
@@ -32,12 +46,43 @@ def run_daemon(options: argparse.Namespace) -> int:
     gc.disable()  # nothing that is made while starting is garbage; looking for some takes time
     from bin_daemon.app import App
 
-    common.log_to_stderr(options.log_level)
+    logs.start(options.log_level)
+    faulthandler.enable()  # systemd's watchdog aborts: then the journal says where it hung
     state = common.state_of(options)
     app = App(common.config_of(options, kept=state), state)
+    _obey_signals(app)
+    try:
+        app.run(ready=gc.enable)
+    finally:  # everything is closed; the interpreter would let a late signal kill it instead
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+    return 0
+
+
+def _obey_signals(app: App) -> None:
+    """SIGTERM and Ctrl-C end it after the present frame, and soon also where none comes."""
+
+    def stop(*_: object) -> None:
+        if not app.stopping:
+            app.stop()
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: app.stop())
-    app.run(ready=gc.enable)
+        signal.signal(number, stop)
+    signal.signal(signal.SIGALRM, lambda *_: app.interrupt())
+
+
+def run_silence(options: argparse.Namespace) -> int:
+    """Switch off what a killed daemon left on. Tells what it could not, and never fails."""
+    from bin_daemon.degraded import hush
+
+    logs.start("warning")
+    try:
+        failed = hush(common.config_of(options, kept=common.state_of(options)))
+    except BinDaemonError as error:
+        failed = (str(error),)
+    for words in failed:
+        print(f"bin-daemon: silence: {words}", file=sys.stderr)
     return 0
 
 
@@ -45,7 +90,7 @@ def run_demo(options: argparse.Namespace) -> int:
     """Play the reel through the whole daemon and show what happens."""
     from bin_daemon.demo import Demo
 
-    common.log_to_stderr("error")
+    logs.start("error")
     if options.script is not None and not options.script.exists():
         raise UsageError(f"{options.script}: no such script")
     config = common.config_of(options)

@@ -28,8 +28,10 @@ from bin_daemon.errors import (
     StoreError,
     UsageError,
 )
-from bin_daemon.messages import Outcome, SortEvent, View
+from bin_daemon.messages import Outcome, Readings, SortEvent, View
+from bin_daemon.reporter import Reporter
 from bin_daemon.sorter import State
+from bin_daemon.telemetry.client import Telemetry
 from bin_daemon.telemetry.history import History
 
 LONG_EMPTY = {"empty": "empty.png", "frames": 40}
@@ -221,6 +223,36 @@ def test_a_full_compartment_is_told_and_resolved(tmp_path, broker: Broker, liste
     assert [json.loads(p)["percent"] for p in ear.payloads(told)] == [0.0, 100.0, 0.0]
 
 
+def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_unknown(
+    tmp_path, broker: Broker, listen
+):
+    fill = {"recyclables": {"trigger": 16, "echo": 20, "empty_cm": 60, "full_cm": 10}}
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    settings = config(tmp_path, sensors={"fill": fill}, mqtt=mqtt)
+    clock = SimulatedClock()
+    telemetry = Telemetry(settings, tmp_path, clock, {})
+    reporter = Reporter(settings, tmp_path, clock, telemetry)
+    ear = listen(broker)
+    telemetry.start()
+    try:
+        told, alert = "bins/b1/fill/recyclables", "bins/b1/alert/full_recyclables"
+        reporter.tell(Readings(fill_percent={"recyclables": 96.0}))
+        wait_until(lambda: any(ear.payloads(alert)), "the alert of a full compartment")
+        reporter.tell(Readings(silent=("recyclables",)), ("a problem",))
+        wait_until(lambda: len(ear.payloads(told)) == 2, "the level to be unknown")
+        (words,) = wait_until(lambda: ear.payloads("bins/b1/health")[1:], "the problem")
+        assert all(ear.payloads(alert))  # it stays until it is known to be over
+        reporter.tell(Readings(fill_percent={"recyclables": 3.0}))
+        wait_until(lambda: ear.payloads(alert)[-1] == "", "the alert to end")
+    finally:
+        telemetry.close()
+    levels = [json.loads(payload) for payload in ear.payloads(told)]
+    assert [level["percent"] for level in levels] == [96.0, None, 3.0]
+    assert {level["source"] for level in levels} == {"ultrasonic"}
+    problems = ["a problem", "the fill sensor of 'recyclables' gives no echo; clean it"]
+    assert json.loads(words)["problems"] == problems
+
+
 class Failing:
     """A camera that gives some frames of another and then none."""
 
@@ -284,7 +316,7 @@ def test_systemd_is_told_ready_only_when_frames_come_and_stopping_at_the_end(tmp
             manager.recv(100)
         app.run()
         assert manager.recv(100).startswith(b"READY=1")
-        assert manager.recv(100) == b"STOPPING=1"
+        assert manager.recv(100) == b"STOPPING=1\nSTATUS=stopping"
 
 
 def test_orders_are_refused_while_there_is_nothing_to_order(tmp_path):

@@ -543,6 +543,10 @@ def test_a_closed_chute_takes_no_orders(homed, call):
         call(homed.chute)
 
 
+def test_what_makes_the_pulses_is_told_by_servo(rig):
+    assert rig.chute.pulses == {"disc": "simulated", "trap": "simulated"}
+
+
 def test_a_servo_without_a_home_is_refused():
     config = {**TWO_SERVOS, "poses": {**TWO_SERVOS["poses"], "home": {"disc": 0}}}
 

@@ -1,23 +1,27 @@
 """The seam to gpiozero: the factory that was named, or an error that says what to do."""
 
+import configparser
 import os
 import subprocess
 import sys
 import types
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
-from bin_daemon.chute.pins import InputPin, ServoPin, open_factory
+from bin_daemon.chute.pins import InputPin, ServoPin, open_factory, unusable
 from bin_daemon.config import Input, Servo
 from bin_daemon.errors import ChuteError
 
 
 @pytest.fixture
 def no_gpiozero_lgpio(monkeypatch, tmp_path):
-    """gpiozero's lgpio module not loaded yet, and LG_WD not set; both restored afterwards."""
-    # Set before they are removed: only what monkeypatch has set does it put back to missing.
-    monkeypatch.setitem(sys.modules, "gpiozero.pins.lgpio", None)
-    monkeypatch.delitem(sys.modules, "gpiozero.pins.lgpio")
+    """The modules that need lgpio not loaded yet, and LG_WD not set; all restored afterwards."""
+    for name in ("gpiozero.pins.lgpio", "bin_daemon.chute.pi_pins"):
+        # Set before they are removed: only what monkeypatch has set does it put back to missing.
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("LG_WD", "")
     monkeypatch.delenv("LG_WD")
     monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/run:{tmp_path}/other")
@@ -181,3 +185,96 @@ def test_a_servo_on_a_pin_with_a_fixed_pull_up_can_be_closed():
 def test_an_input_on_a_pin_with_a_fixed_pull_up_cannot_be_active_high():
     with pytest.raises(ChuteError, match=r"sensors\.lid\.pin: GPIO 2 cannot be used"):
         InputPin(open_factory("mock"), "sensors.lid.pin", Input(pin=2, active="high"))
+
+
+@pytest.mark.parametrize(
+    ("active", "pull", "resistor", "open_says_yes"),
+    [
+        ("low", "auto", "up", False),
+        ("high", "auto", "down", False),
+        ("low", "up", "up", False),
+        ("high", "down", "down", False),
+        # A switch that opens with the lid: a broken wire reads as an open lid.
+        ("high", "up", "up", True),
+        ("low", "down", "down", True),
+    ],
+)
+def test_pull_and_level_of_yes_are_chosen_apart(active, pull, resistor, open_says_yes):
+    factory = open_factory("mock")
+    pin = InputPin(factory, "sensors.lid.pin", Input(pin=5, active=active, pull=pull))
+    unconnected = (pin.active, pin.active_now)
+
+    factory.pin(5).drive_high()
+    high = (pin.active, pin.active_now)
+    factory.pin(5).drive_low()
+    low = (pin.active, pin.active_now)
+
+    assert factory.pin(5).pull == resistor
+    assert unconnected == (open_says_yes, open_says_yes)
+    assert high == (active == "high", active == "high")
+    assert low == (active == "low", active == "low")
+
+
+@pytest.mark.parametrize("active", ["high", "low"])
+def test_an_input_may_do_without_the_pis_resistor(active):
+    factory = open_factory("mock")
+    pin = InputPin(factory, "sensors.lid.pin", Input(pin=5, active=active, pull="none"))
+
+    factory.pin(5).drive_high()
+    high = pin.active
+    factory.pin(5).drive_low()
+
+    assert factory.pin(5).pull == "floating"
+    assert (high, pin.active) == (active == "high", active == "low")
+
+
+@pytest.mark.parametrize(("active", "pull"), [("low", "auto"), ("high", "up"), ("low", "none")])
+def test_a_release_is_told_once_whatever_the_pull(active, pull):
+    factory = open_factory("mock")
+    pin = InputPin(factory, "sensors.beam.pin", Input(pin=5, active=active, pull=pull))
+    yes, no = factory.pin(5).drive_high, factory.pin(5).drive_low
+    if active == "low":
+        yes, no = no, yes
+    yes()
+    no()
+    told = []
+    pin.when_released(lambda: told.append(pin.active))
+
+    yes()
+    before = list(told)
+    no()
+
+    assert before == []
+    assert told == [False]
+
+
+def test_a_servo_on_simulated_pins_says_so():
+    assert ServoPin(open_factory("mock"), "flap", Servo(pin=12)).pulses == "simulated"
+
+
+def test_an_error_that_knows_its_cause_is_told_without_guesses():
+    known = unusable("sensors.lid.pin: GPIO 5", ChuteError("held by 'spi0 CS1'; stop that"))
+    unknown = unusable("sensors.lid.pin: GPIO 5", RuntimeError("GPIO busy"))
+
+    assert str(known).endswith("GPIO 5 cannot be used: held by 'spi0 CS1'; stop that")
+    assert "gpioinfo" in str(unknown)
+
+
+def test_importing_the_seam_loads_none_of_the_hardware():
+    code = (
+        "import sys; from bin_daemon.chute import pins; pins.open_factory('mock'); "
+        "sys.exit(any('pi_pins' in m or 'pca9685' in m or 'kernel_pwm' in m for m in sys.modules))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_gpiozero_can_load_the_factory_by_the_name_that_setup_cfg_gives():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    name, value = setup["options.entry_points"]["gpiozero_pin_factories"].strip().split(" = ")
+
+    factory = EntryPoint(name, value, "gpiozero_pin_factories").load()
+
+    assert name == "bindaemon"
+    assert factory is open_factory

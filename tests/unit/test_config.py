@@ -111,6 +111,24 @@ def test_a_pin_used_twice_is_told_with_its_other_user(write):
     ]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "outputs:\n  buzzer: {pin: 18}\n",
+        "sensors:\n  fill:\n    residual: {trigger: 18, echo: 24, empty_cm: 60, full_cm: 10}\n",
+    ],
+)
+def test_outputs_and_fill_sensors_have_pins_of_their_own_too(write, lines):
+    assert "GPIO 18 is already used by chute.servos.flap.pin" in mistakes(write(GOOD + lines))[0]
+
+
+def test_a_level_may_not_go_stale_while_the_sensors_take_turns(write):
+    sensor = "{trigger: 23, echo: 24, empty_cm: 60, full_cm: 10, interval_s: 5, stale_s: 6}"
+    text = GOOD + f"sensors:\n  fill:\n    residual: {sensor}\n"
+    (told,) = mistakes(write(text))
+    assert "sensors.fill.residual.stale_s: at least 7 s" in told
+
+
 def test_a_reserved_pin_can_be_set_free(write):
     text = GOOD.replace("pin: 18", "pin: 14") + "free_pins: [14]\n"
     assert load_config(write(text)).chute.servos["flap"].pin == 14

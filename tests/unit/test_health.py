@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from bin_daemon.clock import SimulatedClock
-from bin_daemon.health import Monitor, disk_free_mb, notify, temperature_c, throttled
+from bin_daemon.health import Monitor, Watchdog, disk_free_mb, notify, temperature_c, throttled
 
 
 @pytest.fixture
@@ -36,6 +36,51 @@ def test_an_abstract_socket_is_understood(monkeypatch):
 def test_nobody_listening_is_no_fault(address, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     assert not notify("READY=1")
+
+
+@pytest.fixture
+def watchdog(manager, tmp_path, monkeypatch):
+    """Makes a watchdog under a manager that waits 8 s; gives it and what the manager hears."""
+    monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "8000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    manager.settimeout(0)
+
+    def heard() -> list[bytes]:
+        found = []
+        while True:
+            try:
+                found.append(manager.recv(100))
+            except BlockingIOError:
+                return found
+
+    return lambda clock, longest_s: Watchdog(clock, longest_s), heard
+
+
+def test_the_watchdog_is_fed_four_times_in_its_time(watchdog):
+    make, heard = watchdog
+    clock = SimulatedClock()
+    dog = make(clock, 5.0)
+    for _ in range(100):
+        dog.feed()
+        clock.sleep(0.1)
+    assert heard() == [b"WATCHDOG=1"] * 5  # at 0, 2, 4, 6 and 8 s
+
+
+def test_an_impatient_watchdog_is_told_how_long_a_pass_may_take(watchdog):
+    make, heard = watchdog
+    make(SimulatedClock(), 12.0)
+    assert heard() == [b"WATCHDOG_USEC=12000000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WATCHDOG_USEC", ""), ("WATCHDOG_USEC", "x"), ("WATCHDOG_PID", "1")]
+)
+def test_a_watchdog_of_nobody_or_of_another_process_is_not_fed(watchdog, monkeypatch, name, value):
+    make, heard = watchdog
+    monkeypatch.setenv(name, value)
+    make(SimulatedClock(), 12.0).feed()
+    assert heard() == []
 
 
 def test_the_temperature_is_read_in_degrees(tmp_path):

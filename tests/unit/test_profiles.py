@@ -1,5 +1,7 @@
 """The shipped profiles: each is a valid bin that takes everything the shipped model can say."""
 
+import functools
+
 import pytest
 import yaml
 
@@ -12,8 +14,11 @@ from bin_daemon.sensors import Sensors
 
 PROFILES = sorted(paths.profiles().glob("*.yaml"))
 HARDWARE_PWM = {12, 13, 18, 19}
+# BCM2835 ARM Peripherals, table 6-31: GPIO 0 to 8 are pulled up until somebody claims them.
+PULLED_UP_AT_BOOT = set(range(9))
 
 
+@functools.cache
 def load(path):
     return validate(Config, yaml.safe_load(path.read_text(encoding="utf-8")))
 
@@ -60,8 +65,10 @@ def test_every_route_plays_to_its_end_on_simulated_pins(config):
     clock, factory = SimulatedClock(), open_factory("mock")
     with (
         Chute(config.chute, config.routes, factory, clock) as chute,
-        Sensors(config.sensors, factory) as sensors,
+        Sensors(config.sensors, factory, clock) as sensors,
     ):
+        if config.sensors.lid.active == "high":  # a shut lid connects the pin to ground
+            factory.pin(config.sensors.lid.pin).drive_low()
         readings = sensors.read()
         for route in config.routes:
             chute.start(route)
@@ -75,6 +82,14 @@ def test_every_route_plays_to_its_end_on_simulated_pins(config):
     assert not readings.interlocked
 
 
+def test_a_torn_wire_of_the_lid_reads_as_open():
+    for path in PROFILES:
+        config, clock, factory = load(path), SimulatedClock(), open_factory("mock")
+        if path.stem != "simulator":  # whose lid is simulated: nobody wires it
+            with Sensors(config.sensors, factory, clock) as sensors:
+                assert sensors.read().lid_open, path
+
+
 def test_the_simulator_needs_nothing_but_this_machine():
     config = load(paths.profiles() / "simulator.yaml")
 
@@ -85,7 +100,33 @@ def test_the_simulator_needs_nothing_but_this_machine():
     assert config.mqtt.host == "localhost"
 
 
-def test_the_profiles_of_real_bins_use_real_pins():
+def test_outputs_are_on_pins_that_are_low_while_the_board_boots(config):
+    outputs = [config.outputs.light, config.outputs.led, config.outputs.buzzer]
+
+    assert {output.pin for output in outputs if output}.isdisjoint(PULLED_UP_AT_BOOT)
+
+
+def test_a_locked_exposure_goes_with_a_light_that_never_changes(config):
+    if config.camera.exposure == "locked":
+        assert config.outputs.light is not None
+        assert config.outputs.light.when == "always"
+
+
+def test_the_profile_for_public_places_has_every_sensor_and_every_output():
+    config = load(paths.profiles() / "four_stream.yaml")
+
+    assert config.sensors.lid
+    assert config.sensors.beam
+    assert config.sensors.metal
+    assert set(config.sensors.full) | set(config.sensors.fill) == set(config.routes)
+    assert config.outputs.light
+    assert config.outputs.led
+    assert config.outputs.buzzer
+
+
+def test_the_profiles_of_real_bins_use_real_pins_and_the_camera_of_the_pi():
     for path in PROFILES:
         if path.stem != "simulator":
-            assert load(path).chute.pins == "auto"
+            config = load(path)
+            assert config.chute.pins == "auto"
+            assert config.camera.kind == "picamera2"

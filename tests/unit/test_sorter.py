@@ -22,6 +22,7 @@ CROP = np.zeros((8, 8, 3), dtype=np.uint8)
 MASK = np.ones((4, 4), dtype=bool)
 SHUT = Readings()
 OPEN_LID = Readings(lid_open=True)
+BROKEN_BEAM = Readings(beam_broken=True)
 
 
 def item(x: int = 10) -> Item:
@@ -156,6 +157,15 @@ def test_nothing_is_decided_while_the_lid_is_open(waiting):
     happened = waiting.see(*[View.ITEM] * 10, readings=OPEN_LID)
     assert happened == [Freeze("the lid is open")]
     assert waiting.sorter.state is State.WAITING
+
+
+def test_a_broken_beam_holds_motion_until_it_is_free(waiting):
+    waiting.see(View.ITEM, View.ITEM)
+    happened = waiting.see(*[View.ITEM] * 20, readings=BROKEN_BEAM)
+    assert happened == [Freeze("something reaches through the opening")]
+    assert waiting.sorter.state is State.SORTING
+    happened = waiting.see(View.ITEM, View.EMPTY, View.EMPTY)
+    assert waiting.kinds(happened) == ["Thaw", "Finish"]
 
 
 def test_a_lid_that_stays_open_is_told_once_and_resolved(waiting):

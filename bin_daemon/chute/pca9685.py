@@ -1,0 +1,238 @@
+"""A PCA9685 servo board on I2C as a gpiozero factory: 16 channels with pulses of their own.
+
+Duty cycles flow in, registers flow out over the bus; the chip makes the pulses by itself, on and on
+until told otherwise. All channels are off at open and at close. smbus2 talks to the bus: it is one
+pure module over the kernel's own interface, where servokit brings Blinka, which guesses the board.
+Registers as in NXP's PCA9685 data sheet, rev. 4.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from gpiozero.exc import PinInvalidFunction, PinInvalidPin, PinPWMFixedValue
+from gpiozero.pins import Factory, Pin, PinInfo
+
+from bin_daemon.config import BoardSection
+from bin_daemon.errors import ChuteError
+
+CHANNELS = 16
+FREQUENCY_HZ = 50
+STEPS = 4096  # of one period
+
+MODE1, MODE2, LED0_ON_L, ALL_LED_OFF_H, PRE_SCALE = 0x00, 0x01, 0x06, 0xFD, 0xFE
+RESTART, AUTO_INCREMENT, SLEEP = 0x80, 0x20, 0x10  # in MODE1; all others at 0
+TOTEM_POLE = 0x04  # in MODE2: drive both ways, not inverted, change on STOP
+FULL = 0x10  # in ON_H: always on; in OFF_H: always off, which wins
+OSCILLATOR_START_S = 0.0005
+
+_log = logging.getLogger(__name__)
+
+
+class Pca9685:
+    """The chip: opened with all channels off, at 50 Hz.
+
+    Raises ChuteError, naming bus and address, where it does not answer.
+    """
+
+    def __init__(self, board: BoardSection) -> None:
+        self._address = board.address
+        self._where = f"chute.board: PCA9685 at address {board.address:#x} of /dev/i2c-{board.bus}"
+        # Data sheet, 7.3.5: prescale = round(oscillator / (4096 * rate)) - 1.
+        self._prescale = round(board.oscillator_hz / (STEPS * FREQUENCY_HZ)) - 1
+        self.step_s = (self._prescale + 1) / board.oscillator_hz
+        self._bus = _open_bus(board.bus)
+        try:
+            self._start()
+        except OSError as error:
+            self._bus.close()
+            raise ChuteError(self._no_answer(board, error)) from error
+        except ChuteError:
+            self._bus.close()
+            raise
+
+    def _start(self) -> None:
+        self.all_off()
+        mode = self._bus.read_byte_data(self._address, MODE1)
+        # The prescaler can be set while the oscillator sleeps only.
+        self._write(MODE1, mode & ~RESTART | AUTO_INCREMENT | SLEEP)
+        self._write(PRE_SCALE, self._prescale)
+        self._write(MODE2, TOTEM_POLE)
+        self._write(MODE1, AUTO_INCREMENT)
+        time.sleep(OSCILLATOR_START_S)
+        # Set where somebody put it to sleep with channels on; all are off now.
+        if self._bus.read_byte_data(self._address, MODE1) & RESTART:
+            self._write(MODE1, AUTO_INCREMENT | RESTART)
+        if self._bus.read_byte_data(self._address, PRE_SCALE) != self._prescale:
+            raise ChuteError(
+                f"{self._where} does not keep what is written; is another chip at that address?"
+            )
+
+    def all_off(self) -> None:
+        """Every channel low. Raises OSError where the board does not answer."""
+        self._write(ALL_LED_OFF_H, FULL)
+
+    def set(self, channel: int, pulse_s: float) -> None:
+        """Send pulses this long every 20 ms; 0 is low. Raises OSError where it does not answer."""
+        steps = round(pulse_s / self.step_s)
+        on, off = (0, steps) if steps else (0, FULL << 8)
+        if steps >= STEPS:
+            on, off = FULL << 8, 0
+        # One write of all four registers: they take effect together.
+        data = [on & 0xFF, on >> 8, off & 0xFF, off >> 8]
+        self._bus.write_i2c_block_data(self._address, LED0_ON_L + 4 * channel, data)
+
+    def close(self) -> None:
+        """All channels off; gives the bus back. Raises OSError where it does not answer."""
+        try:
+            self.all_off()
+        finally:
+            self._bus.close()
+
+    def _write(self, register: int, value: int) -> None:
+        self._bus.write_byte_data(self._address, register, value)
+
+    def _no_answer(self, board: BoardSection, error: OSError) -> str:
+        return (
+            f"{self._where} does not answer ({error}); is it wired and powered, is "
+            f"`dtparam=i2c_arm=on` in /boot/firmware/config.txt? `i2cdetect -y {board.bus}` lists "
+            f"who is there"
+        )
+
+
+def _open_bus(number: int) -> Any:
+    try:
+        from smbus2 import SMBus
+    except ImportError as error:
+        raise ChuteError(
+            f"chute.pins: smbus2 cannot be loaded ({error}); `apt install python3-smbus2`"
+        ) from error
+    try:
+        return SMBus(number)
+    except OSError as error:
+        mend = "write `dtparam=i2c_arm=on` to /boot/firmware/config.txt and restart"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            mend = "is the user in group i2c (`sudo usermod -aG i2c <user>`)?"
+        raise ChuteError(f"chute.board.bus: cannot open /dev/i2c-{number} ({error}); {mend}") from (
+            error
+        )
+
+
+class BoardFactory(Factory):  # type: ignore[misc]
+    """The channels of one board as gpiozero pins 0 to 15; its owner closes it."""
+
+    def __init__(self, board: BoardSection | None = None) -> None:
+        super().__init__()
+        section = board or BoardSection()
+        self.lock = threading.Lock()
+        self.address = section.address
+        self.chip: Pca9685 | None = Pca9685(section)
+        self._pins = {n: BoardPin(self, n) for n in range(CHANNELS)}
+
+    def pin(self, name: int | str) -> BoardPin:
+        """The channel of this number. Raises PinInvalidPin where there is none."""
+        for _, info in self._find(name):
+            return self._pins[info.number]
+        raise PinInvalidPin(f"a PCA9685 board has channels 0 to {CHANNELS - 1}, not {name}")
+
+    def close(self) -> None:
+        """All channels off, for good; may be called again, and never raises."""
+        with self.lock:
+            chip, self.chip = self.chip, None
+            try:
+                if chip is not None:
+                    chip.close()
+            except OSError:
+                _log.exception("the servo board could not be switched off")
+
+    @staticmethod
+    def ticks() -> float:
+        """Seconds, monotonic."""
+        return time.monotonic()
+
+    @staticmethod
+    def ticks_diff(later: float, earlier: float) -> float:
+        """Seconds between two ticks."""
+        return later - earlier
+
+    def _get_board_info(self) -> SimpleNamespace:
+        return SimpleNamespace(find_pin=self._find)
+
+    def _find(self, name: int | str) -> Iterator[tuple[None, Any]]:
+        for pin in self._pins.values():
+            if name in pin.info.names:
+                yield None, pin.info
+
+
+class BoardPin(Pin):  # type: ignore[misc]
+    """One channel, always an output."""
+
+    def __init__(self, factory: BoardFactory, channel: int) -> None:
+        super().__init__()
+        self._factory = factory
+        name = f"channel {channel}"
+        self._info = PinInfo(
+            number=channel,
+            name=name,
+            names=frozenset({channel, str(channel), name}),
+            pull="",
+            row=channel + 1,
+            col=1,
+            interfaces=frozenset({"pwm"}),
+        )
+        self._frequency: float | None = None
+        self._state = 0.0
+
+    def __repr__(self) -> str:
+        return f"PCA9685 {self._info.name}"
+
+    @property
+    def pulses(self) -> str:
+        """What makes the pulses, in words."""
+        return f"PCA9685 {self._factory.address:#x} {self._info.name}"
+
+    @property
+    def factory(self) -> BoardFactory:
+        """The board's."""
+        return self._factory
+
+    def close(self) -> None:
+        """Low."""
+        self.frequency = None
+
+    def _get_info(self) -> Any:
+        return self._info
+
+    def _get_function(self) -> str:
+        return "output"
+
+    def _set_function(self, value: str) -> None:
+        if value == "input":  # how devices let go of a pin
+            self.frequency = None
+        elif value != "output":
+            raise PinInvalidFunction(f"{self!r} is an output")
+
+    def _get_frequency(self) -> float | None:
+        return self._frequency
+
+    def _set_frequency(self, value: float | None) -> None:
+        if value not in (None, 0, FREQUENCY_HZ):
+            raise PinPWMFixedValue(f"{self!r} sends at {FREQUENCY_HZ} Hz, not {value:g}")
+        if not value:
+            self._set_state(0.0)
+        self._frequency = value or None
+
+    def _get_state(self) -> float:
+        return self._state
+
+    def _set_state(self, value: float) -> None:
+        with self._factory.lock:
+            if self._factory.chip is not None and value != self._state:
+                self._factory.chip.set(self._info.number, value / FREQUENCY_HZ)
+                self._state = value

@@ -1,0 +1,259 @@
+"""gpiozero's factory for the header of a Raspberry Pi, with pulses that a servo can use.
+
+Pins flow out, one object for each GPIO: an lgpio line whose duty cycle keeps its fractions, or a
+channel of the kernel's hardware PWM where the boot overlay gives the pin one. gpiozero's own lgpio
+pin cuts a duty cycle to whole percents, which leaves a 1 to 2 ms servo at 50 Hz about six positions
+(gpiozero #1209). Needs lgpio: import it through `pins.open_factory`, which says where it may write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+import lgpio
+from gpiozero.exc import PinEdgeDetectUnsupported, PinFixedPull, PinInvalidState, PinSetInput
+from gpiozero.pins import Factory
+from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
+from gpiozero.pins.local import LocalPiPin
+
+from bin_daemon.chute.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, probe
+from bin_daemon.errors import ChuteError
+
+# The longest time that lgpio takes over a new duty cycle: one period of 50 Hz, and some.
+_TAKEN_OVER_S = 0.05
+
+_LGPIO_HINT = " (a program with lgpio: another bin-daemon, a gpiozero script)"
+
+_log = logging.getLogger(__name__)
+
+
+class FractionalPin(LGPIOPin):  # type: ignore[misc]
+    """An lgpio line, whose pulses are timed by a thread of lgpio to 1 us, give or take its load.
+
+    lgpio takes a new duty cycle over at the end of a period, so that no pulse is cut. A train that
+    is ended outright can stay high, or be cut, and in the same breath delays the edges of other
+    trains by up to 20 ms; therefore one that shall be silent goes on at a duty of 0, until the pin
+    is closed or becomes something else.
+    """
+
+    pulses = "lgpio, timed in software"
+
+    def __init__(self, factory: PiFactory, info: Any) -> None:
+        # How many places lgpio's queue had left with the duty of 0 in it; None without a train.
+        self._silent_room: int | None = None
+        self._pwm: tuple[float, float] | None = None  # frequency in Hz, duty in percent
+        super().__init__(factory, info)
+
+    def close(self) -> None:
+        """Let the pulse under way end, then float."""
+        if self.factory._handle is not None:
+            self.frequency = None
+            self._end_train()
+            super().close()
+
+    def _set_function(self, value: str) -> None:
+        if value != "output":
+            self.frequency = None
+        self._end_train()
+        super()._set_function(value)
+
+    def _set_frequency(self, value: float | None) -> None:
+        # gpiozero's servos set it anew with every angle.
+        if value and value != self._get_frequency():
+            super()._set_frequency(value)
+            self._silent_room = None
+        elif not value and self._pwm:
+            frequency, _ = self._pwm
+            self._pwm = None
+            self._silent_room = self._transmit(frequency, 0.0)
+
+    def _set_state(self, value: float) -> None:
+        if self._pwm:
+            frequency, _ = self._pwm
+            percent = value * 100
+            self._transmit(frequency, percent)
+            self._pwm = (frequency, percent)
+        elif self._silent_room is None or value:
+            self._end_train()
+            super()._set_state(value)
+
+    def _transmit(self, frequency: float, percent: float) -> int:
+        try:
+            return int(lgpio.tx_pwm(self.factory._handle, self._number, frequency, percent))
+        except lgpio.error as error:
+            raise PinInvalidState(f"{percent:g} % at {frequency:g} Hz: {error}") from error
+
+    def _end_train(self) -> None:
+        if self._silent_room is None:
+            return
+        deadline = time.monotonic() + _TAKEN_OVER_S
+        where = (self.factory._handle, self._number)
+        while lgpio.tx_room(*where, lgpio.TX_PWM) <= self._silent_room:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        lgpio.tx_pwm(*where, 0, 0)
+        lgpio.gpio_write(*where, 0)
+        self._silent_room = None
+
+
+class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
+    """An output whose pulses the kernel's PWM makes; on and off are duty cycles of 1 and 0.
+
+    The line is never claimed as a GPIO: that would take the pin from the PWM until the next boot.
+    """
+
+    def __init__(self, factory: PiFactory, info: Any, channel: Channel) -> None:
+        super().__init__(factory, info)
+        self._channel = channel
+        self._pwm: KernelPwm | None = None
+        self._frequency: float | None = None
+        self._state = 0.0
+
+    @property
+    def pulses(self) -> str:
+        """What makes the pulses, in words."""
+        return f"hardware PWM, {self._channel}"
+
+    def close(self) -> None:
+        """Low, and the channel given back."""
+        self.function = "input"
+
+    def _get_function(self) -> str:
+        return "input" if self._pwm is None else "output"
+
+    def _set_function(self, value: str) -> None:
+        self._frequency, self._state = None, 0.0
+        if value == "output" and self._pwm is None:
+            self.factory.take_channel(self._channel, self)
+            try:
+                self._pwm = KernelPwm(self._channel)
+            except ChuteError:
+                self.factory.give_channel(self._channel)
+                raise
+        elif value != "output" and self._pwm is not None:
+            pwm, self._pwm = self._pwm, None
+            try:
+                pwm.close()
+            finally:
+                self.factory.give_channel(self._channel)
+
+    def _get_frequency(self) -> float | None:
+        return self._frequency
+
+    def _set_frequency(self, value: float | None) -> None:
+        # gpiozero's servos set it anew with every angle; a pulse in between must not be lost.
+        if value != self._frequency:
+            self._frequency = value or None
+            self._set_state(self._state if value else 0.0)
+
+    def _get_state(self) -> float:
+        return self._state
+
+    def _set_state(self, value: float) -> None:
+        if self._pwm is not None:
+            period_ns = round(1e9 / (self._frequency or 50))
+            self._pwm.set(period_ns, round(value * period_ns))
+            self._state = value
+        elif value:
+            raise PinSetInput(f"cannot set state of pin {self!r}: it is closed")
+
+    def _set_pull(self, value: str) -> None:
+        raise PinFixedPull(self._no_input())
+
+    def _enable_event_detect(self) -> None:
+        raise PinEdgeDetectUnsupported(self._no_input())
+
+    def _no_input(self) -> str:
+        return (
+            f"the boot overlay gives it to the hardware PWM ({self._channel}), so it can be no "
+            f"input; take another pin, or change the overlay"
+        )
+
+
+class PiFactory(LGPIOFactory):  # type: ignore[misc]
+    """The GPIOs of the header.
+
+    kind: which pins get hardware PWM. 'auto': those of servos, where they have it. 'pwm': those of
+    servos, or an error. 'outputs': all that have it, which serves gpiozero's own devices and leaves
+    no inputs there. Any other: none. board: the factory of a servo board, closed with this one.
+    """
+
+    def __init__(self, kind: str, board: Factory | None = None) -> None:
+        super().__init__()
+        self.pin_class = self._make_pin
+        self._kind = kind
+        self._board = board
+        self._servos: set[int] = set()
+        self._taken: dict[Channel, KernelPwmPin] = {}
+
+    def for_servo(self, number: int) -> Factory:
+        """The factory that a servo gets its pin from: this one, or that of a servo board.
+
+        Raises NoHardwarePwmError where 'pwm' was asked for and the pin has none.
+        """
+        if self._board is not None:
+            return self._board
+        if self._kind in ("auto", "pwm"):
+            self._servos.add(number)
+            try:
+                probe(number)
+            except NoHardwarePwmError as error:
+                if self._kind == "pwm":
+                    raise
+                _log.info("GPIO %d gets its pulses from lgpio: %s", number, error)
+        return self
+
+    def pin(self, name: int | str) -> Any:
+        """See gpiozero; raises ChuteError, with the owner, where another program has the line."""
+        try:
+            return super().pin(name)
+        except lgpio.error as error:
+            raise ChuteError(self._owner(name, error)) from error
+
+    def close(self) -> None:
+        """See gpiozero; every pin is closed, whatever another one says."""
+        for pin in self.pins.values():
+            try:
+                pin.close()
+            except Exception:
+                _log.exception("%r could not be closed", pin)
+        self.pins.clear()
+        try:
+            super().close()
+        finally:
+            if self._board is not None:
+                self._board.close()
+
+    def take_channel(self, channel: Channel, pin: KernelPwmPin) -> None:
+        """Note that `pin` uses `channel`; raises ChuteError where another one does."""
+        other = self._taken.setdefault(channel, pin)
+        if other is not pin:
+            raise ChuteError(
+                f"it hangs on the same PWM channel as {other!r} ({channel}), which sends both the "
+                f"same pulses; take GPIO 12 or 18 for one servo and GPIO 13 or 19 for the other"
+            )
+
+    def give_channel(self, channel: Channel) -> None:
+        """Note that nobody uses `channel`."""
+        self._taken.pop(channel, None)
+
+    def _make_pin(self, factory: PiFactory, info: Any) -> FractionalPin | KernelPwmPin:
+        if "gpio" in info.interfaces:
+            number = int(info.name[4:])
+            if number in self._servos or self._kind == "outputs":
+                with contextlib.suppress(NoHardwarePwmError):
+                    return KernelPwmPin(factory, info, probe(number))
+        return FractionalPin(factory, info)
+
+    def _owner(self, name: int | str, error: Exception) -> str:
+        with contextlib.suppress(Exception):
+            number = int(self.board_info.to_gpio(name)[4:])
+            user = lgpio.gpio_get_line_info(self._handle, number)[4]
+            if user:
+                hint = _LGPIO_HINT if user == "lg" else ""
+                return f"held by '{user}'{hint}, says the kernel; stop that, or take another pin"
+        return f"{error}"

@@ -1,0 +1,50 @@
+"""How a configuration file is changed with a person's consent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bin_daemon import config_edit
+from bin_daemon.errors import UsageError
+
+
+def rewrite(
+    path: Path,
+    text: str,
+    changes: Mapping[config_edit.Key, Any],
+    yes: bool,
+    keep: Path | None = None,
+) -> bool:
+    """Show what `changes` do to the file, ask, and write it; whether it was written.
+
+    text: what the file held when the command began. keep: where the old text goes first.
+    Raises ConfigError where the result would be no good configuration or cannot be written,
+    UsageError where the file has changed meanwhile.
+    """
+    new = config_edit.edited(text, str(path), changes)
+    print(config_edit.difference(text, new, str(path)))
+    if not yes and not _agreed(f"write {path}?"):
+        print("nothing was written", file=sys.stderr)
+        return False
+    if config_edit.read(path) != text:
+        raise UsageError(f"{path}: was changed by somebody else meanwhile; nothing was written")
+    if keep is not None:
+        if keep.exists():
+            raise UsageError(f"{keep}: is there already; move it away first")
+        config_edit.replace(keep, text, like=path)
+        print(f"kept: {keep}")
+    config_edit.replace(path, new)
+    print(f"written: {path}")
+    return True
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here; look at the above, and give --yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

@@ -1,0 +1,198 @@
+"""`calibrate` and `servo-test`: the servos of a bin, without the daemon.
+
+Each holds the daemon's lock for as long as it runs, so that two programs never drive one servo.
+Whatever ends a command, the servos are silent and low afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bin_daemon import paths
+from bin_daemon.cli import common
+from bin_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from bin_daemon.calibrate import Calibration
+    from bin_daemon.chute.pins import Factory, ServoPin
+    from bin_daemon.config import Config, Servo
+
+_TICK_S = 0.02
+_DWELL_S = 0.6
+_SWEEP_STEPS = 20
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this family to the command line."""
+    calibrate = commands.add_parser("calibrate", help="find the poses of a servo by hand")
+    calibrate.add_argument("servo", nargs="?", metavar="SERVO", help="the first by default")
+    calibrate.add_argument("--yes", action="store_true", help="write without asking")
+    calibrate.set_defaults(command=run_calibrate)
+
+    servos = commands.add_parser("servo-test", help="move servos slowly through their poses")
+    servos.add_argument("servo", nargs="?", metavar="SERVO", help="all by default")
+    servos.add_argument("--sweep", action="store_true", help="the whole range instead of the poses")
+    servos.add_argument("--yes", action="store_true", help="begin without asking")
+    servos.set_defaults(command=run_servo_test)
+
+    for command in (calibrate, servos):
+        common.add_config(command)
+        common.add_state(command)
+
+
+@contextlib.contextmanager
+def devices(options: argparse.Namespace, config: Config) -> Iterator[Factory]:
+    """The pins, while no daemon has them."""
+    from bin_daemon.chute.pins import open_factory
+    from bin_daemon.cli.keyboard import orderly_end
+    from bin_daemon.lock import devices_to_oneself
+
+    states = {common.state_of(options), paths.SYSTEM_STATE}
+    with orderly_end(), devices_to_oneself(states), contextlib.ExitStack() as stack:
+        factory = open_factory(config.chute.pins, config.chute.board)
+        stack.callback(factory.close)
+        yield factory
+
+
+def _servo_named(config: Config, name: str | None) -> str | None:
+    if name is not None and name not in config.chute.servos:
+        raise UsageError(f"no servo '{name}'; chute.servos has {', '.join(config.chute.servos)}")
+    return name
+
+
+@contextlib.contextmanager
+def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin]]:
+    """Every servo claimed and silent; closed, which leaves the lines low, at the end."""
+    from bin_daemon.chute.pins import ServoPin
+
+    with contextlib.ExitStack() as stack:
+        pins = {}
+        for name, servo in config.chute.servos.items():
+            pins[name] = ServoPin(factory, name, servo)
+            stack.callback(pins[name].close)
+        yield pins
+
+
+def run_calibrate(options: argparse.Namespace) -> int:
+    """Move servos from the keyboard, then write the poses that were stored."""
+    from bin_daemon import config_edit
+    from bin_daemon.calibrate import Calibration
+    from bin_daemon.cli.config_files import rewrite
+    from bin_daemon.config_file import find_config
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("calibrate needs a terminal: run it by hand, over SSH with `ssh -t`")
+    config = common.config_of(options)
+    calibration = Calibration(config.chute, _servo_named(config, options.servo))
+    path = config_edit.writable(find_config(common.config_name(options)))
+    text = config_edit.read(path)
+    with devices(options, config) as factory, _servo_pins(config, factory) as pins:
+        try:
+            _move_by_keys(calibration, pins)
+        finally:
+            if not calibration.done and calibration.stored:
+                print("not written:", file=sys.stderr)
+                for (pose, servo), angle_deg in calibration.stored.items():
+                    print(f"  chute.poses.{pose}.{servo}: {angle_deg:g}", file=sys.stderr)
+    if not calibration.stored:
+        print("nothing was stored; the configuration stays as it is")
+        return 0
+    changes: dict[tuple[str, ...], float] = {
+        ("chute", "poses", pose, servo): int(angle_deg) if angle_deg.is_integer() else angle_deg
+        for (pose, servo), angle_deg in calibration.stored.items()
+    }
+    return 0 if rewrite(path, text, changes, options.yes) else 1
+
+
+def _move_by_keys(calibration: Calibration, pins: dict[str, ServoPin]) -> None:
+    from bin_daemon.cli.keyboard import Keyboard
+
+    shown: list[str] = []
+    with Keyboard() as keyboard:
+        before = time.monotonic()
+        while not calibration.done:
+            pin = pins[calibration.servo]
+            if calibration.pulsing:
+                pin.set_angle(calibration.angle_deg)
+            else:
+                pin.detach()
+            lines = [f"bin-daemon calibrate - {pin.pulses}", "", *calibration.lines()]
+            if lines != shown:
+                shown = lines
+                keyboard.draw(lines)
+            for key in keyboard.keys(_TICK_S):
+                calibration.press(key)
+            now = time.monotonic()
+            calibration.advance(min(now - before, 5 * _TICK_S))
+            before = now
+            if pins[calibration.servo] is not pin:
+                pin.detach()
+
+
+def run_servo_test(options: argparse.Namespace) -> int:
+    """Play every pose, or a sweep, slowly; ends at home, silent."""
+    from bin_daemon.chute.chute import HOME
+
+    config = common.config_of(options)
+    chosen = _servo_named(config, options.servo)
+    names = [chosen] if chosen else list(config.chute.servos)
+    where = "channel" if config.chute.pins == "pca9685" else "GPIO"
+    with devices(options, config) as factory, _servo_pins(config, factory) as pins:
+        _ask_to_begin(options, config, names)
+        for name in names:
+            servo, pin = config.chute.servos[name], pins[name]
+            home_deg = config.chute.poses[HOME][name]
+            print(f"{name}: {where} {servo.pin}, {pin.pulses}", flush=True)
+            stops = [(HOME, home_deg)]
+            if options.sweep:
+                stops += _sweep(servo)
+            else:
+                poses = config.chute.poses.items()
+                stops += [(p, a[name]) for p, a in poses if name in a and p != HOME]
+            angle_deg = home_deg
+            for pose, target_deg in [*stops, (HOME, home_deg)]:
+                _ramp(pin, angle_deg, target_deg, servo.speed_deg_s * config.chute.homing_speed)
+                angle_deg = target_deg
+                print(_stop_line(servo, pose, angle_deg), flush=True)
+                time.sleep(_DWELL_S if not options.sweep else _DWELL_S / 4)
+            pin.detach()
+    print("silent")
+    return 0
+
+
+def _ask_to_begin(options: argparse.Namespace, config: Config, names: list[str]) -> None:
+    """A first pulse moves a servo at its own full speed; nobody's hand may be there."""
+    if options.yes or config.chute.pins == "mock":
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("servo-test moves servos: give --yes where nobody can be asked")
+    print(f"{', '.join(names)} will JUMP home with the first pulse: hands away. Ctrl-C silences.")
+    input("Enter begins: ")
+
+
+def _sweep(servo: Servo) -> list[tuple[str, float]]:
+    low, high = servo.min_angle_deg, servo.max_angle_deg
+    up = [low + (high - low) * i / _SWEEP_STEPS for i in range(_SWEEP_STEPS + 1)]
+    return [("sweep", angle_deg) for angle_deg in up]
+
+
+def _ramp(pin: ServoPin, start_deg: float, target_deg: float, speed_deg_s: float) -> None:
+    from bin_daemon.chute.motion import Ramp
+
+    ramp = Ramp(start_deg, target_deg, speed_deg_s)
+    began = time.monotonic()
+    while (passed_s := time.monotonic() - began) < ramp.duration_s:
+        pin.set_angle(ramp.angle_at(passed_s))
+        time.sleep(_TICK_S)
+    pin.set_angle(target_deg)
+
+
+def _stop_line(servo: Servo, pose: str, angle_deg: float) -> str:
+    from bin_daemon.calibrate import pulse_us
+
+    return f"  {pose:<16} {angle_deg:7.1f} deg  {pulse_us(servo, angle_deg):6.0f} us"

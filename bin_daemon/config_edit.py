@@ -1,0 +1,203 @@
+"""Changes single values in the text of a configuration and leaves every other letter as it was.
+
+A text and values by key flow in, the changed text flows out, checked to mean exactly what was
+wanted. Only the places of those values are replaced: a text that is parsed and dumped again loses
+its columns, and every line of the difference that a person is to approve but one would be noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bin_daemon import paths
+from bin_daemon.config_file import parse
+from bin_daemon.config_migrate import migrated, version_of
+from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.yaml_lines import Document
+
+Key = tuple[str, ...]
+
+
+def edited(text: str, name: str, changes: Mapping[Key, Any]) -> str:
+    """`text` with a value put at each key, replaced or added; `name` stands for it in messages.
+
+    Raises ConfigError where that cannot be done by changing these values alone (anchors, merged
+    keys), or where the result would be no good configuration; the text is not half changed then.
+    """
+    wanted = _unshared(Document(text, name).data)
+    for key, value in changes.items():
+        _put_data(wanted, key, value)
+        text = _put(text, name, key, value)
+    if Document(text, name).data != wanted:
+        keys = ", ".join(".".join(key) for key in changes)
+        raise ConfigError(f"{name}: {keys}: too interwoven to be changed here; edit it by hand")
+    parse(text, name)
+    return text
+
+
+def version_in(text: str, name: str) -> int:
+    """The version that a text says it has. Raises ConfigError where it says none."""
+    version = version_of(Document(text, name).data)
+    if version is None:
+        raise ConfigError(f"{name}:1: version: is needed to know what to change; see the profiles")
+    return version
+
+
+def migration(text: str, name: str) -> dict[Key, Any]:
+    """What to put into an older configuration to bring it to the present layout, by key.
+
+    Empty where it is of the present version. Raises ConfigError where it has none.
+    """
+    version_in(text, name)
+    data = Document(text, name).data
+    return dict(_changes(data, migrated(data), ()))
+
+
+def difference(old: str, new: str, name: str) -> str:
+    """A unified diff for people; empty where nothing changed."""
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), name, f"{name} (new)", lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def writable(path: Path) -> Path:
+    """The file to replace: `path` itself, or what it links to.
+
+    Raises UsageError for a shipped profile, which the next upgrade would overwrite.
+    """
+    real = path.resolve()
+    if real.parent == paths.profiles().resolve():
+        raise UsageError(
+            f"{path}: is a shipped profile, which stays as it is; copy it and give the copy: "
+            f"`cp {path} my-bin.yaml`, then --config my-bin.yaml"
+        )
+    return real
+
+
+def read(path: Path) -> str:
+    """The text of a file with its line ends as they are. Raises ConfigError where it is none."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
+
+
+def replace(path: Path, text: str, like: Path | None = None) -> None:
+    """Write `path` whole or not at all, also when the power fails; mode and owner stay.
+
+    like: the file whose mode and owner it takes; itself by default.
+    Raises ConfigError where the folder or the owner does not allow it.
+    """
+    status = (like or path).stat()
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(handle, status.st_uid, status.st_gid)
+            os.fchmod(handle, status.st_mode & 0o7777)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write it: {error.strerror}; try it with sudo") from error
+    finally:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def _unshared(data: Any) -> Any:
+    """A copy in which no two places are the same object, as an anchor makes them."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    return [_unshared(value) for value in data] if isinstance(data, list) else data
+
+
+def _put_data(data: Any, key: Key, value: Any) -> None:
+    for part in key[:-1]:
+        data = data.setdefault(part, {})
+    data[key[-1]] = value
+
+
+def _changes(old: Any, new: Any, key: Key) -> list[tuple[Key, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() <= new.keys():
+        found: list[tuple[Key, Any]] = []
+        for name, value in new.items():
+            inner = (*key, str(name))
+            found += _changes(old[name], value, inner) if name in old else [(inner, value)]
+        return found
+    return [] if old == new else [(key, new)]
+
+
+def _put(text: str, name: str, key: Key, value: Any) -> str:
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    for depth, part in enumerate(key):
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{name}: {'.'.join(key[:depth])}: is no mapping; edit it by hand")
+        inner = next((v for k, v in node.value if k.value == part), None)
+        if inner is None:
+            for outer in reversed(key[depth + 1 :]):
+                value = {outer: value}
+            return _insert(text, node, part, value)
+        node = inner
+    assert node is not None
+    style = node.style if isinstance(node, yaml.ScalarNode) and isinstance(value, str) else None
+    return text[: node.start_mark.index] + _flow(value, style, "") + text[node.end_mark.index :]
+
+
+def _insert(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
+    """Add an entry at the end of a mapping, in the manner of the one before it."""
+    if not mapping.value:
+        at = mapping.start_mark.index + 1
+        return f"{text[:at]}{_flow(key)}: {_flow(value)}{text[at:]}"
+    last_key, last = mapping.value[-1]
+    air = " " if text.startswith("{ ", last.start_mark.index) else ""
+    if mapping.flow_style:
+        at = last.end_mark.index
+        return f"{text[:at]}, {_flow(key)}: {_flow(value, None, air)}{text[at:]}"
+    column: int = last_key.start_mark.column
+    same_line = last.start_mark.line == last_key.start_mark.line
+    width = last.start_mark.column - column - 1 if same_line else 0
+    ending = "\r\n" if "\r\n" in text else "\n"
+    at = text.find("\n", _end(last)) + 1
+    if not at:
+        text, at = text + ending, len(text) + len(ending)
+    line = " " * column + f"{_flow(key)}:".ljust(width) + f" {_flow(value, None, air)}{ending}"
+    return text[:at] + line + text[at:]
+
+
+def _end(node: yaml.Node) -> int:
+    """Where the text of a node ends; a block's own mark lies behind the comments that follow."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
+    end: int = node.end_mark.index
+    return end
+
+
+def _flow(value: Any, style: str | None = None, air: str = "") -> str:
+    """A value on one line. style: its quotes. air: what stands inside the braces of a mapping."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_flow(k)}: {_flow(v)}" for k, v in value.items())
+        return f"{{{air}{inner}{air}}}"
+    dumped = yaml.safe_dump(
+        value, default_flow_style=True, default_style=style, width=1_000_000, allow_unicode=True
+    )
+    text: str = dumped
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,75 @@
+"""Examines a bin and the machine it runs on, and says how to mend what is wrong.
+
+A `Site` flows in, one `Finding` for each check flows out. Every check is bounded in time, and one
+that fails by itself is a finding too. Nothing is changed, no servo moves, and what the running
+daemon holds is left to it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from bin_daemon.doctor import devices, machine, software
+from bin_daemon.doctor.finding import Finding, Level, Site, fault, site_of
+
+__all__ = ["CHECKS", "Check", "Finding", "Level", "Site", "examine", "site_of"]
+
+
+class Check(NamedTuple):
+    """One thing to look at. limit_s: how long that may take."""
+
+    name: str
+    look: Callable[[Site], Finding]
+    limit_s: float = 10.0
+
+
+CHECKS = (
+    Check("system", machine.system),
+    Check("configuration", software.configuration),
+    Check("runtime", software.runtime, 60.0),
+    Check("model", software.model, 60.0),
+    Check("groups", machine.groups),
+    Check("runtime folder", machine.runtime_folder),  # before 'pins', which settles it for itself
+    Check("camera", devices.camera, 30.0),
+    Check("pins", devices.pins),
+    Check("hardware PWM", devices.hardware_pwm),
+    Check("servo board", devices.servo_board),
+    Check("broker", software.broker, 30.0),
+    Check("clock", machine.clock),
+    Check("disk", machine.disk),
+    Check("power", machine.power),
+    Check("temperature", machine.temperature),
+    Check("service", machine.service),
+    Check("board watchdog", machine.board_watchdog),
+)
+
+
+def examine(site: Site, checks: tuple[Check, ...] = CHECKS) -> Iterator[tuple[str, Finding]]:
+    """Carry out the checks one after the other; the name and the finding of each."""
+    for check in checks:
+        yield check.name, _bounded(check, site)
+
+
+def _bounded(check: Check, site: Site) -> Finding:
+    answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+
+    def look() -> None:
+        try:
+            answers.put(check.look(site))
+        # A check that fails is an answer: whoever asks should see all the others too.
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            answers.put(fault(f"the check itself failed: {words}", "please report this"))
+
+    # A daemon thread: what hangs in a driver must not keep the doctor.
+    threading.Thread(target=look, name=f"doctor {check.name}", daemon=True).start()
+    try:
+        return answers.get(timeout=check.limit_s)
+    except queue.Empty:
+        return fault(
+            f"no answer within {check.limit_s:g} s: a driver or the machine hangs",
+            "sudo dmesg | tail -20; then restart the machine",
+        )

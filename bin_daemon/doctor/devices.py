@@ -1,0 +1,157 @@
+"""Checks of the devices: camera, pins, hardware PWM, servo board.
+
+What the running daemon holds is not touched: that it runs is the answer. Claiming a pin sends no
+pulse and switches nothing on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.errors import BinDaemonError
+
+if TYPE_CHECKING:
+    from bin_daemon.chute.pins import Factory
+    from bin_daemon.config import CameraSection, Config
+
+DARK = 8.0  # mean of all pixels, of 255; a covered lens gives 0 to 3
+_IN_USE = "in use by the running daemon, which would have said if it were not good"
+_NO_CONFIG = "not without a configuration that can be read"
+_BOOT = "/boot/firmware/config.txt"
+
+
+def camera(site: Site) -> Finding:
+    """Open the camera as it is configured, and look at one frame."""
+    if site.config is None:
+        return not_applicable(_NO_CONFIG)
+    section = site.config.camera
+    if site.running and section.kind != "replay":
+        return good(_IN_USE)
+    from bin_daemon.camera import open_camera
+    from bin_daemon.clock import SystemClock
+
+    try:
+        with open_camera(section, SystemClock()) as opened:
+            frame = opened.capture(max(section.deadline_s, section.warmup_s + section.deadline_s))
+    except BinDaemonError as error:
+        return fault(str(error), _mend_camera(section, str(error)))
+    height, width = frame.image.shape[:2]
+    mean = float(frame.image.mean())
+    seen = f"{section.kind} '{section.source}': {width}x{height}, mean brightness {mean:.0f} of 255"
+    if mean < DARK:
+        return warning(f"black picture: {seen}", "take the cover off the lens; light the chamber")
+    return good(seen)
+
+
+def _mend_camera(section: CameraSection, words: str) -> str:
+    if section.kind == "picamera2" and "imported" in words:
+        return "sudo apt install python3-picamera2, then install bin-daemon again"
+    if section.kind == "picamera2":
+        return (
+            f"rpicam-hello --list-cameras; if it lists none: seat the ribbon cable with the power "
+            f"off, and write camera_auto_detect=1 in {_BOOT}; if it does: is another program on it?"
+        )
+    if section.kind == "opencv":
+        return "v4l2-ctl --list-devices lists what there is; name one of them in camera.source"
+    return "name a folder, clip or script in camera.source, or 'reel'"
+
+
+def pins(site: Site) -> Finding:
+    """Claim every configured pin, and give it back."""
+    config = site.config
+    if config is None:
+        return not_applicable(_NO_CONFIG)
+    if config.chute.pins == "mock":
+        return not_applicable("simulated pins")
+    if site.running:
+        return good(_IN_USE)
+    from bin_daemon.chute.pins import open_factory
+
+    troubles, names = [], []
+    try:
+        factory = open_factory(config.chute.pins, config.chute.board)
+    except BinDaemonError as error:
+        return fault(
+            str(error),
+            "sudo apt install python3-lgpio; see also 'groups'; `pins: mock` is for a desk",
+        )
+    with contextlib.closing(factory):
+        for name, claim in _claims(config, factory):
+            try:
+                claim()
+                names.append(name)
+            except BinDaemonError as error:
+                troubles.append(str(error))
+    if troubles:
+        return fault("\n".join(troubles), "sudo gpioinfo names who holds a line; stop it")
+    return good(f"free: {', '.join(names)}")
+
+
+def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Each device by itself, so that one that fails hides no other."""
+    from bin_daemon.chute.pins import InputPin, ServoPin
+    from bin_daemon.config import OutputSection
+    from bin_daemon.outputs import Outputs
+
+    for name, servo in config.chute.servos.items():
+        yield f"{name} {servo.pin}", lambda n=name, s=servo: ServoPin(factory, n, s).close()  # type: ignore[misc]
+    sensors = config.sensors
+    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
+    switches |= {f"full.{route}": switch for route, switch in sensors.full.items()}
+    for name, switch in switches.items():
+        if switch:
+            key = f"sensors.{name}.pin"
+            yield f"{name} {switch.pin}", lambda k=key, s=switch: InputPin(factory, k, s).close()  # type: ignore[misc]
+    for field in dataclasses.fields(OutputSection):
+        if output := getattr(config.outputs, field.name):
+            one = OutputSection(**{field.name: output})
+            yield f"{field.name} {output.pin}", lambda o=one: Outputs(o, factory).close()  # type: ignore[misc]
+
+
+def hardware_pwm(site: Site) -> Finding:
+    """Whether the kernel can make the pulses of each servo itself; opens nothing."""
+    config = site.config
+    if config is None:
+        return not_applicable(_NO_CONFIG)
+    if config.chute.pins not in ("auto", "pwm"):
+        return not_applicable(f"chute.pins is {config.chute.pins}")
+    from bin_daemon.chute.kernel_pwm import NoHardwarePwmError, probe
+
+    found, missing = [], []
+    for name, servo in config.chute.servos.items():
+        try:
+            found.append(f"{name}: {probe(servo.pin)}")
+        except NoHardwarePwmError as error:
+            missing.append(f"{name}: {error}")
+    if not missing:
+        return good(", ".join(found))
+    what = fault if config.chute.pins == "pwm" else warning
+    mend = "run install.sh again, which writes the boot setting for these pins; then restart"
+    return what("\n".join([*found, *missing]), mend)
+
+
+def servo_board(site: Site) -> Finding:
+    """Whether the PCA9685 board answers on its bus."""
+    config = site.config
+    if config is None:
+        return not_applicable(_NO_CONFIG)
+    if config.chute.pins != "pca9685":
+        return not_applicable(f"chute.pins is {config.chute.pins}")
+    board = config.chute.board
+    bus = site.at(f"/dev/i2c-{board.bus}")
+    where = f"{bus}, address {board.address:#x}"
+    if not bus.exists():
+        return fault(f"{bus} is not there", "sudo raspi-config nonint do_i2c 0, then restart")
+    if site.running:
+        return good(_IN_USE)
+    from bin_daemon.chute.pins import open_factory
+
+    try:
+        open_factory("pca9685", board).close()
+    except BinDaemonError as error:
+        return fault(f"{where}: {error}", f"sudo i2cdetect -y {board.bus} shows who answers")
+    return good(f"answers on {where}")

@@ -1,0 +1,121 @@
+"""What a check of the doctor is given, and what it gives.
+
+A `Site` flows in: the bin as far as it is known before anything is touched. A `Finding` flows out:
+how it is, what was seen, and the line that mends it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bin_daemon import paths
+from bin_daemon.errors import ConfigError
+from bin_daemon.lock import in_use
+
+if TYPE_CHECKING:
+    from bin_daemon.config import Config
+
+SERVICE_USER = "bin-daemon"
+
+
+class Level(StrEnum):
+    """How a thing is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    FAULT = "fault"
+    NOT_APPLICABLE = "n/a"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer of one check. seen: what it saw. mend: a command, a line to write, or advice."""
+
+    level: Level
+    seen: str
+    mend: str = ""
+
+
+def good(seen: str) -> Finding:
+    """It is as it should be."""
+    return Finding(Level.GOOD, seen)
+
+
+def warning(seen: str, mend: str) -> Finding:
+    """It works, and will not for ever or not well."""
+    return Finding(Level.WARNING, seen, mend)
+
+
+def fault(seen: str, mend: str) -> Finding:
+    """The bin will not work with it."""
+    return Finding(Level.FAULT, seen, mend)
+
+
+def not_applicable(seen: str) -> Finding:
+    """There is nothing to check, and why."""
+    return Finding(Level.NOT_APPLICABLE, seen)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """The bin that is examined.
+
+    name: the configuration that was meant, config: what it holds, or None with `config_error`.
+    state: the folder that the daemon writes to, running: whether one does. user: who runs the
+    service. root: where the files of the system lie.
+    """
+
+    name: str
+    config: Config | None
+    config_error: str
+    state: Path
+    running: bool
+    user: str
+    root: Path = Path("/")
+
+    def text(self, path: str) -> str | None:
+        """The content of a file of the system, or None where it cannot be read."""
+        try:
+            return self.at(path).read_text(errors="replace").strip("\0\n ")
+        except OSError:
+            return None
+
+    def at(self, path: str) -> Path:
+        """A path of the system."""
+        return self.root / path.lstrip("/")
+
+    @property
+    def board(self) -> str:
+        """The model of the Raspberry Pi; empty on any other machine."""
+        model = self.text("/proc/device-tree/model") or ""
+        if not model:
+            lines = (self.text("/proc/cpuinfo") or "").splitlines()
+            model = next((ln.partition(":")[2].strip() for ln in lines if ln[:5] == "Model"), "")
+        return model if "Raspberry Pi" in model else ""
+
+
+def site_of(name: str, state: Path | None = None) -> Site:
+    """What is to be examined: the configuration `name`, and the state folder of its daemon.
+
+    state: the installed service's, or the user's own, where none is given.
+    """
+    from bin_daemon.config_file import load_config
+
+    config, error, user = None, "", _service_user()
+    try:
+        config = load_config(name)
+    except ConfigError as wrong:
+        error = str(wrong)
+    if state is None:
+        state = paths.SYSTEM_STATE if user == SERVICE_USER else paths.state()
+    return Site(name, config, error, state, in_use(state), user)
+
+
+def _service_user() -> str:
+    names = {user.pw_name for user in pwd.getpwall()}
+    return SERVICE_USER if SERVICE_USER in names else pwd.getpwuid(os.geteuid()).pw_name

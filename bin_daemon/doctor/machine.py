@@ -1,0 +1,245 @@
+"""Checks of the machine: system, groups, clock, disk, power, temperature, service.
+
+Files of the system and answers of systemd flow in, a `Finding` flows out of each function.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import platform
+import pwd
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bin_daemon import health
+from bin_daemon.clock import clock_synced
+from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.lock import UNIT
+
+SUPPORTED = ("bookworm", "trixie")
+LEAST_PYTHON = (3, 11)
+WARM_C, HOT_C = 70.0, 80.0  # the firmware slows the processor from 80 (Raspberry Pi documentation)
+SCARCE_MB, FULL_MB = 500.0, 100.0
+_BUILT = 1_767_225_600.0  # 2026-01-01: no clock that is set says less
+_NO_SYSTEMD = "systemd does not run here"
+
+
+def system(site: Site) -> Finding:
+    """Word size, Debian version, kernel and Python."""
+    release = dict(
+        line.split("=", 1)
+        for line in (site.text("/etc/os-release") or "").splitlines()
+        if "=" in line
+    )
+    codename = release.get("VERSION_CODENAME", "").strip('"')
+    name = release.get("PRETTY_NAME", "an unknown system").strip('"')
+    python = platform.python_version()
+    seen = (
+        f"{site.board or platform.machine()}, {name}, Linux {platform.release()}, Python {python}"
+    )
+    if sys.maxsize < 2**32:
+        return fault(f"32-bit: {seen}", "install Raspberry Pi OS (64-bit)")
+    if sys.version_info < LEAST_PYTHON:
+        return fault(seen, "install Raspberry Pi OS Bookworm or newer: Python 3.11 is needed")
+    if codename not in SUPPORTED:
+        return warning(f"not tried on this system: {seen}", f"use Debian {' or '.join(SUPPORTED)}")
+    return good(seen)
+
+
+def groups(site: Site) -> Finding:
+    """Whether the user of the service may use the devices that the configuration names."""
+    needed = _groups_needed(site)
+    if not needed:
+        return not_applicable("nothing in this configuration needs one")
+    user = pwd.getpwnam(site.user)
+    if user.pw_uid == 0:
+        return good("root may use every device")
+    there = {group.gr_name: group.gr_gid for group in grp.getgrall()}
+    if lacking := [name for name in needed if name not in there]:
+        return fault(
+            f"no group {', '.join(lacking)} on this machine",
+            "install on Raspberry Pi OS, whose udev rules make these groups",
+        )
+    member = os.getgrouplist(user.pw_name, user.pw_gid)
+    if missing := [name for name in needed if there[name] not in member]:
+        return fault(
+            f"{site.user} is not in {', '.join(missing)}",
+            f"sudo usermod -aG {','.join(missing)} {site.user}, then log in again or restart "
+            f"the service",
+        )
+    return good(f"{site.user} is in {', '.join(needed)}")
+
+
+def _groups_needed(site: Site) -> list[str]:
+    config = site.config
+    if config is None:
+        return []
+    needed = []
+    if config.camera.kind == "picamera2" or (
+        config.camera.kind == "opencv" and (config.camera.source[:5] in ("0", "/dev/"))
+    ):
+        needed.append("video")
+    if config.chute.pins != "mock":
+        needed.append("gpio")
+    if config.chute.pins == "pca9685":
+        needed.append("i2c")
+    return needed
+
+
+def clock(site: Site) -> Finding:
+    """Whether the wall clock can be right; a Pi has no battery for it."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    mend = "sudo timedatectl set-ntp true, and let UDP port 123 out of the network"
+    if time.time() < _BUILT:
+        return fault(f"{now} cannot be right", mend)
+    if not site.at("/run/systemd/timesync").is_dir():
+        return not_applicable(f"{now}; no systemd-timesyncd here that would say whether it is set")
+    if not clock_synced():
+        return warning(f"{now}, not set from the network since boot", mend)
+    return good(f"{now}, set from the network")
+
+
+def disk(site: Site) -> Finding:
+    """Whether the state folder can be written, now and for a while."""
+    # It may not be there yet: systemd, or the daemon itself, makes it at the first start.
+    folder = next(p for p in (site.state, *site.state.parents) if p.is_dir())
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return fault(
+            f"{folder} is on a disk that is read-only",
+            "sudo mount -o remount,rw / ; if that fails the card is worn out: replace it",
+        )
+    user = pwd.getpwnam(site.user)
+    if site.state.is_dir() and not _may_write(folder, user):
+        return fault(
+            f"{site.user} may not write to {folder}",
+            f"sudo install -d -o {site.user} -g {user.pw_gid} -m 750 {site.state}",
+        )
+    free_mb = health.disk_free_mb(folder)
+    later = "" if site.state.is_dir() else " (made at the first start)"
+    seen = f"{site.state}{later}: {'' if free_mb is None else f'{free_mb:.0f} MB free'}"
+    if free_mb is not None and free_mb < SCARCE_MB:
+        what = fault if free_mb < FULL_MB else warning
+        return what(seen, "make room: sudo apt clean; sudo journalctl --vacuum-size=50M")
+    return good(seen)
+
+
+def _may_write(folder: Path, user: pwd.struct_passwd) -> bool:
+    """By owner and mode, since the doctor is often another user than the service."""
+    status = folder.stat()
+    if user.pw_uid == 0:
+        return True
+    if status.st_uid == user.pw_uid:
+        return bool(status.st_mode & stat.S_IWUSR)
+    if status.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        return bool(status.st_mode & stat.S_IWGRP)
+    return bool(status.st_mode & stat.S_IWOTH)
+
+
+def power(site: Site) -> Finding:
+    """What the firmware of the Pi says of its supply."""
+    words = health.throttled()
+    mend = (
+        "use the official supply (Pi 4: 5.1 V 3 A, Pi 5: 5.1 V 5 A) and a short cable, and feed "
+        "the servos from a supply of their own, with the grounds joined"
+    )
+    if words is None:
+        return not_applicable("no firmware here that tells")
+    if not words:
+        return good("no under-voltage and no throttling since boot")
+    now = [word for word in words.split(", ") if not word.endswith("has occurred")]
+    if any("temperature" not in word for word in now):
+        return fault(words, mend)
+    return warning(f"{words} (since boot)", mend)
+
+
+def temperature(site: Site) -> Finding:
+    """How hot the processor is."""
+    found_c = health.temperature_c()
+    if found_c is None:
+        return not_applicable("the kernel tells no temperature")
+    seen = f"{found_c:.0f} degrees Celsius"
+    mend = "give the case air or a fan, and keep it out of the sun"
+    if found_c >= HOT_C:
+        return fault(f"{seen}: the processor is slowed down", mend)
+    return warning(seen, mend) if found_c >= WARM_C else good(seen)
+
+
+def service(site: Site) -> Finding:
+    """Whether systemd starts the daemon, watches it, and keeps it up."""
+    shown = _systemd(site, UNIT)
+    if shown is None:
+        return not_applicable(_NO_SYSTEMD)
+    if shown.get("LoadState") == "not-found":
+        return not_applicable("not installed as a service")
+    state = shown.get("ActiveState", "")
+    restarts = shown.get("NRestarts", "0")
+    seen = f"{state}, {shown.get('UnitFileState')}, {restarts} restarts"
+    if state == "failed":
+        return fault(
+            seen, "journalctl -u bin-daemon -n 50 says why; sudo systemctl restart bin-daemon"
+        )
+    if state not in ("active", "activating", "reloading"):
+        return warning(seen, "sudo systemctl enable --now bin-daemon")
+    if shown.get("UnitFileState") != "enabled":
+        return warning(
+            f"{seen}: it will not start with the machine", "sudo systemctl enable bin-daemon"
+        )
+    if shown.get("WatchdogUSec") in ("0", "infinity", None):
+        return warning(
+            f"{seen}, no watchdog",
+            "use the shipped unit, or write WatchdogSec=30 in: sudo systemctl edit bin-daemon",
+        )
+    if restarts != "0":
+        return warning(seen, "journalctl -u bin-daemon -p warning says why")
+    return good(f"{seen}, watchdog {shown['WatchdogUSec']}")
+
+
+def board_watchdog(site: Site) -> Finding:
+    """Whether the machine restarts by itself when it hangs as a whole."""
+    if not site.board:
+        return not_applicable("no Raspberry Pi")
+    shown = _systemd(site, None)
+    if shown is None:
+        return not_applicable(_NO_SYSTEMD)
+    mend = (
+        "install the package, or write RuntimeWatchdogSec=14 under [Manager] in "
+        "/etc/systemd/system.conf.d/watchdog.conf, then restart the machine"
+    )
+    if shown.get("RuntimeWatchdogUSec", "0") in ("0", "infinity"):
+        return warning("off: a machine that hangs stays so", mend)
+    return good(f"after {shown['RuntimeWatchdogUSec']}")
+
+
+def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
+    """The properties of a unit, or of systemd itself; None where it does not run."""
+    if not site.at("/run/systemd/system").is_dir():
+        return None
+    command = ["systemctl", "show", *([unit] if unit else [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=8, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def runtime_folder(site: Site) -> Finding:
+    """Where lgpio may leave its FIFO: it would fail, or litter the working directory."""
+    if site.config is None or site.config.chute.pins not in ("auto", "lgpio"):
+        return not_applicable("only lgpio leaves files while it runs")
+    if own := os.environ.get("LG_WD"):
+        if not os.access(own, os.W_OK):
+            return fault(f"LG_WD names {own}, which cannot be written", "unset LG_WD")
+        return good(f"{own} (LG_WD)")
+    folder = site.at("/run/bin-daemon")
+    if not site.running:
+        return good(f"{folder} is made when the service starts")
+    if not folder.is_dir():
+        return fault(
+            f"{folder} is not there though the daemon runs",
+            "write RuntimeDirectory=bin-daemon in: sudo systemctl edit bin-daemon",
+        )
+    return good(str(folder))

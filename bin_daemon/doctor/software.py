@@ -1,0 +1,176 @@
+"""Checks of what the daemon is made of and talks to: configuration, runtimes, model, broker.
+
+Runtimes are tried in processes of their own: a build for another processor ends its process with
+SIGILL, and that should be a finding and not the end of the doctor.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bin_daemon.telemetry.link import Line
+
+_PROCESS_S = 50.0
+_CONNECT_S = 10.0
+_REFUSED = 0x80  # MQTT 5, section 3.9.3: reason codes from here are refusals
+
+
+def configuration(site: Site) -> Finding:
+    """Whether the file is right, and of the present layout."""
+    if site.config is None:
+        return fault(site.config_error, "mend these lines, then: bin-daemon check-config")
+    from bin_daemon.config import SCHEMA_VERSION
+    from bin_daemon.config_edit import read, version_in
+    from bin_daemon.config_file import find_config
+
+    path = find_config(site.name)
+    version = version_in(read(path), str(path))
+    if version != SCHEMA_VERSION:
+        return warning(
+            f"{path}: version {version}, read as {SCHEMA_VERSION}",
+            f"sudo bin-daemon check-config --migrate {path}",
+        )
+    return good(f"{path}: bin '{site.config.bin.id}'")
+
+
+def runtime(site: Site) -> Finding:
+    """Which TFLite runtimes can be loaded here."""
+    from bin_daemon.classifier import RUNTIMES
+
+    mend = f"{sys.executable} -m pip install ai-edge-litert"
+    loaded, broken = [], []
+    for name, module in RUNTIMES.items():
+        done = _python("-c", f"import {module}")
+        if done.returncode == 0:
+            loaded.append(name)
+        elif "ModuleNotFoundError" not in done.stderr:
+            broken.append(f"{name} does not load: {_last_words(done)}")
+    wanted = site.config.model.runtime if site.config else "auto"
+    if wanted != "auto" and wanted not in loaded:
+        return fault(
+            f"model.runtime asks for {wanted}; loaded: {', '.join(loaded) or 'none'}",
+            f"{sys.executable} -m pip install {wanted}, or write `runtime: auto`",
+        )
+    if not loaded:
+        return fault("; ".join(broken) or "none is installed", mend)
+    if broken:
+        return warning(f"{', '.join(loaded)}; {'; '.join(broken)}", mend)
+    return good(", ".join(loaded))
+
+
+def model(site: Site) -> Finding:
+    """Whether the model's files are whole and each runtime computes what it should."""
+    if site.config is None:
+        return not_applicable("not without a configuration that can be read")
+    name = site.config.model.name
+    done = _python("-m", "bin_daemon", "model", "verify", name)
+    if done.returncode:
+        return fault(_last_words(done), f"install the package '{name}' again")
+    return good(done.stdout.strip())
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_PROCESS_S,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(arguments, 124, "", f"no end within {_PROCESS_S:g} s")
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode < 0:
+        return f"ended by signal {-done.returncode}: it was built for another processor"
+    return (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+
+
+def broker(site: Site) -> Finding:
+    """Find, reach and log in to the broker as the daemon does, under an id of its own."""
+    mqtt = site.config.mqtt if site.config else None
+    if site.config is None or mqtt is None:
+        return not_applicable("no broker is configured")
+    where = f"{mqtt.host}:{mqtt.port}"
+    try:
+        mqtt.password()
+    except ConfigError as error:
+        mend = "create it with the password alone in it, chmod 640, chgrp bin-daemon; or run this "
+        return fault(str(error), f"{mend}as {site.user} or root, who may read it")
+    try:
+        socket.getaddrinfo(mqtt.host, mqtt.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return fault(
+            f"{where}: the name cannot be resolved ({error.strerror})",
+            f"getent hosts {mqtt.host}; mend mqtt.host, or the network",
+        )
+    try:
+        socket.create_connection((mqtt.host, mqtt.port), _CONNECT_S).close()
+    except TimeoutError:
+        return fault(f"{where}: no answer", f"ping {mqtt.host}; does a firewall block the port?")
+    except OSError as error:
+        return fault(
+            f"{where}: {error.strerror or error}",
+            f"is the broker running there (systemctl status mosquitto)? is {mqtt.port} its port?",
+        )
+    return _login(site.config.bin.id, where, site)
+
+
+def _login(bin_id: str, where: str, site: Site) -> Finding:
+    from bin_daemon.telemetry.link import Line
+    from bin_daemon.telemetry.topics import Topics
+
+    assert site.config is not None
+    mqtt = site.config.mqtt
+    assert mqtt is not None
+    topics, heard = Topics(mqtt.prefix, bin_id), _Heard()
+    # An empty will of an own topic: whatever becomes of this line, no one is told anything by it.
+    will = (f"{topics.root}/doctor", "")
+    line = Line(mqtt, f"{bin_id}-doctor", will, topics.command_filter, heard)
+    line.run()
+    secure = "TLS" if mqtt.tls else "no encryption"
+    if line.up_at is None:
+        login = "mqtt.username and mqtt.password_file" if line.login_refused else "mqtt.tls"
+        return fault(f"{where}: {line.why}", f"compare {login} with the broker's log")
+    if heard.refused:
+        return fault(
+            f"{where}: {topics.command_filter}: {heard.refused}",
+            f"in the broker's ACL, let {mqtt.username or 'it'} read and write {topics.root}/#",
+        )
+    user = f"logged in as {mqtt.username}" if mqtt.username else "no login"
+    return good(f"{where}: {user}, {secure}")
+
+
+class _Heard:
+    """A `Listener` that ends the line as soon as the subscription is answered."""
+
+    def __init__(self) -> None:
+        self.refused = ""
+
+    def on_up(self, line: Line) -> None:
+        """See `Listener`."""
+
+    def on_down(self, line: Line, why: str, *, hung_up: bool) -> None:
+        """See `Listener`."""
+
+    def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
+        """See `Listener`."""
+
+    def on_subscribed(self, line: Line, code: int, words: str) -> None:
+        """See `Listener`."""
+        self.refused = words if code >= _REFUSED else ""
+        line.disconnect()
+
+    def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        """See `Listener`."""

@@ -1,0 +1,133 @@
+"""How often the daemon has failed lately, counted across its restarts.
+
+Starts, ends and good minutes flow in; the count, and the words of the last failure, flow out and
+are kept in `failures.json` in the state directory. A power cut and a reboot are no failures. It
+never fails itself: without a disk to write on, it counts only what it sees.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from bin_daemon.clock import Clock, boot_id
+
+log = logging.getLogger(__name__)
+
+LIMIT = 5  # so many failures, and the next start does without what fails
+GOOD_S = 600.0  # good running for so long, and all is forgiven
+_LONGEST_WORDS = 300
+_UNSEEN = "it was killed, or ended without a word; 'journalctl -u bin-daemon' may tell"
+
+
+class Failures:
+    """The count of one bin.
+
+    folder: the state directory. boot: the id of this boot.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, boot: str | None = None) -> None:
+        self._path = folder / "failures.json"
+        self._clock = clock
+        self._boot = boot_id() if boot is None else boot
+        self._good_since: float | None = None
+        self.count = 0
+        self.last = ""
+        self.parked = False
+        """Whether the chute was left at the residual route in this boot, and not moved since."""
+
+    @property
+    def many(self) -> bool:
+        """Whether to start in degraded mode."""
+        return self.count >= LIMIT
+
+    def begin(self) -> None:
+        """The daemon starts; counts a start before it, of the same boot, that never ended."""
+        kept = _read(self._path)
+        self.count, self.last = kept["count"], kept["last"]
+        self.parked = kept["parked"] == self._boot
+        if kept["running"] == self._boot:
+            self._count(_UNSEEN)
+        self._write(running=True)
+
+    def failed(self, error: BaseException) -> None:
+        """The daemon ends by an exception."""
+        self._count(str(error) or type(error).__name__)
+        self._write(running=False)
+
+    def stopped(self) -> None:
+        """The daemon ends as it was told to."""
+        self._write(running=False)
+
+    def left_parked(self) -> None:
+        """The chute stands at the residual route."""
+        self.parked = True
+        self._write(running=True)
+
+    def good(self) -> bool:
+        """It runs well at this moment; whether that has just cleared the count."""
+        now = self._clock.monotonic()
+        if self._good_since is None:
+            self._good_since = now
+            if self.parked:  # it sorts again, so the chute moves
+                self.parked = False
+                self._write(running=True)
+        if not self.count or now - self._good_since < GOOD_S:
+            return False
+        log.info("%d earlier failures are forgotten after %g s without one", self.count, GOOD_S)
+        self.forget()
+        self._write(running=True)
+        return True
+
+    def forget(self) -> None:
+        """From here on it counts anew; kept with the next note."""
+        self.count, self.last = 0, ""
+
+    def problems(self) -> tuple[str, ...]:
+        """What the operator should know, in words."""
+        if not self.count:
+            return ()
+        times = "once" if self.count == 1 else f"{self.count} times"
+        return (f"the daemon has failed {times} lately; the last time: {self.last}",)
+
+    def _count(self, words: str) -> None:
+        self.count += 1
+        self.last = " ".join(words.split())[:_LONGEST_WORDS]  # one line, as a status is
+        log.warning("failure %d: %s", self.count, self.last)
+
+    def _write(self, *, running: bool) -> None:
+        kept = {
+            "count": self.count,
+            "last": self.last,
+            "running": self._boot if running else None,
+            "parked": self._boot if self.parked else None,
+        }
+        temporary = self._path.with_suffix(".new")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(kept, file)
+                if self.count:  # before that a power cut has nothing to lose
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except OSError as error:
+            log.warning("%s: failures are not counted: %s", self._path, error)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What was kept; nothing, where there is no file or it makes no sense."""
+    try:
+        raw = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raw = None
+    found = raw if isinstance(raw, dict) else {}
+    count = found.get("count")
+    return {
+        "count": count if isinstance(count, int) and count > 0 else 0,
+        "last": str(found.get("last") or ""),
+        "running": found.get("running"),
+        "parked": found.get("parked"),
+    }

@@ -1,0 +1,171 @@
+"""How full the compartments are, by ultrasonic sensors that look down into them.
+
+Echoes flow in through gpiozero's DistanceSensor, whole percents flow out. All measuring is done by
+one thread, one sensor after another; whoever reads only looks up what was heard last. A sensor that
+fails or hears nothing for too long makes its own level unknown and touches nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bin_daemon.chute.pins import unusable
+
+if TYPE_CHECKING:
+    from bin_daemon.chute.pins import Factory
+    from bin_daemon.clock import Clock
+    from bin_daemon.config import Ultrasonic
+
+# An HC-SR04 reaches 4 m; where nothing answers many of them report some 6 m instead of silence.
+RANGE_CM = 450.0
+# The median of so many echoes: a stray one from a bag's edge or a neighbour does not count.
+ECHOES = 9
+# gpiozero asks every 60 ms and waits up to 26 ms for an echo from the end of the range.
+MEASURE_S = 1.5
+# A smaller change than this is noise, except that empty and full are always told.
+HYSTERESIS_PERCENT = 2.0
+BEAT_S = 0.5
+STOP_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def percent_of(distance_cm: float, sensor: Ultrasonic) -> float:
+    """How full a compartment is whose surface is so far away: 0 to 100, whole."""
+    share = (sensor.empty_cm - distance_cm) / (sensor.empty_cm - sensor.full_cm)
+    return float(round(100 * min(max(share, 0.0), 1.0)))
+
+
+def steadied(shown: float | None, percent: float) -> float:
+    """What to show after `shown` when `percent` is measured."""
+    if shown is None or percent in (0.0, 100.0):
+        return percent
+    return percent if abs(percent - shown) >= HYSTERESIS_PERCENT else shown
+
+
+@dataclasses.dataclass(slots=True)
+class _Compartment:
+    """What is known of one route's compartment. heard_at: on the clock; due_at: time.monotonic."""
+
+    route: str
+    sensor: Ultrasonic
+    heard_at: float
+    percent: float | None = None
+    due_at: float = 0.0
+    failing: bool = False
+
+
+class FillLevels:
+    """Measures one compartment after another in a thread of its own, until closed.
+
+    config: by route, at least one. clock: what staleness is measured on.
+    A DistanceSensor pings 16 times a second for as long as it is open, so each one is opened for
+    the second that a measurement takes and closed again: less wear and noise, and never two
+    sensors that hear each other. Opening them once at construction shows that the pins can be had.
+    Raises ChuteError, naming the key and the pins, where they cannot.
+    """
+
+    def __init__(self, config: Mapping[str, Ultrasonic], factory: Factory, clock: Clock) -> None:
+        from gpiozero.exc import DistanceSensorNoEcho, PWMSoftwareFallback
+
+        # No echo is told as a level that is unknown; and the kernel's own time stamps of the edges,
+        # which gpiozero finds poor beside pigpio's, are far better than a percent of a bin.
+        for category in (DistanceSensorNoEcho, PWMSoftwareFallback):
+            warnings.filterwarnings("ignore", category=category)
+        self._factory, self._clock = factory, clock
+        self.routes = frozenset(config)
+        now = clock.monotonic()
+        self._compartments = [_Compartment(route, s, now) for route, s in config.items()]
+        for one in self._compartments:
+            try:
+                self._open(one.sensor).close()
+            except Exception as error:
+                where = f"sensors.fill.{one.route}: GPIO {one.sensor.trigger} or {one.sensor.echo}"
+                raise unusable(where, error) from error
+        self._stopping = threading.Event()
+        self._beat_at = time.monotonic()
+        # A daemon thread: when the process wants to end, a ping must not keep it alive.
+        self._thread = threading.Thread(target=self._run, name="fill", daemon=True)
+        self._thread.start()
+
+    @property
+    def beat_at(self) -> float:
+        """When the thread was last seen alive, in `time.monotonic` seconds; for the supervisor."""
+        return self._beat_at
+
+    def read(self) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Percent by route, and the routes that have given no echo for too long.
+
+        A route is in neither before its first echo.
+        """
+        now = self._clock.monotonic()
+        levels, silent = {}, []
+        for one in self._compartments:
+            if now - one.heard_at >= one.sensor.stale_s:
+                silent.append(one.route)
+            elif one.percent is not None:
+                levels[one.route] = one.percent
+        return levels, tuple(silent)
+
+    def close(self) -> None:
+        """Stop measuring and give the pins back; may be called again."""
+        self._stopping.set()
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            _log.error("the thread 'fill' did not stop within %g s: the pin library hangs", STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for one in self._compartments:
+                if one.due_at <= time.monotonic() and not self._stopping.is_set():
+                    self._update(one)
+                    one.due_at = time.monotonic() + one.sensor.interval_s
+            self._beat_at = time.monotonic()
+            until = min(one.due_at for one in self._compartments)
+            self._stopping.wait(min(BEAT_S, max(0.0, until - self._beat_at)))
+
+    def _update(self, one: _Compartment) -> None:
+        try:
+            distance_cm = self._measure(one.sensor)
+            trouble = "no echo" if distance_cm is None else ""
+        # Whatever it is, the other sensors go on, and this one may come back.
+        except Exception as error:
+            distance_cm, trouble = None, str(error) or type(error).__name__
+        if self._stopping.is_set():
+            return
+        if trouble and not one.failing:
+            _log.warning("sensors.fill.%s: %s", one.route, trouble)
+        one.failing = bool(trouble)
+        if distance_cm is not None:
+            one.percent = steadied(one.percent, percent_of(distance_cm, one.sensor))
+            one.heard_at = self._clock.monotonic()
+
+    def _measure(self, sensor: Ultrasonic) -> float | None:
+        """Distance in cm, the median of ECHOES; None where not so many came back in time."""
+        with self._open(sensor) as device:
+            until = time.monotonic() + MEASURE_S
+            # Out of range of the 1 mm that it was opened with: that is, all echoes are in.
+            while not device.wait_for_out_of_range(0.1):
+                self._beat_at = time.monotonic()
+                if self._stopping.is_set() or self._beat_at >= until:
+                    return None
+            distance_cm = float(device.distance) * 100
+        return distance_cm if distance_cm < RANGE_CM else None
+
+    def _open(self, sensor: Ultrasonic) -> Any:
+        import gpiozero
+
+        return gpiozero.DistanceSensor(
+            echo=sensor.echo,
+            trigger=sensor.trigger,
+            queue_len=ECHOES,
+            max_distance=RANGE_CM / 100,
+            threshold_distance=0.001,
+            pin_factory=self._factory,
+        )

@@ -1,0 +1,96 @@
+"""Who may touch the devices of a bin: the daemon, or a person at the command line, never both.
+
+The daemon holds the lock file of its state directory for as long as it runs. Commands that move a
+servo or claim a pin take the same lock for their own time. They never make the file: one that root
+had made would keep the daemon out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bin_daemon.errors import AlreadyRunningError, StoreError
+
+UNIT = "bin-daemon.service"
+_ASK_S = 5.0
+
+
+def in_use(state: Path) -> bool:
+    """Whether a daemon runs on this state directory; one that cannot be read asks systemd."""
+    try:
+        with (state / "lock").open() as file:
+            # Shared: several that ask at the same time do not take each other for the daemon.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return unit_active()
+    except OSError:  # no such file: nothing has ever run there
+        return False
+    return False
+
+
+def unit_active() -> bool:
+    """Whether systemd says that the service runs; False where there is no systemd."""
+    import subprocess
+
+    try:
+        asked = ["systemctl", "is-active", "--quiet", UNIT]
+        return subprocess.run(asked, timeout=_ASK_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@contextlib.contextmanager
+def hold(state: Path) -> Iterator[None]:
+    """Hold the lock of a state directory, made where it is missing; for the daemon itself.
+
+    Raises AlreadyRunningError where another daemon holds it, StoreError where it cannot be written.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("w")
+    except OSError as error:
+        raise StoreError(
+            f"{state}: cannot write there: {error.strerror}; choose another with --state"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyRunningError(
+                f"another bin-daemon uses {state}; stop it first, or give this one its own --state"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def devices_to_oneself(states: Iterable[Path]) -> Iterator[None]:
+    """Keep the daemons of these state directories from starting, as long as the block lasts.
+
+    Raises AlreadyRunningError where one runs, with what to do.
+    """
+    with contextlib.ExitStack() as held:
+        for state in states:
+            try:
+                file = held.enter_context((state / "lock").open())
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _busy(state) from None
+            except PermissionError:
+                if unit_active():
+                    raise _busy(state) from None
+            except OSError:
+                continue
+        yield
+
+
+def _busy(state: Path) -> AlreadyRunningError:
+    return AlreadyRunningError(
+        f"the daemon is running on {state} and holds camera and pins; stop it first "
+        f"(`sudo systemctl stop bin-daemon`, or Ctrl-C where it was started by hand), "
+        f"and start it again afterwards"
+    )

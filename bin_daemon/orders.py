@@ -1,0 +1,65 @@
+"""What the bin can be told to do, from any thread: one set of verbs for every door.
+
+Remote commands (and a local console) call the verbs; each only queues its order, which the sorting
+thread carries out between two frames. Nothing here moves anything in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bin_daemon.errors import UsageError
+from bin_daemon.sorter import State
+
+if TYPE_CHECKING:
+    from bin_daemon.bin import Bin
+
+log = logging.getLogger(__name__)
+
+Verb = Callable[[Mapping[str, Any]], None]
+
+_AT_REST = (State.WAITING, State.PAUSED)
+
+
+class Orders:
+    """The orders that wait.
+
+    parts: gives the bin, or raises UsageError where there is none to order about.
+    """
+
+    def __init__(self, parts: Callable[[], Bin]) -> None:
+        self._parts = parts
+        self._waiting: queue.SimpleQueue[tuple[Callable[[Bin], None], bool]] = queue.SimpleQueue()
+
+    def verbs(self) -> Mapping[str, Verb]:
+        """By name; each raises UsageError where the order makes no sense now."""
+        return {
+            "pause": self._verb(lambda parts: parts.cycle.pause()),
+            "resume": self._verb(lambda parts: parts.cycle.resume()),
+            "clear": self._verb(lambda parts: parts.cycle.clear()),
+            "home": self._verb(lambda parts: parts.chute.home(), at_rest=True),
+            "learn": self._verb(lambda parts: parts.chamber.learn(), at_rest=True),
+        }
+
+    def _verb(self, action: Callable[[Bin], None], at_rest: bool = False) -> Verb:
+        def verb(args: Mapping[str, Any]) -> None:
+            if args:
+                raise UsageError(f"takes no arguments, not {', '.join(args)}")
+            state = self._parts().cycle.state
+            if at_rest and state not in _AT_REST:
+                raise UsageError(f"the bin is {state}; try again when it is waiting")
+            self._waiting.put((action, at_rest))
+
+        return verb
+
+    def carry_out(self, parts: Bin) -> None:
+        """Do what waits; for the sorting thread."""
+        while not self._waiting.empty():
+            action, at_rest = self._waiting.get()
+            if at_rest and parts.cycle.state not in _AT_REST:
+                log.warning("an order came too late: the bin is %s", parts.cycle.state)
+            else:
+                action(parts)

@@ -1,0 +1,151 @@
+"""What the bin shows of itself: the lamp of the chamber, the status LED, the buzzer.
+
+Modes and beeps flow in, levels on pins flow out. Every call returns at once: blinking and beeping
+go on in gpiozero's own threads. An output that fails is told to the log and to nobody else, for no
+lamp is worth a bin that stops. Nothing here decides what the bin should show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from bin_daemon.chute.pins import unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bin_daemon.chute.pins import Factory
+    from bin_daemon.config import Light, Output, OutputSection
+
+# Far above the 100 Hz at which gpiozero dims, which a camera sees as stripes that crawl.
+LIGHT_HZ = 1000
+SLOW_BLINK_S = 1.0  # on, and again off
+FAST_BLINK_S = 0.15
+BEEP_S = 0.12
+BETWEEN_BEEPS_S = 0.12
+
+_log = logging.getLogger(__name__)
+
+
+class Mode(StrEnum):
+    """What somebody in front of the bin should know."""
+
+    READY = "ready"  # throw something in
+    BUSY = "busy"  # an item is being looked at or sorted
+    HELD = "held"  # a lid, a hand or an operator holds it
+    TROUBLE = "trouble"  # it needs somebody
+
+
+class Outputs:
+    """The outputs of one bin, as far as it has them; all off at first.
+
+    Calls may come from any thread. Raises ChuteError, naming the key and the pin, where a pin
+    cannot be used.
+    """
+
+    def __init__(self, config: OutputSection, factory: Factory) -> None:
+        import gpiozero
+
+        self._lock = threading.Lock()
+        self._blink_s: float | None = None  # of the LED: None is off, 0 steady
+        # On a failure half-way the pins claimed so far are given back.
+        with contextlib.ExitStack() as claimed:
+
+            def claim(kind: Any, name: str, output: Output | Light, **more: Any) -> _Line:
+                key, high = f"outputs.{name}.pin", output.active == "high"
+                line = _Line(kind, key, output.pin, high, pin_factory=factory, **more)
+                claimed.callback(line.close)
+                return line
+
+            light, led, buzzer = config.light, config.led, config.buzzer
+            self._brightness = light.brightness if light else 0.0
+            self._light = self._led = self._buzzer = None
+            if light and light.brightness < 1:
+                self._light = claim(gpiozero.PWMLED, "light", light, frequency=LIGHT_HZ)
+            elif light:
+                self._light = claim(gpiozero.LED, "light", light)
+            if led:
+                self._led = claim(gpiozero.LED, "led", led)
+            if buzzer:
+                self._buzzer = claim(gpiozero.Buzzer, "buzzer", buzzer)
+            self._claimed = claimed.pop_all()
+
+    def show(self, mode: Mode) -> None:
+        """Let the LED say this; to say it again changes nothing."""
+        blink_s = {Mode.HELD: SLOW_BLINK_S, Mode.TROUBLE: FAST_BLINK_S}.get(mode, 0.0)
+        with self._lock:
+            if self._led is None or blink_s == self._blink_s:
+                return
+            self._blink_s = blink_s
+            if blink_s:
+                self._led.do(lambda led: led.blink(blink_s, blink_s))
+            else:
+                self._led.do(lambda led: led.on())
+
+    def beep(self, times: int) -> None:
+        """Sound so often, in the background; what sounds still is cut short."""
+        with self._lock:
+            if self._buzzer is not None:
+                self._buzzer.do(lambda buzzer: buzzer.beep(BEEP_S, BETWEEN_BEEPS_S, times))
+
+    def light(self, on: bool) -> None:
+        """Switch the lamp of the chamber."""
+        value = self._brightness if on else 0
+        with self._lock:
+            if self._light is not None:
+                self._light.do(lambda lamp: setattr(lamp, "value", value))
+
+    def close(self) -> None:
+        """Everything off, for good; may be called again, and never raises."""
+        with self._lock:
+            self._light = self._led = self._buzzer = None
+            self._claimed.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Line:
+    """One gpiozero output device, off at first, on a pin that stays at its level of off."""
+
+    def __init__(self, kind: Any, key: str, pin: int, active_high: bool, **more: Any) -> None:
+        self._where = f"{key}: GPIO {pin}"
+        self._active_high = active_high
+        self._failed = False
+        try:
+            self._device: Any = kind(pin, active_high=active_high, initial_value=False, **more)
+        except Exception as error:
+            raise unusable(self._where, error) from error
+        self._pin: Any = self._device.pin
+
+    def do(self, action: Callable[[Any], None]) -> None:
+        """Carry out `action` on the device; the first failure goes to the log."""
+        try:
+            action(self._device)
+        except Exception:
+            if not self._failed:
+                _log.exception("%s does not answer", self._where)
+            self._failed = True
+
+    def close(self) -> None:
+        """Switch off and give the pin back; never raises."""
+        from gpiozero.exc import PinFixedPull
+
+        try:
+            self._device.off()
+            self._device.close()
+            # gpiozero leaves a closed pin floating; the pull keeps the line at its level of off,
+            # and the pad keeps it after the process has gone.
+            self._pin.function = "input"
+            with contextlib.suppress(PinFixedPull):
+                self._pin.pull = "down" if self._active_high else "up"
+        # The other lines must be switched off too, whatever this one says.
+        except Exception:
+            _log.exception("%s: could not be closed", self._where)

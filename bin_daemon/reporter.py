@@ -1,0 +1,118 @@
+"""What the daemon tells of itself: what it is made of, its health, and how full the bin is.
+
+Readings, figures and problems flow in, retained messages and the alerts of full compartments flow
+out to telemetry. It decides nothing, and tells a thing again only when it has changed or is due.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bin_daemon import __version__
+from bin_daemon.clock import Clock
+from bin_daemon.config import Config
+from bin_daemon.config_file import digest
+from bin_daemon.health import Monitor
+from bin_daemon.messages import Alert, Readings, Severity
+from bin_daemon.telemetry.client import Telemetry
+
+if TYPE_CHECKING:
+    from bin_daemon.bin import Bin
+
+CHECK_S = 1.0
+_HARDWARE = Path("/proc/device-tree/model")
+
+
+class Reporter:
+    """Tells what is new, at most once in CHECK_S seconds.
+
+    folder: on the disk whose free space is watched.
+    """
+
+    def __init__(self, config: Config, folder: Path, clock: Clock, telemetry: Telemetry) -> None:
+        self._config, self._clock, self._telemetry = config, clock, telemetry
+        self.monitor = Monitor(folder, clock)
+        self._problems: tuple[str, ...] | None = None
+        self._check_due = self._health_due = 0.0
+        self._fill: dict[str, float | None] = {}
+
+    def due(self) -> bool:
+        """Whether it is time to look again; the caller then calls `tell`."""
+        now = self._clock.monotonic()
+        if now < self._check_due:
+            return False
+        self._check_due = now + CHECK_S
+        return True
+
+    def tell(self, readings: Readings, problems: tuple[str, ...] = ()) -> None:
+        """Fill levels when they change; health at its interval and when problems change.
+
+        problems: those besides what telemetry and the sensors have to say.
+        """
+        self._tell_fill(readings)
+        now = self._clock.monotonic()
+        silent = (f"the fill sensor of '{s}' gives no echo; clean it" for s in readings.silent)
+        problems = (*problems, *silent, *self._telemetry.problems())
+        if problems == self._problems and now < self._health_due:
+            return
+        interval_s = self._config.mqtt.health_interval_s if self._config.mqtt else 60.0
+        self._health_due, self._problems = now + interval_s, problems
+        stats = self._telemetry.stats()
+        health = self.monitor.health(
+            problems,
+            outbox_depth=stats.outbox_depth,
+            outbox_oldest_s=stats.outbox_oldest_s,
+            events_dropped=stats.events_dropped,
+        )
+        self._telemetry.retain(self._telemetry.topics.health, health)
+
+    def _tell_fill(self, readings: Readings) -> None:
+        levels: dict[str, float | None] = {**readings.fill_percent}
+        levels |= dict.fromkeys((s for s in readings.silent if s not in levels), None)
+        for stream, percent in levels.items():
+            if stream in self._fill and self._fill[stream] == percent:
+                continue
+            self._fill[stream] = percent
+            wall = self._clock.time()
+            source = "ultrasonic" if stream in self._config.sensors.fill else "switch"
+            level = {"percent": percent, "source": source, "measured_at": wall}
+            self._telemetry.retain(self._telemetry.topics.fill(stream), level)
+            if percent is None:
+                continue  # an alert stays until it is known to be over
+            if percent >= self._config.decision.full_percent:
+                words = f"the compartment '{stream}' is full; empty it"
+                self._telemetry.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
+            else:
+                self._telemetry.resolve_alert(f"full_{stream}")
+
+    def tell_info(self, parts: Bin | None, failures: int) -> None:
+        """What the bin is made of; parts: None in degraded mode, which has no network."""
+        import platform
+
+        config = self._config
+        info: dict[str, Any] = {
+            "name": config.bin.name,
+            "version": __version__,
+            "model": parts.package.id if parts else None,
+            "labels": parts.package.labels if parts else [],
+            "runtime": parts.classifier.runtime if parts else None,
+            "routes": list(config.routes),
+            "hardware": _hardware(),
+            "python": platform.python_version(),
+            "pin_factory": config.chute.pins,
+            "pulses": parts.chute.pulses if parts else {},
+            "camera": config.camera.kind,
+            "config": digest(config),
+            "failures": failures,
+        }
+        self._telemetry.retain(self._telemetry.topics.info, info)
+
+
+def _hardware() -> str:
+    """What the machine calls itself."""
+    try:
+        return _HARDWARE.read_text().strip("\0\n ")
+    except OSError:
+        return " ".join((os.uname().sysname, os.uname().machine))

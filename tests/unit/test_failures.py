@@ -1,0 +1,108 @@
+"""The count of failures over restarts, crashes, reboots and damaged files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bin_daemon.clock import SimulatedClock
+from bin_daemon.failures import GOOD_S, LIMIT, Failures
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Starts a daemon's count on the state directory of the test."""
+
+    def make(boot: str = "boot-a", clock: SimulatedClock | None = None) -> Failures:
+        failures = Failures(tmp_path, clock or SimulatedClock(), boot)
+        failures.begin()
+        return failures
+
+    return make
+
+
+def test_a_clean_stop_is_no_failure(begin):
+    begin().stopped()
+    assert begin().count == 0
+
+
+def test_an_exception_is_one_failure_with_its_words(begin):
+    begin().failed(RuntimeError("no camera"))
+    again = begin()
+    assert (again.count, again.last) == (1, "no camera")
+    assert again.problems() == (
+        "the daemon has failed once lately; the last time: no camera",
+    )  # fmt: skip
+
+
+def test_a_start_that_never_ended_is_one_failure(begin):
+    begin()
+    again = begin()
+    assert again.count == 1
+    assert "killed" in again.last
+
+
+def test_a_power_cut_is_no_failure(begin):
+    begin("boot-a")
+    assert begin("boot-b").count == 0
+
+
+def test_failures_before_a_reboot_still_count(begin):
+    begin("boot-a").failed(RuntimeError("one"))
+    assert begin("boot-b").count == 1
+
+
+def test_many_failures_lead_to_degraded_mode(begin):
+    for _ in range(LIMIT - 1):
+        begin().failed(RuntimeError("again"))
+    assert not begin().many
+    assert begin().many
+
+
+def test_good_minutes_clear_the_count_once(begin):
+    begin().failed(RuntimeError("one"))
+    clock = SimulatedClock()
+    failures = begin(clock=clock)
+    assert not failures.good()
+    clock.sleep(GOOD_S - 1)
+    assert not failures.good()
+    clock.sleep(2)
+    assert failures.good()
+    assert not failures.good()
+    assert (failures.count, failures.problems()) == (0, ())
+    failures.stopped()
+    assert begin().count == 0
+
+
+def test_a_parked_chute_is_remembered_until_the_bin_sorts_or_the_machine_starts_anew(begin):
+    begin().left_parked()
+    assert begin("boot-b").parked is False
+    begin("boot-a").left_parked()
+    again = begin("boot-a")
+    assert again.parked
+    again.good()
+    again.stopped()
+    assert not begin("boot-a").parked
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "null", '{"count": "many"}', '{"count": -3}', "\0" * 64, "[" * 9999]
+)
+def test_a_damaged_file_counts_nothing(begin, tmp_path, text):
+    (tmp_path / "failures.json").write_text(text)
+    assert begin().count == 0
+
+
+def test_a_folder_that_takes_no_file_is_no_crash(tmp_path, caplog):
+    failures = Failures(tmp_path / "none", SimulatedClock(), "boot-a")
+    failures.begin()
+    failures.failed(RuntimeError("x"))
+    assert "failures are not counted" in caplog.text
+
+
+def test_the_words_kept_are_one_short_line(begin, tmp_path):
+    begin().failed(RuntimeError("no\ncamera " + "x" * 5000))
+    words = json.loads((tmp_path / "failures.json").read_text())["last"]
+    assert words.startswith("no camera x")
+    assert len(words) == 300
