@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import lgpio
@@ -27,7 +28,29 @@ _TAKEN_OVER_S = 0.05
 
 _LGPIO_HINT = " (a program with lgpio: another bin-daemon, a gpiozero script)"
 
+# What the kernel calls the chip that the header hangs on: Pi 5, Pi 4, all before.
+_HEADER_CHIPS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
+_DEVICES = Path("/dev")
+
 _log = logging.getLogger(__name__)
+
+
+def _header_chip() -> int | None:
+    """The number of the header's chip, by its label; None leaves it to gpiozero.
+
+    gpiozero takes 4 on a Pi 5, which kernels have numbered differently (gpiozero #1166).
+    """
+    for device in sorted(_DEVICES.glob("gpiochip*")):
+        number = int(device.name.removeprefix("gpiochip"))
+        with contextlib.suppress(lgpio.error):  # one that may not be opened is told by gpiozero
+            handle = lgpio.gpiochip_open(number)
+            try:
+                label = lgpio.gpio_get_chip_info(handle)[3]
+            finally:
+                lgpio.gpiochip_close(handle)
+            if label in _HEADER_CHIPS:
+                return number
+    return None
 
 
 class FractionalPin(LGPIOPin):  # type: ignore[misc]
@@ -183,7 +206,7 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
     """
 
     def __init__(self, kind: str, board: Factory | None = None) -> None:
-        super().__init__()
+        super().__init__(_header_chip())
         self.pin_class = self._make_pin
         self._kind = kind
         self._board = board

@@ -30,9 +30,15 @@ class Lgpio(types.ModuleType):
         self.bias = {}
         self.trains = {}  # by line: duty cycles in percent, the present one and the one that waits
         self.closed = False
+        self.labels = {}  # of chips, by number
+        self.opened = []
 
     def gpiochip_open(self, chip):
+        self.opened.append(chip)
         return 1
+
+    def gpio_get_chip_info(self, handle):
+        return [0, 54, f"gpiochip{self.opened[-1]}", self.labels[self.opened[-1]]]
 
     def gpiochip_close(self, handle):
         self.closed = True

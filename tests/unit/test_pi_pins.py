@@ -1,6 +1,7 @@
 """The pins of a Pi's header: real gpiozero devices on a model of lgpio and on an imitated sysfs."""
 
 import contextlib
+import importlib
 import sys
 
 import gpiozero
@@ -304,3 +305,21 @@ def test_a_lamp_on_a_hardware_pwm_pin_can_be_switched_and_dimmed(gpiozero_factor
 def test_a_hardware_pwm_pin_is_no_input_and_says_so(gpiozero_factory):
     with pytest.raises(gpiozero.PinFixedPull, match="overlay gives it to the hardware PWM"):
         gpiozero.Button(12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "chip"),
+    [
+        ({0: "gpio-brcmstb@107d508500", 13: "pinctrl-rp1"}, 13),
+        ({0: "pinctrl-bcm2711", 1: "raspberrypi-exp-gpio"}, 0),
+        ({3: "something"}, 0),  # left to gpiozero
+    ],
+)
+def test_the_chip_of_the_header_is_known_by_its_label(lgpio, closing, tmp_path, labels, chip):
+    pi_pins = importlib.import_module("bin_daemon.chute.pi_pins")
+    pi_pins._DEVICES = tmp_path
+    lgpio.labels = labels
+    for number in labels:
+        (tmp_path / f"gpiochip{number}").touch()
+    factory = closing.enter_context(contextlib.closing(pi_pins.PiFactory("lgpio")))
+    assert factory.chip == chip
