@@ -27,7 +27,7 @@ deb: $(VENV)/.apt
 	firmware_config/debian/build
 
 # The installed package in a virtual Pi; the first build of that takes long (tests/hil/README.md).
-hil: deb
+hil: deb $(VENV)/.dev
 	tests/hil/run $(ARGS)
 
 # The workshop has an environment of its own: TensorFlow is large, and no bin needs it.
