@@ -7,12 +7,13 @@ fails or hears nothing for too long makes its own level unknown and touches noth
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.chute.pins import unusable
@@ -84,7 +85,8 @@ class FillLevels:
         self._compartments = [_Compartment(route, s, now) for route, s in config.items()]
         for one in self._compartments:
             try:
-                self._open(one.sensor).close()
+                with self._opened(one.sensor):
+                    pass
             except Exception as error:
                 where = f"sensors.fill.{one.route}: GPIO {one.sensor.trigger} or {one.sensor.echo}"
                 raise unusable(where, error) from error
@@ -148,7 +150,7 @@ class FillLevels:
 
     def _measure(self, sensor: Ultrasonic) -> float | None:
         """Distance in cm, the median of ECHOES; None where not so many came back in time."""
-        with self._open(sensor) as device:
+        with self._opened(sensor) as device:
             until = time.monotonic() + MEASURE_S
             # Out of range of the 1 mm that it was opened with: that is, all echoes are in.
             while not device.wait_for_out_of_range(0.1):
@@ -158,10 +160,11 @@ class FillLevels:
             distance_cm = float(device.distance) * 100
         return distance_cm if distance_cm < RANGE_CM else None
 
-    def _open(self, sensor: Ultrasonic) -> Any:
+    @contextlib.contextmanager
+    def _opened(self, sensor: Ultrasonic) -> Iterator[Any]:
         import gpiozero
 
-        return gpiozero.DistanceSensor(
+        device = gpiozero.DistanceSensor(
             echo=sensor.echo,
             trigger=sensor.trigger,
             queue_len=ECHOES,
@@ -169,3 +172,9 @@ class FillLevels:
             threshold_distance=0.001,
             pin_factory=self._factory,
         )
+        try:
+            yield device
+        finally:
+            # Its own `close` takes the trigger away from under the thread that pings.
+            gpiozero.SmoothedInputDevice.close(device)
+            device.close()

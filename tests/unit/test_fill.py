@@ -1,7 +1,7 @@
-"""Ultrasonic fill sensors on gpiozero's simulated pins, which answer in real time.
+"""Ultrasonic fill sensors on gpiozero's simulated pins.
 
-The simulated echo is as exact as `time.sleep` of a busy machine, some milliseconds of 17 cm each,
-so that only wide tolerances hold here; the arithmetic is tested without it.
+The echo is stamped with the time it takes instead of taking it: the sleep of a busy machine is
+milliseconds off, and each of them is 17 cm.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from gpiozero import LED
-from gpiozero.pins.mock import MockFactory, MockPin, MockTriggerPin
+from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,9 +37,33 @@ sensors = st.builds(
 percents = st.integers(0, 100).map(float)
 
 
+class EchoPin(MockPin):
+    """Stamps its edges with `now_s`."""
+
+    now_s = 0.0
+
+    def _call_when_changed(self):
+        super(MockPin, self)._call_when_changed(self.now_s, self.state)
+
+
+class TriggerPin(MockPin):
+    """Answers each ping at `echo`, `echo_s` seconds long."""
+
+    def __init__(self, factory, info, echo, echo_s):
+        self.echo, self.echo_s = echo, echo_s
+        super().__init__(factory, info)
+
+    def _set_state(self, value):
+        pinged = self.state and not value
+        super()._set_state(value)
+        if pinged:
+            self.echo.drive_high()
+            self.echo.now_s += self.echo_s
+            self.echo.drive_low()
+
+
 @pytest.fixture
 def factory():
-    # That of a desk has pins that dim, and gpiozero's simulated echo is none of them.
     return MockFactory(pin_class=MockPin)
 
 
@@ -51,8 +75,8 @@ def clock():
 @pytest.fixture
 def echoing(factory):
     """Lets the sensor on TRIGGER and ECHO hear something 100 cm away."""
-    echo = factory.pin(ECHO)
-    factory.pin(TRIGGER, pin_class=MockTriggerPin, echo_pin=echo, echo_time=2 * 100 / SPEED_CM_S)
+    echo = factory.pin(ECHO, pin_class=EchoPin)
+    factory.pin(TRIGGER, pin_class=TriggerPin, echo=echo, echo_s=2 * 100 / SPEED_CM_S)
 
 
 def wait_for(what: Callable[[], object], limit_s: float = 8.0) -> None:
@@ -105,7 +129,7 @@ def test_a_level_is_measured_by_its_echo_and_the_pins_are_let_go_between(factory
     assert levels.read() == ({}, ())
     wait_for(lambda: levels.read()[0])
 
-    assert levels.read()[0]["paper"] == pytest.approx(56, abs=8)
+    assert levels.read()[0]["paper"] == 56
     pings = len(factory.pin(TRIGGER).states)
     time.sleep(0.2)
     assert len(factory.pin(TRIGGER).states) == pings
@@ -199,7 +223,7 @@ def test_a_full_switch_overrules_the_sensor_of_its_route_and_an_idle_one_does_no
         assert sensors.read().fill_percent == {"paper": 100.0, "glass": 0.0}
 
         factory.pin(SWITCH).drive_high()
-        assert sensors.read().fill_percent["paper"] == pytest.approx(56, abs=8)
+        assert sensors.read().fill_percent["paper"] == 56
 
         clock.sleep(400)
         readings = sensors.read()
