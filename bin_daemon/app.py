@@ -88,11 +88,12 @@ class App:
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
         self._ready: Callable[[], object] | None = ready
+        config = self.config
         machine = SystemClock()  # beats and the watchdog are of this world, whatever `clock` is
         self._supervisor = Supervisor(DEADLINES_S, machine)
-        self._watchdog = Watchdog(machine, longest_pass_s(self.config.camera))
+        self._watchdog = Watchdog(machine, longest_pass_s(config.camera, config.outputs.light))
         with self._stack, self._counted():
-            if self._failures.many:
+            if self._failures.many and not self.stopping:
                 self._stay_degraded()
             if not self.stopping:
                 self._sort()
@@ -189,10 +190,10 @@ class App:
                 reopened = True
                 self._pass(self.bin.beats())
                 continue
-            reopened = False
             self._pass(self.bin.beats())
-            if observation is None:
+            if observation is None:  # not usable, so no sign that opening it anew has helped
                 continue
+            reopened = False
             self._reporter.monitor.frame(observation.captured_at)
             if self._absent:
                 self._begin()

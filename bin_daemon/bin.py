@@ -77,8 +77,7 @@ class Bin:
             self.sensors = stack.enter_context(Sensors(config.sensors, self.pins, clock))
             self.chute = stack.enter_context(Chute(config.chute, config.routes, self.pins, clock))
             self._ticker = self._start_ticker(stack)
-            if config.outputs.light:  # the camera is to find its exposure in the light
-                clock.sleep(config.outputs.light.warmup_s)
+            self._await_light()
             self.camera = camera if camera is not None else open_camera(config.camera, clock)
             stack.callback(self._close_camera)
             self.chamber = self._open_chamber()
@@ -123,6 +122,7 @@ class Bin:
         return stack.enter_context(ChuteThread(self.chute))
 
     def _open_chamber(self) -> Chamber | LampChamber:
+        self._lamp: LampChamber | None = None
         light = self._config.outputs.light
         if light is None or light.when == "always":
             from bin_daemon.chamber import Chamber
@@ -130,7 +130,13 @@ class Bin:
             return Chamber(self._config.chamber)
         from bin_daemon.light import LampChamber
 
-        return LampChamber(self._config.chamber, light, self.outputs.light, self._wants_light)
+        self._lamp = LampChamber(self._config.chamber, light, self.outputs.light, self._wants_light)
+        return self._lamp
+
+    def _await_light(self) -> None:
+        """Wait until the lamp, just switched on, is steady: the camera finds its exposure in it."""
+        if light := self._config.outputs.light:
+            self._clock.sleep(light.warmup_s)
 
     def _wants_light(self) -> bool:
         return bool(self.sensors.read().interlocked) or self.chute.stage is not Stage.RESTING
@@ -180,6 +186,9 @@ class Bin:
         """Close the camera and open it again. Raises CameraError where that does not help."""
         self._close_camera()
         self._bad_frames = 0
+        if self._lamp is not None:
+            self._lamp.wake()
+            self._await_light()
         self.camera = open_camera(self._config.camera, self._clock)
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ CALM_S = 2.0  # empty for so long before the empty view is touched
 # Nobody holds an arm so still for so long; what has is lying against the entrance.
 REST_AT_ENTRANCE_S = 2.0
 DARK_LEVEL = 10.0
+NO_LIGHT = "dark"  # the first word of what is said of a frame below that
 BRIGHT_SHARE = 0.6
 COVERED_SHARE = 0.8  # of the view: no item hides so much of the chamber
 ELSEWHERE_SHARE = 0.9
@@ -154,7 +155,7 @@ class Chamber:
         """Why nothing can be said of a frame, whatever the chamber looks like; "" if it can."""
         level = max(cv2.mean(small)[:3])
         if level < DARK_LEVEL:
-            return f"dark: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
+            return f"{NO_LIGHT}: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
         if level > 180.0:
             white = white_share(small)
             known = 0.0 if self._ground is None else white_share(self._ground.expected)

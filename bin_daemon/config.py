@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from bin_daemon.errors import ConfigError
 from bin_daemon.sections import Interval, Length, Matches, section
@@ -289,6 +289,12 @@ class SensorSection:
     fill: dict[Name, Ultrasonic] = field(default_factory=dict)
     """By route: how full the compartment is."""
 
+    def switches(self) -> dict[str, Input]:
+        """Every switch and digital sensor that the bin has, by its key, as "full.paper"."""
+        named = {"lid": self.lid, "beam": self.beam, "metal": self.metal}
+        found = {name: switch for name, switch in named.items() if switch}
+        return found | {f"full.{route}": switch for route, switch in self.full.items()}
+
 
 @section
 class Output:
@@ -328,6 +334,16 @@ class OutputSection:
     """Status lamp. On: ready. Slow blinking: held or paused. Fast blinking: needs somebody."""
     buzzer: Output | None = None
     """One that sounds by itself. Short: an item was taken. Three times: needs somebody."""
+
+    def named(self) -> dict[str, Light | Output]:
+        """Every output that the bin has, by its key."""
+        named = {"light": self.light, "led": self.led, "buzzer": self.buzzer}
+        return {name: output for name, output in named.items() if output}
+
+    def apart(self) -> dict[str, OutputSection]:
+        """A section for each of them alone: one whose pin is taken keeps no other from working."""
+        apart: dict[str, Any] = self.named()
+        return {name: OutputSection(**{name: output}) for name, output in apart.items()}
 
 
 @section

@@ -7,10 +7,7 @@ its columns, and every line of the difference that a person is to approve but on
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from bin_daemon import paths
 from bin_daemon.config_file import parse
 from bin_daemon.config_migrate import migrated, version_of
 from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.files import write_whole
 from bin_daemon.yaml_lines import Document
 
 Key = tuple[str, ...]
@@ -83,43 +81,16 @@ def writable(path: Path) -> Path:
     return real
 
 
-def read(path: Path) -> str:
-    """The text of a file with its line ends as they are. Raises ConfigError where it is none."""
-    try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
-
-
 def replace(path: Path, text: str, like: Path | None = None) -> None:
     """Write `path` whole or not at all, also when the power fails; mode and owner stay.
 
     like: the file whose mode and owner it takes; itself by default.
     Raises ConfigError where the folder or the owner does not allow it.
     """
-    status = (like or path).stat()
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(handle, status.st_uid, status.st_gid)
-            os.fchmod(handle, status.st_mode & 0o7777)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(handle)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, text.encode(), like=(like or path).stat())
     except OSError as error:
         raise ConfigError(f"{path}: cannot write it: {error.strerror}; try it with sudo") from error
-    finally:
-        if temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
 
 
 def _unshared(data: Any) -> Any:

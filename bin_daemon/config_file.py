@@ -34,8 +34,23 @@ def load_config(path: Path | str, kept: Path | None = None) -> Config:
     Raises ConfigError with one line for each mistake.
     """
     path = find_config(path)
-    text = _read(path)
+    text = read(path)
     return remembered(Config, text.encode(), kept, lambda: parse(text, str(path)))
+
+
+def read(path: Path) -> str:
+    """The text of a configuration, its line ends as they are. Raises ConfigError where it is none.
+
+    At most 1 MB of UTF-8.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than 1 MB; this is no configuration")
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from error
 
 
 def parse(text: str, name: str) -> Config:
@@ -124,14 +139,3 @@ def digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(dataclasses.asdict(config), default=str).encode()).hexdigest()[
         :12
     ]
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than 1 MB; this is no configuration")
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from error

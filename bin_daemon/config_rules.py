@@ -64,25 +64,16 @@ def _pins(config: Config) -> Iterator[Fault]:
 
 
 def _sensor_pins(sensors: SensorSection) -> Iterator[tuple[Key, int]]:
-    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
-    for name, switch in switches.items():
-        if switch:
-            yield ("sensors", name, "pin"), switch.pin
-    for name, switch in sensors.full.items():
-        yield ("sensors", "full", name, "pin"), switch.pin
+    for name, switch in sensors.switches().items():
+        yield ("sensors", *name.split("."), "pin"), switch.pin
     for name, sensor in sensors.fill.items():
         yield ("sensors", "fill", name, "trigger"), sensor.trigger
         yield ("sensors", "fill", name, "echo"), sensor.echo
 
 
 def _output_pins(outputs: OutputSection) -> Iterator[tuple[Key, int]]:
-    for name, output in {
-        "light": outputs.light,
-        "led": outputs.led,
-        "buzzer": outputs.buzzer,
-    }.items():
-        if output:
-            yield ("outputs", name, "pin"), output.pin
+    for name, output in outputs.named().items():
+        yield ("outputs", name, "pin"), output.pin
 
 
 def _fill(sensors: SensorSection) -> Iterator[Fault]:

@@ -57,12 +57,11 @@ class Degraded:
             self._leave_out(error)
             return
         self._stack.callback(factory.close)
-        try:
-            outputs = Outputs(config.outputs, factory)
-            self._stack.callback(outputs.close)
-            outputs.show(Mode.TROUBLE)
-        except BinDaemonError as error:
-            self._leave_out(error)
+        for section in config.outputs.apart().values():
+            try:
+                self._stack.enter_context(Outputs(section, factory)).show(Mode.TROUBLE)
+            except BinDaemonError as error:
+                self._leave_out(error)
         if self.parked:
             return
         if config.chute.homing == "manual":
@@ -145,8 +144,9 @@ def hush(config: Config) -> tuple[str, ...]:
                 ServoPin(factory, name, servo).close()
             except BinDaemonError as error:
                 failed.append(str(error))
-        try:
-            Outputs(config.outputs, factory).close()
-        except BinDaemonError as error:
-            failed.append(str(error))
+        for output in config.outputs.apart().values():
+            try:
+                Outputs(output, factory).close()
+            except BinDaemonError as error:
+                failed.append(str(error))
     return tuple(failed)

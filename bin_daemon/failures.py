@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from bin_daemon.clock import Clock, boot_id
+from bin_daemon.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Failures:
 
     def _count(self, words: str) -> None:
         self.count += 1
-        self.last = " ".join(words.split())[:_LONGEST_WORDS]  # one line, as a status is
+        self.last = _short(words)
         log.warning("failure %d: %s", self.count, self.last)
 
     def _write(self, *, running: bool) -> None:
@@ -105,16 +105,16 @@ class Failures:
             "running": self._boot if running else None,
             "parked": self._boot if self.parked else None,
         }
-        temporary = self._path.with_suffix(".new")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(kept, file)
-                if self.count:  # before that a power cut has nothing to lose
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(temporary, self._path)
+            # Before there is a failure a power cut has nothing to lose.
+            write_whole(self._path, json.dumps(kept).encode(), synced=bool(self.count))
         except OSError as error:
             log.warning("%s: failures are not counted: %s", self._path, error)
+
+
+def _short(words: str) -> str:
+    """One line of bounded length, as the status of a service is."""
+    return " ".join(words.split())[:_LONGEST_WORDS]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def _read(path: Path) -> dict[str, Any]:
     found = raw if isinstance(raw, dict) else {}
     count = found.get("count")
     return {
-        "count": count if isinstance(count, int) and count > 0 else 0,
-        "last": str(found.get("last") or ""),
+        "count": count if type(count) is int and count > 0 else 0,
+        "last": _short(str(found.get("last") or "")),
         "running": found.get("running"),
         "parked": found.get("parked"),
     }

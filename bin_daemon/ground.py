@@ -9,10 +9,8 @@ the camera was bumped further, `moved` gives the empty view as it appears from t
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bin_daemon.errors import PictureError
+from bin_daemon.files import write_whole
 from bin_daemon.small import (
     SIGMAS,
     Bytes,
@@ -226,17 +225,10 @@ class Ground:
         # Packed in memory: a zip file that meets a full disk half-way complains once more later on.
         packed = io.BytesIO()
         np.savez(packed, mean=self.mean * self._gain, noise=self.noise, frame=frame, region=region)
-        name = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with name.open("wb") as file:
-                file.write(packed.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
+            write_whole(path, packed.getbuffer())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                name.unlink()
             raise PictureError(f"{path}: cannot save the reference: {error}") from error
 
     @classmethod

@@ -55,25 +55,27 @@ class Watchdog:
     """Tells systemd that the daemon makes progress, where the unit has a `WatchdogSec`.
 
     longest_pass_s: the longest time between two calls of `feed` that is still in order. A manager
-    that is less patient is told so (sd_notify(3), WATCHDOG_USEC).
+    that is less patient is told to wait that long and a quarter (sd_notify(3), WATCHDOG_USEC).
     """
 
     def __init__(self, clock: Clock, longest_pass_s: float) -> None:
         self._clock = clock
-        self._limit_s = self._due = 0.0
+        self._limit_s = self._due = self._pause_s = 0.0
         usec = os.environ.get("WATCHDOG_USEC", "")
         own = str(os.getpid())
         if usec.isdecimal() and os.environ.get("WATCHDOG_PID", own) == own:
             self._limit_s = int(usec) / 1e6
             if longest_pass_s > self._limit_s:
-                self._limit_s = longest_pass_s
-                notify(f"WATCHDOG_USEC={int(longest_pass_s * 1e6)}")
+                self._limit_s = longest_pass_s * 1.25
+                notify(f"WATCHDOG_USEC={int(self._limit_s * 1e6)}")
+            # A longest pass may begin just before the next word is due.
+            self._pause_s = min(self._limit_s / 4, self._limit_s - longest_pass_s)
 
     def feed(self) -> None:
-        """All is well; systemd hears of it at most four times in the time that it waits."""
+        """All is well; systemd hears of it some four times in the time that it waits, or more."""
         now = self._clock.monotonic()
         if self._limit_s and now >= self._due:
-            self._due = now + self._limit_s / 4
+            self._due = now + self._pause_s
             notify("WATCHDOG=1")
 
 

@@ -11,13 +11,11 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from bin_daemon.chamber import Chamber
+from bin_daemon.chamber import NO_LIGHT, Chamber
 from bin_daemon.config import ChamberSection, Light
 from bin_daemon.messages import Frame, Image, Item, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)
-# The first word of what a Chamber says of a frame without light.
-_NO_LIGHT = "dark"
 
 
 class LampChamber:
@@ -57,6 +55,10 @@ class LampChamber:
         """Forget both empty views and learn them anew, first the lit one."""
         self._lit.learn()
         self._dark.learn()
+        self._switch(True)
+
+    def wake(self) -> None:
+        """Switch the lamp on, as if something had stirred."""
         self._switch(True)
 
     def observe(self, frame: Frame) -> Observation:
@@ -100,7 +102,7 @@ class LampChamber:
 
     def _in_dark(self, frame: Frame) -> Observation:
         seen = self._dark.observe(frame)
-        if seen.view is View.BLOCKED and seen.reason.startswith(_NO_LIGHT):
+        if seen.view is View.BLOCKED and seen.reason.startswith(NO_LIGHT):
             seen = Observation(View.EMPTY, self._now, reason="the lamp is off")
         elif seen.view is View.LEARNING:
             self._unproven = True

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from bin_daemon import __version__
 from bin_daemon.errors import BinDaemonError
+from bin_daemon.files import write_whole
 
 T = TypeVar("T")
 
@@ -76,8 +77,6 @@ def _read(path: Path, key: str) -> Any:
 
 
 def _write(path: Path, key: str, result: object) -> None:
-    temporary = path.with_suffix(".new")
     with contextlib.suppress(OSError, BinDaemonError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(pickle.dumps((key, result)))
-        os.replace(temporary, path)
+        write_whole(path, pickle.dumps((key, result)), synced=False)

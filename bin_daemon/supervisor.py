@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bin_daemon.clock import Clock
-from bin_daemon.config import CameraSection
+from bin_daemon.config import CameraSection, Light
 from bin_daemon.errors import StalledError
 
 # How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread comes
@@ -21,13 +21,14 @@ DEADLINES_S = {"chute": 1.0, "fill": 10.0, "mailman": 60.0}
 REOPEN_S = 16.0
 
 
-def longest_pass_s(camera: CameraSection) -> float:
+def longest_pass_s(camera: CameraSection, light: Light | None = None) -> float:
     """How long a pass of the main loop may take, in seconds.
 
-    In the worst one a capture fails at its deadline and the camera is opened anew, with a first
-    frame and a last one of the warm-up that come just in time.
+    In the worst one a capture fails at its deadline and the camera is opened anew, once the lamp
+    is steady, with a first frame and a last one of the warm-up that come just in time.
     """
-    return 3 * camera.deadline_s + 1 / camera.fps + REOPEN_S + camera.warmup_s
+    warmup_s = camera.warmup_s + (light.warmup_s if light else 0.0)
+    return 3 * camera.deadline_s + 1 / camera.fps + REOPEN_S + warmup_s
 
 
 class Supervisor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bin_daemon import config_edit
+from bin_daemon.config_file import read
 from bin_daemon.errors import UsageError
 
 
@@ -29,7 +30,7 @@ def rewrite(
     if not yes and not _agreed(f"write {path}?"):
         print("nothing was written", file=sys.stderr)
         return False
-    if config_edit.read(path) != text:
+    if read(path) != text:
         raise UsageError(f"{path}: was changed by somebody else meanwhile; nothing was written")
     if keep is not None:
         if keep.exists():

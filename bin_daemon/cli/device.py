@@ -96,10 +96,10 @@ def _migrate(options: argparse.Namespace) -> int:
     from bin_daemon import config_edit
     from bin_daemon.cli.config_files import rewrite
     from bin_daemon.config import SCHEMA_VERSION
-    from bin_daemon.config_file import find_config
+    from bin_daemon.config_file import find_config, read
 
     path = find_config(common.config_name(options))
-    text = config_edit.read(path)
+    text = read(path)
     changes = config_edit.migration(text, str(path))
     if not changes:
         print(f"{path}: is of version {SCHEMA_VERSION} already; nothing to do")
@@ -149,18 +149,14 @@ def run_check(options: argparse.Namespace) -> int:
 
 def _sensors(config: Config) -> list[str]:
     sensors = config.sensors
-    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
-    switches |= {f"full.{route}": switch for route, switch in sensors.full.items()}
-    lines = [f"{name} on GPIO {switch.pin}" for name, switch in switches.items() if switch]
+    lines = [f"{name} on GPIO {switch.pin}" for name, switch in sensors.switches().items()]
     return lines + [
         f"fill.{route} on GPIO {s.trigger} and {s.echo}" for route, s in sensors.fill.items()
     ]
 
 
 def _outputs(config: Config) -> list[str]:
-    outputs = config.outputs
-    named = {"light": outputs.light, "led": outputs.led, "buzzer": outputs.buzzer}
-    return [f"{name} on GPIO {output.pin}" for name, output in named.items() if output]
+    return [f"{name} on GPIO {output.pin}" for name, output in config.outputs.named().items()]
 
 
 def run_bench(options: argparse.Namespace) -> int:

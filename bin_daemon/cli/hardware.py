@@ -83,14 +83,14 @@ def run_calibrate(options: argparse.Namespace) -> int:
     from bin_daemon import config_edit
     from bin_daemon.calibrate import Calibration
     from bin_daemon.cli.config_files import rewrite
-    from bin_daemon.config_file import find_config
+    from bin_daemon.config_file import find_config, read
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("calibrate needs a terminal: run it by hand, over SSH with `ssh -t`")
     config = common.config_of(options)
     calibration = Calibration(config.chute, _servo_named(config, options.servo))
     path = config_edit.writable(find_config(common.config_name(options)))
-    text = config_edit.read(path)
+    text = read(path)
     with devices(options, config) as factory, _servo_pins(config, factory) as pins:
         try:
             _move_by_keys(calibration, pins)

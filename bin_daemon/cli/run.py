@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import logs
+from bin_daemon import logs, paths
 from bin_daemon.cli import common
 from bin_daemon.errors import BinDaemonError, UsageError
 
@@ -73,12 +73,20 @@ def _obey_signals(app: App) -> None:
 
 
 def run_silence(options: argparse.Namespace) -> int:
-    """Switch off what a killed daemon left on. Tells what it could not, and never fails."""
+    """Switch off what a killed daemon left on. Tells what it could not, and never fails.
+
+    A daemon that runs is left alone: hardware PWM and servo boards know no owner, and its chute
+    would fall silent in the middle of a route.
+    """
     from bin_daemon.degraded import hush
+    from bin_daemon.lock import devices_to_oneself
 
     logs.start("warning")
+    state = common.state_of(options)
     try:
-        failed = hush(common.config_of(options, kept=common.state_of(options)))
+        config = common.config_of(options, kept=state)
+        with devices_to_oneself({state, paths.SYSTEM_STATE}):
+            failed = hush(config)
     except BinDaemonError as error:
         failed = (str(error),)
     for words in failed:

@@ -7,7 +7,6 @@ pulse and switches nothing on.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -94,22 +93,22 @@ def pins(site: Site) -> Finding:
 def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
     """Each device by itself, so that one that fails hides no other."""
     from bin_daemon.chute.pins import InputPin, ServoPin
-    from bin_daemon.config import OutputSection
+    from bin_daemon.config import Input
     from bin_daemon.outputs import Outputs
 
     for name, servo in config.chute.servos.items():
         yield f"{name} {servo.pin}", lambda n=name, s=servo: ServoPin(factory, n, s).close()  # type: ignore[misc]
-    sensors = config.sensors
-    switches = {"lid": sensors.lid, "beam": sensors.beam, "metal": sensors.metal}
-    switches |= {f"full.{route}": switch for route, switch in sensors.full.items()}
-    for name, switch in switches.items():
-        if switch:
-            key = f"sensors.{name}.pin"
-            yield f"{name} {switch.pin}", lambda k=key, s=switch: InputPin(factory, k, s).close()  # type: ignore[misc]
-    for field in dataclasses.fields(OutputSection):
-        if output := getattr(config.outputs, field.name):
-            one = OutputSection(**{field.name: output})
-            yield f"{field.name} {output.pin}", lambda o=one: Outputs(o, factory).close()  # type: ignore[misc]
+    inputs = {f"{name}.pin": switch for name, switch in config.sensors.switches().items()}
+    for route, sensor in config.sensors.fill.items():
+        # As inputs, both of them: a trigger that is driven would ping.
+        inputs[f"fill.{route}.trigger"] = Input(pin=sensor.trigger, pull="none")
+        inputs[f"fill.{route}.echo"] = Input(pin=sensor.echo, pull="none")
+    for name, switch in inputs.items():
+        shown, key = name.removesuffix(".pin"), f"sensors.{name}"
+        yield f"{shown} {switch.pin}", lambda k=key, s=switch: InputPin(factory, k, s).close()  # type: ignore[misc]
+    pins = {name: output.pin for name, output in config.outputs.named().items()}
+    for name, one in config.outputs.apart().items():
+        yield f"{name} {pins[name]}", lambda o=one: Outputs(o, factory).close()  # type: ignore[misc]
 
 
 def hardware_pwm(site: Site) -> Finding:

@@ -79,9 +79,9 @@ def _groups_needed(site: Site) -> list[str]:
     if config is None:
         return []
     needed = []
-    if config.camera.kind == "picamera2" or (
-        config.camera.kind == "opencv" and (config.camera.source[:5] in ("0", "/dev/"))
-    ):
+    source = config.camera.source
+    by_driver = source.isdigit() or source.startswith("/dev/")
+    if config.camera.kind == "picamera2" or (config.camera.kind == "opencv" and by_driver):
         needed.append("video")
     if config.chute.pins != "mock":
         needed.append("gpio")
@@ -228,8 +228,8 @@ def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
 
 def runtime_folder(site: Site) -> Finding:
     """Where lgpio may leave its FIFO: it would fail, or litter the working directory."""
-    if site.config is None or site.config.chute.pins not in ("auto", "lgpio"):
-        return not_applicable("only lgpio leaves files while it runs")
+    if site.config is None or site.config.chute.pins == "mock":
+        return not_applicable("only lgpio, which serves real pins, leaves files while it runs")
     if own := os.environ.get("LG_WD"):
         if not os.access(own, os.W_OK):
             return fault(f"LG_WD names {own}, which cannot be written", "unset LG_WD")

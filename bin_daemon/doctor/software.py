@@ -28,8 +28,8 @@ def configuration(site: Site) -> Finding:
     if site.config is None:
         return fault(site.config_error, "mend these lines, then: bin-daemon check-config")
     from bin_daemon.config import SCHEMA_VERSION
-    from bin_daemon.config_edit import read, version_in
-    from bin_daemon.config_file import find_config
+    from bin_daemon.config_edit import version_in
+    from bin_daemon.config_file import find_config, read
 
     path = find_config(site.name)
     version = version_in(read(path), str(path))

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from bin_daemon import paths
-from bin_daemon.config_edit import difference, edited, migration, read, replace, writable
-from bin_daemon.config_file import parse
+from bin_daemon.config_edit import difference, edited, migration, replace, writable
+from bin_daemon.config_file import parse, read
 from bin_daemon.config_migrate import migrated
 from bin_daemon.errors import ConfigError, UsageError
 

@@ -15,6 +15,7 @@ from bin_daemon.config import (
     Config,
     Input,
     MqttSection,
+    Ultrasonic,
 )
 from bin_daemon.config_file import load_config
 from bin_daemon.doctor import (
@@ -215,6 +216,24 @@ def test_pins_that_can_be_had_are_named(site, simulated):
     assert found.seen.startswith("free: disc 12, trapdoor 13, lid 5, full.paper 16")
 
 
+def test_the_pins_of_fill_sensors_are_claimed_too_and_nothing_pings(site, simulated):
+    sensor = Ultrasonic(trigger=23, echo=24, empty_cm=60, full_cm=10)
+    held = pins.InputPin(simulated, "mine", Input(pin=24))
+
+    real = with_section(site, "chute", pins="auto").config
+    sensors = dataclasses.replace(real.sensors, fill={"paper": sensor})
+
+    found = devices.pins(
+        dataclasses.replace(site, config=dataclasses.replace(real, sensors=sensors))
+    )
+
+    held.close()
+    assert found.level is Level.FAULT
+    assert "sensors.fill.paper.echo: GPIO 24" in found.seen
+    assert "GPIO 23" not in found.seen
+    assert {state.state for state in simulated.pin(23).states} == {False}
+
+
 def test_every_pin_that_is_taken_is_named(site, simulated):
     holders = [pins.InputPin(simulated, "mine", Input(pin=pin)) for pin in (5, 13)]
 
@@ -246,6 +265,18 @@ def test_a_user_outside_of_the_groups_is_told_the_command(site, monkeypatch):
 
     assert found.level is Level.FAULT
     assert "sudo usermod -aG gpio nobody" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("source", "level"), [("1", Level.FAULT), ("rtsp://x/", Level.NOT_APPLICABLE)]
+)
+def test_a_usb_camera_of_any_number_needs_the_group_video(site, monkeypatch, source, level):
+    real = with_section(site, "camera", kind="opencv", source=source)
+    monkeypatch.setattr(machine.grp, "getgrall", list)
+
+    found = machine.groups(dataclasses.replace(real, user="nobody"))
+
+    assert found.level is level
 
 
 def test_a_machine_without_the_groups_is_told(site, monkeypatch):
@@ -379,7 +410,8 @@ def test_a_board_whose_watchdog_is_off_is_told(site, systemctl):
 
 
 def test_the_folder_of_lgpio_must_be_writable(site, tmp_path, monkeypatch):
-    real = with_section(site, "chute", pins="auto")
+    assert machine.runtime_folder(site).level is Level.NOT_APPLICABLE
+    real = with_section(site, "chute", pins="pca9685")  # lgpio serves the sensors all the same
     monkeypatch.delenv("LG_WD", raising=False)
     assert machine.runtime_folder(real).level is Level.GOOD
     running = dataclasses.replace(real, running=True)

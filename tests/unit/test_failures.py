@@ -87,11 +87,23 @@ def test_a_parked_chute_is_remembered_until_the_bin_sorts_or_the_machine_starts_
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", "null", '{"count": "many"}', '{"count": -3}', "\0" * 64, "[" * 9999]
+    "text",
+    [
+        *("", "{", "[1]", "null", "\0" * 64, "[" * 9999),
+        *('{"count": "many"}', '{"count": -3}', '{"count": true}'),
+    ],
 )
 def test_a_damaged_file_counts_nothing(begin, tmp_path, text):
     (tmp_path / "failures.json").write_text(text)
     assert begin().count == 0
+
+
+def test_words_that_somebody_wrote_into_the_file_are_one_short_line_too(begin, tmp_path):
+    kept = {"count": 1, "last": "READY=1\nMAINPID=1 " + "x" * 5000}
+    (tmp_path / "failures.json").write_text(json.dumps(kept))
+    last = begin().last
+    assert last.startswith("READY=1 MAINPID=1 x")
+    assert len(last) == 300
 
 
 def test_a_folder_that_takes_no_file_is_no_crash(tmp_path, caplog):

@@ -70,7 +70,26 @@ def test_the_watchdog_is_fed_four_times_in_its_time(watchdog):
 def test_an_impatient_watchdog_is_told_how_long_a_pass_may_take(watchdog):
     make, heard = watchdog
     make(SimulatedClock(), 12.0)
-    assert heard() == [b"WATCHDOG_USEC=12000000"]
+    assert heard() == [b"WATCHDOG_USEC=15000000"]
+
+
+@pytest.mark.parametrize("longest_s", [5.0, 7.5, 12.0])
+def test_a_longest_pass_right_after_an_unheard_feeding_is_still_in_time(watchdog, longest_s):
+    make, heard = watchdog
+    clock = SimulatedClock()
+    dog = make(clock, longest_s)
+    limit_s = max(8.0, 1.25 * longest_s)
+    heard()
+    dog.feed()
+    told_at = clock.monotonic()
+    while True:
+        clock.sleep(0.1)
+        heard()
+        dog.feed()
+        if heard():
+            break
+        unheard_at = clock.monotonic()
+        assert unheard_at - told_at + longest_s <= limit_s
 
 
 @pytest.mark.parametrize(

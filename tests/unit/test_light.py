@@ -223,6 +223,13 @@ def test_a_dark_view_that_was_never_seen_is_not_kept(night, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["reference.npz"]
 
 
+def test_it_can_be_woken_and_falls_asleep_again(night):
+    night.chamber.wake()
+    assert night.lamp
+    assert views(night.see(empty(), LINGER_S + 1.0)) == [View.MOVING, View.EMPTY]
+    assert not night.lamp
+
+
 def test_learning_anew_begins_in_the_light(night):
     night.chamber.learn()
     assert night.lamp

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from bin_daemon import lock
+from bin_daemon.cli import main
 from bin_daemon.errors import AlreadyRunningError
 from bin_daemon.lock import devices_to_oneself, in_use
 
@@ -58,3 +59,11 @@ def test_systemd_is_asked_whether_the_service_runs(tmp_path, monkeypatch, active
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     assert lock.unit_active() is active
+
+
+def test_silencing_leaves_a_daemon_that_runs_alone_and_says_so(daemon, monkeypatch, capsys):
+    monkeypatch.setattr("bin_daemon.degraded.hush", lambda config: pytest.fail("it was silenced"))
+
+    assert main(["silence", "--config", "simulator", "--state", str(daemon)]) == 0
+
+    assert "bin-daemon: silence: the daemon is running" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from bin_daemon.clock import SimulatedClock
+from bin_daemon.config import Light
 from bin_daemon.config_file import load_config
 from bin_daemon.errors import StalledError
 from bin_daemon.supervisor import Supervisor, longest_pass_s
@@ -65,3 +66,9 @@ def test_the_longest_pass_follows_the_camera():
     camera = load_config("simulator").camera
     assert longest_pass_s(camera) == pytest.approx(3 * 2 + 0.1 + 16 + 2)
     assert longest_pass_s(dataclasses.replace(camera, deadline_s=60)) > 190
+
+
+def test_the_longest_pass_waits_for_the_lamp_too():
+    camera = load_config("simulator").camera
+    lamp = Light(pin=17, warmup_s=10)
+    assert longest_pass_s(camera, lamp) == pytest.approx(longest_pass_s(camera) + 10)

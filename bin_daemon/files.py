@@ -1,0 +1,51 @@
+"""Files that are written whole or not at all.
+
+Bytes flow in, a file that holds all of them stands in place of the former one, or that one stays.
+Where a file belongs is the business of `paths`, and what a failure means that of the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_whole(
+    path: Path, data: bytes | memoryview, *, synced: bool = True, like: os.stat_result | None = None
+) -> None:
+    """Put `data` at `path` in one step; nobody ever sees, or keeps, half of it.
+
+    synced: not even when the power fails. like: whose mode and owner it takes; else only its owner
+    may read it. Raises OSError, and leaves the former file and nothing beside it then.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        # One that a crash has left may be of another user; and nobody lays a link in the way.
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            if like and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(handle, like.st_uid, like.st_gid)
+            if like:
+                os.fchmod(handle, like.st_mode & 0o7777)
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(handle)
+        os.replace(temporary, path)
+        if synced:
+            _sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Keep the names in a folder over a power cut, as fsync(2) asks for."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
