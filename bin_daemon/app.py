@@ -262,6 +262,7 @@ class App:
                 self._close_in_peace()
                 return
         log.info("leaving degraded mode: trying to sort again")
+        self._watchdog.feed(at_once=True)
 
     def _close_in_peace(self) -> None:
         self._interruptible = False

@@ -50,7 +50,12 @@ def read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read it: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    cure = "; run it with sudo" if isinstance(error, PermissionError) else ""
+    return ConfigError(f"{path}: cannot read it: {error.strerror}{cure}")
 
 
 def parse(text: str, name: str) -> Config:
@@ -129,7 +134,7 @@ def find_config(path: Path | str) -> Path:
         if given.name == str(given) and profile.is_file():
             return profile
     except OSError as error:  # a folder that may not be entered, a name that is too long
-        raise ConfigError(f"{given}: cannot read it: {error.strerror}") from error
+        raise _unreadable(given, error) from error
     shipped = ", ".join(sorted(p.stem for p in paths.profiles().glob("*.yaml"))) or "none found"
     raise ConfigError(f"{given}: no such file; shipped profiles: {shipped}")
 

@@ -71,10 +71,13 @@ class Watchdog:
             # A longest pass may begin just before the next word is due.
             self._pause_s = min(self._limit_s / 4, self._limit_s - longest_pass_s)
 
-    def feed(self) -> None:
-        """All is well; systemd hears of it some four times in the time that it waits, or more."""
+    def feed(self, *, at_once: bool = False) -> None:
+        """All is well; systemd hears of it some four times in the time that it waits, or more.
+
+        at_once: it hears of it now, since what comes next takes long.
+        """
         now = self._clock.monotonic()
-        if self._limit_s and now >= self._due:
+        if self._limit_s and (at_once or now >= self._due):
             self._due = now + self._pause_s
             notify("WATCHDOG=1")
 

@@ -49,13 +49,26 @@ def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[
     if folder is None:
         return check()
     key = hashlib.sha256(f"{__version__} {_edition(kind)}\0".encode() + text).hexdigest()
-    path = folder / f"{kind.__name__.lower()}.checked"
-    kept = _read(path, key)
-    if isinstance(kept, kind):
-        return kept
+    path = folder / _name(kind)
+    kept = _kept(path)
+    if kept and kept[0] == key and isinstance(kept[1], kind):
+        return kept[1]
     result = check()
     _write(path, key, result)
     return result
+
+
+def last_good(kind: type[T], folder: Path) -> T | None:
+    """What was kept last, whatever its text; None where nothing is.
+
+    For what must be done even where the file of today cannot be read.
+    """
+    kept = _kept(folder / _name(kind))
+    return kept[1] if kept and isinstance(kept[1], kind) else None
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__name__.lower()}.checked"
 
 
 def _edition(kind: type) -> str:
@@ -67,12 +80,11 @@ def _edition(kind: type) -> str:
     return file
 
 
-def _read(path: Path, key: str) -> Any:
-    # A damaged pickle can raise nearly anything; all of it means: check again.
+def _kept(path: Path) -> tuple[str, Any] | None:
+    """The key and the result of a file. A damaged one can raise nearly anything: check again."""
     with contextlib.suppress(Exception):
-        found, kept = _Unpickler(io.BytesIO(path.read_bytes())).load()
-        if found == key:
-            return kept
+        key, result = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        return key, result
     return None
 
 

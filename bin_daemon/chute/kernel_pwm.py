@@ -42,7 +42,16 @@ _MEND = (
 
 
 class NoHardwarePwmError(ChuteError):
-    """This pin has no hardware PWM on this board, or the boot overlay does not give it any."""
+    """This pin has no hardware PWM on this board, or the boot overlay does not give it any.
+
+    seen: what is the matter. overlay: the line of the boot configuration that would give it.
+    """
+
+    def __init__(self, seen: str, overlay: str = "") -> None:
+        super().__init__(
+            f"{seen}; write `{overlay}` to {BOOT_CONFIG} and restart" if overlay else seen
+        )
+        self.seen, self.overlay = seen, overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +81,11 @@ def probe(pin: int) -> Channel:
             if pin not in (muxed := set(_muxed_pins(chip))):
                 held = ", ".join(f"GPIO {n}" for n in sorted(muxed)) or "no pin"
                 raise NoHardwarePwmError(
-                    f"the boot overlay gives hardware PWM to {held}, not to GPIO {pin}; write "
-                    f"`{_overlay(pin)}` to {BOOT_CONFIG} and restart"
+                    f"the boot overlay gives hardware PWM to {held}, not to GPIO {pin}",
+                    _overlay(pin),
                 )
             return Channel(chip, channels[pin])
-    raise NoHardwarePwmError(
-        f"no PWM chip that serves GPIO {pin}: write `{_overlay(pin)}` to {BOOT_CONFIG} and restart"
-    )
+    raise NoHardwarePwmError(f"no PWM chip that serves GPIO {pin}", _overlay(pin))
 
 
 def _overlay(pin: int) -> str:

@@ -53,7 +53,10 @@ def config_name(options: argparse.Namespace) -> str:
     name: str = options.config or os.environ.get(CONFIG_VARIABLE, "")
     if name:
         return name
-    return str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
+    try:
+        return str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
+    except PermissionError:  # told by whoever reads it
+        return str(_SYSTEM_CONFIG)
 
 
 def config_of(options: argparse.Namespace, kept: Path | None = None) -> Config:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bin_daemon import logs, paths
 from bin_daemon.cli import common
-from bin_daemon.errors import BinDaemonError, UsageError
+from bin_daemon.errors import BinDaemonError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.app import App
@@ -78,15 +78,24 @@ def run_silence(options: argparse.Namespace) -> int:
     A daemon that runs is left alone: hardware PWM and servo boards know no owner, and its chute
     would fall silent in the middle of a route.
     """
+    from bin_daemon.config import Config
     from bin_daemon.degraded import hush
     from bin_daemon.lock import devices_to_oneself
+    from bin_daemon.remembered import last_good
 
     logs.start("warning")
     state = common.state_of(options)
+    failed: tuple[str, ...] = ()
     try:
-        config = common.config_of(options, kept=state)
+        try:
+            config = common.config_of(options, kept=state)
+        except ConfigError as error:  # broken while it ran: the pins are those of before
+            failed = (str(error),)
+            if (known := last_good(Config, state)) is None:
+                raise
+            config = known
         with devices_to_oneself({state, paths.SYSTEM_STATE}):
-            failed = hush(config)
+            failed += hush(config)
     except BinDaemonError as error:
         failed = (str(error),)
     for words in failed:

@@ -7,6 +7,7 @@ pulse and switches nothing on.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,10 @@ def camera(site: Site) -> Finding:
 
 def _mend_camera(section: CameraSection, words: str) -> str:
     if section.kind == "picamera2" and "imported" in words:
-        return "sudo apt install python3-picamera2, then install bin-daemon again"
+        return (
+            "sudo apt install python3-picamera2; only Raspberry Pi OS has it, elsewhere take a USB "
+            "camera and camera.kind: opencv"
+        )
     if section.kind == "picamera2":
         return (
             f"rpicam-hello --list-cameras; if it lists none: seat the ribbon cable with the power "
@@ -76,7 +80,9 @@ def pins(site: Site) -> Finding:
     except BinDaemonError as error:
         return fault(
             str(error),
-            "sudo apt install python3-lgpio; see also 'groups'; `pins: mock` is for a desk",
+            "sudo apt install python3-lgpio (Raspberry Pi OS has it)"
+            if "lgpio cannot be loaded" in str(error)
+            else "'groups' and 'servo board' may tell more; `pins: mock` is for a desk",
         )
     with contextlib.closing(factory):
         for name, claim in _claims(config, factory):
@@ -118,18 +124,24 @@ def hardware_pwm(site: Site) -> Finding:
         return not_applicable(_NO_CONFIG)
     if config.chute.pins not in ("auto", "pwm"):
         return not_applicable(f"chute.pins is {config.chute.pins}")
-    from bin_daemon.chute.kernel_pwm import NoHardwarePwmError, probe
+    from bin_daemon.chute.kernel_pwm import BOOT_CONFIG, NoHardwarePwmError, probe
 
-    found, missing = [], []
+    found, missing, overlay = [], [], ""
     for name, servo in config.chute.servos.items():
         try:
             found.append(f"{name}: {probe(servo.pin)}")
         except NoHardwarePwmError as error:
-            missing.append(f"{name}: {error}")
+            missing.append(f"{name}: {error.seen}")
+            overlay = error.overlay or overlay
     if not missing:
         return good(", ".join(found))
+    if re.search(r"^dtoverlay=\S*pwm", site.text(BOOT_CONFIG) or "", re.MULTILINE):
+        mend = f"{BOOT_CONFIG} has a PWM overlay: restart the Pi; if it stays, compare the pins"
+    elif overlay:
+        mend = f"write `{overlay}` to {BOOT_CONFIG} (install.sh does it for you) and restart"
+    else:
+        mend = "take another pin for the servo, or set chute.pins: lgpio"
     what = fault if config.chute.pins == "pwm" else warning
-    mend = "run install.sh again, which writes the boot setting for these pins; then restart"
     return what("\n".join([*found, *missing]), mend)
 
 
@@ -144,7 +156,7 @@ def servo_board(site: Site) -> Finding:
     bus = site.at(f"/dev/i2c-{board.bus}")
     where = f"{bus}, address {board.address:#x}"
     if not bus.exists():
-        return fault(f"{bus} is not there", "sudo raspi-config nonint do_i2c 0, then restart")
+        return fault(f"{bus} is not there", f"write dtparam=i2c_arm=on to {_BOOT} and restart")
     if site.running:
         return good(_IN_USE)
     from bin_daemon.chute.pins import open_factory

@@ -33,7 +33,7 @@ def build(folder):
         shutil.copytree(CHECKOUT / name, copy / name, ignore=ignored)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy(CHECKOUT / name, copy)
-    command = [copy / "firmware_config" / "debian" / "build", sys.executable]
+    command = [copy / "firmware_config" / "debian" / "build", copy / "out", sys.executable]
     done = subprocess.run(
         command,
         env={**os.environ, "SOURCE_DATE_EPOCH": "1750000000"},
@@ -44,7 +44,7 @@ def build(folder):
     if "Could not find a version that satisfies the requirement setuptools" in done.stderr:
         pytest.skip("building a wheel needs PyPI")
     assert done.returncode == 0, done.stderr
-    return copy / done.stdout.strip()
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +217,12 @@ def test_the_overlay_for_a_pi_5_has_each_servo_pin_with_its_function(pi):
     assert "brcm,function = <4 4 2>;" in said
 
 
+def test_the_overlay_is_there_before_config_txt_names_it(pi):
+    said = pi("5 Model B Rev 1.0").install("--profile", "four_stream")
+
+    assert said.index("would compile") < said.index("would run: mv")
+
+
 def test_a_servo_board_needs_i2c_and_no_pwm(pi):
     system = pi("4 Model B Rev 1.5")
     profile = (FIRMWARE / "four_stream.yaml").read_text()
@@ -248,6 +254,31 @@ def test_settings_that_are_there_already_are_not_shown_again_and_go_with_uninsta
     gone = system.install("--uninstall")
     removed = [line[1:] for line in gone.splitlines() if line[:1] == "-" and line[1] != "-"]
     assert removed == block
+
+
+def test_boot_settings_that_stay_after_uninstall_are_shown_line_by_line(pi):
+    system = pi("5 Model B Rev 1.0")
+    block = added(system.install("--profile", "four_stream"))
+    system.config_txt.write_text(STOCK_CONFIG_TXT + "\n".join(block) + "\n")
+    overlay = system.config_txt.parent / "overlays" / "bin-daemon-pwm.dtbo"
+    overlay.parent.mkdir()
+    overlay.touch()
+
+    said = system.install("--uninstall", "--no-boot")
+
+    assert f"delete these lines of {system.config_txt}:\n" + "\n".join(block) + "\n" in said
+    assert f"delete this file: {overlay}" in said
+    assert "would run: rm" not in said
+
+
+def test_boot_settings_that_go_with_uninstall_want_a_restart(pi):
+    system = pi("4 Model B Rev 1.5")
+    block = added(system.install("--profile", "flap"))
+    system.config_txt.write_text(STOCK_CONFIG_TXT + "\n".join(block) + "\n")
+
+    assert "restart the Pi" in system.install("--uninstall")
+    system.config_txt.write_text(STOCK_CONFIG_TXT)
+    assert "restart the Pi" not in system.install("--uninstall")
 
 
 def test_a_block_that_lost_its_end_stops_the_installer_instead_of_the_rest_of_the_file(pi):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pwd
+import sys
 import threading
 from pathlib import Path
 
@@ -170,7 +171,8 @@ def test_what_the_running_daemon_holds_is_left_to_it(site):
     assert "in use by the running daemon" in devices.pins(pins).seen
 
 
-def test_pins_that_cannot_be_had_are_a_fault(site):
+def test_pins_that_cannot_be_had_are_a_fault(site, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lgpio", None)
     found = devices.pins(with_section(site, "chute", pins="lgpio"))
 
     assert found.level is Level.FAULT
@@ -205,8 +207,20 @@ def test_servos_without_hardware_pwm_are_told_the_line_that_gives_it(
     found = devices.hardware_pwm(with_section(site, "chute", pins=kind))
 
     assert found.level is level
-    assert "disc: no PWM chip that serves GPIO 12: write `dtoverlay=pwm-2chan" in found.seen
+    assert "disc: no PWM chip that serves GPIO 12" in found.seen
     assert "trapdoor: no PWM chip that serves GPIO 13" in found.seen
+    assert found.mend.startswith("write `dtoverlay=pwm-2chan,pin=12")
+
+
+def test_an_overlay_that_is_written_already_wants_a_restart(site, monkeypatch, tmp_path):
+    monkeypatch.setattr(kernel_pwm, "SYSFS", tmp_path)
+    boot = site.at(kernel_pwm.BOOT_CONFIG)
+    boot.parent.mkdir(parents=True)
+    boot.write_text("[all]\ndtoverlay=pwm,pin=12,func=4\n")
+
+    found = devices.hardware_pwm(with_section(site, "chute", pins="auto"))
+
+    assert "restart the Pi" in found.mend
 
 
 def test_pins_that_can_be_had_are_named(site, simulated):
@@ -246,13 +260,13 @@ def test_every_pin_that_is_taken_is_named(site, simulated):
     assert all(holder.active_now in (True, False) for holder in holders)
 
 
-def test_a_servo_board_without_its_bus_names_the_command_that_switches_it_on(site):
+def test_a_servo_board_without_its_bus_names_the_line_that_switches_it_on(site):
     board = with_section(site, "chute", pins="pca9685", board=BoardSection(bus=1))
 
     found = devices.servo_board(board)
 
     assert found.level is Level.FAULT
-    assert "do_i2c 0" in found.mend
+    assert "dtparam=i2c_arm=on" in found.mend
 
 
 def test_a_user_outside_of_the_groups_is_told_the_command(site, monkeypatch):
