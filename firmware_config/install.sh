@@ -84,7 +84,8 @@ program() {
     if [ ! "$deb" ] && [ -f "$here/../setup.cfg" ]; then
         if [ "$dry" ]; then echo "would run: $here/debian/build"; changed=yes; return; fi
         say "building the package"
-        deb=$here/../$("$here/debian/build")
+        # Not into the checkout: what root leaves there, its owner cannot write over.
+        deb=$("$here/debian/build" "$work")
     fi
     if [ ! "$deb" ]; then
         installed bin-daemon || fail "name the package: install.sh bin-daemon_..._all.deb"
@@ -92,7 +93,8 @@ program() {
         cmp -s - /var/lib/dpkg/info/bin-daemon.md5sums; then
         say "this package is installed already"
     else
-        run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        run env DEBIAN_FRONTEND=noninteractive BIN_DAEMON_INSTALLER=yes \
+            apt-get install -q -y --no-install-recommends \
             --reinstall --allow-downgrades "$(realpath "$deb")"
     fi
 }
@@ -184,19 +186,23 @@ without_block() {
         '$0 == begin { inside = 1 } !inside { print } $0 == end { inside = 0 }' "$config_txt"
 }
 
-# Show what changes in config.txt, ask, and put the new file in place of the old one at once.
-apply_boot() { # new file
-    if cmp -s "$1" "$config_txt"; then
-        say "the boot settings in $config_txt are right already"
-        return
-    fi
+# Show what the new file changes in config.txt, and ask; nothing to change counts as a yes.
+agreed() {
+    ! cmp -s "$work/config.txt" "$config_txt" || return 0
     say "boot settings:"
-    diff -u --label "$config_txt" --label "$config_txt (new)" "$config_txt" "$1" || true
-    ask "Apply them?" || { say "boot settings left as they are"; return; }
-    run cp "$1" "$config_txt.new"
+    diff -u --label "$config_txt" --label "$config_txt (new)" "$config_txt" "$work/config.txt" ||
+        true
+    ask "Apply them?"
+}
+
+# Put the new file in place of the old one at once.
+put_config_txt() {
+    ! cmp -s "$work/config.txt" "$config_txt" || return 0
+    run cp "$work/config.txt" "$config_txt.new"
     run mv "$config_txt.new" "$config_txt"
     run sync
     run touch "$root/run/reboot-required"
+    restart=yes
 }
 
 boot() {
@@ -210,9 +216,12 @@ boot() {
     [ ! "$others" ] || say "note: $config_txt has a PWM overlay of its own, '$others': take it out" \
         "if it is for these servos"
     fragment >> "$work/config.txt"
-    apply_boot "$work/config.txt"
+    agreed || { say "boot settings left as they are"; return; }
+    # config.txt last: it names the overlay.
     [ "$line" != "dtoverlay=bin-daemon-pwm" ] || pwm_overlay
     [ "$(setting pins)" != pca9685 ] || i2c_device
+    put_config_txt
+    [ "$restart" ] || say "the boot settings in $config_txt are right already"
 }
 
 pwm_overlay() {
@@ -237,10 +246,12 @@ i2c_device() {
     echo i2c-dev > "$work/modules"
     run install -m 0644 "$work/modules" "$modules"
     run touch "$root/run/reboot-required"
+    restart=yes
 }
 
 service() {
-    systemctl is-enabled -q "$unit" 2> /dev/null || run systemctl enable -q "$unit"
+    systemctl is-enabled -q "$unit" 2> /dev/null || run systemctl enable -q "$unit" ||
+        say "it is not enabled; on the Pi: systemctl enable $unit"
     [ -d /run/systemd/system ] || { say "systemd does not run here; the next boot starts it"; return; }
     systemctl is-active -q "$unit" || run systemctl start "$unit" ||
         say "it did not start: journalctl -u $unit"
@@ -263,24 +274,51 @@ install_all() {
     [ "$changed" ] || say "nothing was changed: all was as it should be"
 }
 
+# Before the package goes, and this script with it: what is left is then for the owner's hands.
+boot_back() {
+    dtbo=
+    if [ "$config_txt" ]; then
+        dtbo=$(dirname "$config_txt")/overlays/bin-daemon-pwm.dtbo
+        without_block > "$work/config.txt"
+        if [ "$no_boot" ] || ! agreed; then
+            boot_left
+            return
+        fi
+        put_config_txt
+    fi
+    for file in "$dtbo" "$modules"; do
+        [ ! -e "$file" ] || run rm "$file"
+    done
+}
+
+boot_left() {
+    if ! cmp -s "$work/config.txt" "$config_txt"; then
+        say "boot settings left as they are. To take them away, delete these lines of $config_txt:"
+        awk -v begin="$begin" -v end="$end" \
+            '$0 == begin { inside = 1 } inside { print } $0 == end { inside = 0 }' "$config_txt"
+    fi
+    for file in "$dtbo" "$modules"; do
+        [ ! -e "$file" ] || say "and delete this file: $file"
+    done
+}
+
 uninstall() {
+    boot_back
     if installed bin-daemon || [ -f /var/lib/dpkg/info/bin-daemon.postrm ]; then
         run env DEBIAN_FRONTEND=noninteractive apt-get "${purge:-remove}" -q -y bin-daemon
     fi
-    if [ "$config_txt" ] && [ ! "$no_boot" ]; then
-        without_block > "$work/config.txt"
-        apply_boot "$work/config.txt"
-        dtbo=$(dirname "$config_txt")/overlays/bin-daemon-pwm.dtbo
-        [ ! -e "$dtbo" ] || run rm "$dtbo"
-    fi
-    [ ! -e "$modules" ] || run rm "$modules"
-    say "these packages stay, for other programs may use them: $wanted device-tree-compiler"
+    stay=
+    for package in $wanted device-tree-compiler; do
+        ! installed "$package" || stay="$stay $package"
+    done
+    [ ! "$stay" ] || say "these packages stay, for other programs may use them:$stay"
+    [ ! "$restart" ] || say "restart the Pi, for the boot settings are gone: sudo reboot"
     [ "$changed" ] || say "nothing was changed: there was nothing to take away"
 }
 
 main() {
     here=$(dirname "$(realpath "$0")")
-    root='' profile='' id='' yes='' no_boot='' dry='' purge='' deb='' changed=''
+    root='' profile='' id='' yes='' no_boot='' dry='' purge='' deb='' changed='' restart=''
     action=install_all
     while [ $# -gt 0 ]; do
         case $1 in
@@ -314,6 +352,7 @@ main() {
         [ ! -f "$file" ] || { config_txt=$file; break; }
     done
     work=$(mktemp -d)
+    chmod 0755 "$work" # apt reads the package as a user of its own
     trap 'rm -rf "$work"' EXIT
     "$action"
 }
