@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LIMIT = 5  # so many failures, and the next start does without what fails
 GOOD_S = 600.0  # good running for so long, and all is forgiven
+_FILE = "failures.json"
 _LONGEST_WORDS = 300
 _UNSEEN = "it was killed, or ended without a word; 'journalctl -u bin-daemon' may tell"
 
@@ -30,7 +31,7 @@ class Failures:
     """
 
     def __init__(self, folder: Path, clock: Clock, boot: str | None = None) -> None:
-        self._path = folder / "failures.json"
+        self._path = folder / _FILE
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
         self._good_since: float | None = None
@@ -115,6 +116,15 @@ class Failures:
 def _short(words: str) -> str:
     """One line of bounded length, as the status of a service is."""
     return " ".join(words.split())[:_LONGEST_WORDS]
+
+
+def told_by(folder: Path) -> tuple[int, str]:
+    """The count of a state directory and the words of the last failure, for who looks from outside.
+
+    0 and "" where none is kept, or the file may not be read.
+    """
+    kept = _read(folder / _FILE)
+    return kept["count"], kept["last"]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,15 +13,26 @@ from typing import TYPE_CHECKING
 
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 from bin_daemon.errors import BinDaemonError
+from bin_daemon.failures import told_by
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
     from bin_daemon.config import CameraSection, Config
 
 DARK = 8.0  # mean of all pixels, of 255; a covered lens gives 0 to 3
-_IN_USE = "in use by the running daemon, which would have said if it were not good"
 _NO_CONFIG = "not without a configuration that can be read"
 _BOOT = "/boot/firmware/config.txt"
+
+
+def _in_use(site: Site) -> Finding:
+    """What the running daemon holds is as good as the daemon says it is."""
+    count, last = told_by(site.state)
+    if not count:
+        return good("in use by the running daemon, which would have said if it were not good")
+    return warning(
+        f"in use by the running daemon, which has failed lately ({count}); the last time: {last}",
+        "to look at the device itself: sudo systemctl stop bin-daemon; sudo bin-daemon doctor",
+    )
 
 
 def camera(site: Site) -> Finding:
@@ -30,7 +41,7 @@ def camera(site: Site) -> Finding:
         return not_applicable(_NO_CONFIG)
     section = site.config.camera
     if site.running and section.kind != "replay":
-        return good(_IN_USE)
+        return _in_use(site)
     from bin_daemon.camera import open_camera
     from bin_daemon.clock import SystemClock
 
@@ -71,7 +82,7 @@ def pins(site: Site) -> Finding:
     if config.chute.pins == "mock":
         return not_applicable("simulated pins")
     if site.running:
-        return good(_IN_USE)
+        return _in_use(site)
     from bin_daemon.chute.pins import open_factory
 
     troubles, names = [], []
@@ -158,7 +169,7 @@ def servo_board(site: Site) -> Finding:
     if not bus.exists():
         return fault(f"{bus} is not there", f"write dtparam=i2c_arm=on to {_BOOT} and restart")
     if site.running:
-        return good(_IN_USE)
+        return _in_use(site)
     from bin_daemon.chute.pins import open_factory
 
     try:

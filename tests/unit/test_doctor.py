@@ -169,6 +169,11 @@ def test_what_the_running_daemon_holds_is_left_to_it(site):
 
     assert "in use by the running daemon" in devices.camera(running).seen
     assert "in use by the running daemon" in devices.pins(pins).seen
+    site.state.mkdir()
+    (site.state / "failures.json").write_text('{"count": 5, "last": "no frame within 2 s"}')
+    found = devices.camera(running)
+    assert found.level is Level.WARNING
+    assert "has failed lately (5); the last time: no frame within 2 s" in found.seen
 
 
 def test_pins_that_cannot_be_had_are_a_fault(site, monkeypatch):
