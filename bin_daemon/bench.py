@@ -227,7 +227,7 @@ def _runtime_module() -> str:
 def _import_s() -> float:
     code = IMPORTS.format(runtime=_runtime_module())
     before = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
     return time.perf_counter() - before
 
 
@@ -240,7 +240,7 @@ def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
         manager.settimeout(_START_DEADLINE_S)
         # What the installed program does; `-m` would add the time of runpy.
         program = "import sys; from bin_daemon.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", program, "run", "--log-level", "error"]
+        command = [sys.executable, "-P", "-c", program, "run", "--log-level", "error"]
         command += ["--config", os.fspath(config), "--state", os.fspath(state)]
         before = time.perf_counter()
         with subprocess.Popen(
@@ -284,7 +284,7 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
 
 def _output(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         check=False,
         capture_output=True,
         text=True,

@@ -80,7 +80,7 @@ def model(site: Site) -> Finding:
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, "-P", *arguments],
             capture_output=True,
             text=True,
             timeout=_PROCESS_S,
