@@ -7,31 +7,38 @@ program reads goes to standard output, everything else to standard error.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from bin_daemon import __version__
-from bin_daemon.cli import device, hardware, look, model, run, sensing
 from bin_daemon.errors import BinDaemonError, UsageError
 
+FAMILIES = ("run", "look", "device", "hardware", "sensing", "model")
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets `command` to the function that carries it out."""
+
+def parser(families: Sequence[str] = FAMILIES) -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `command` to the function that carries it out.
+
+    families: the modules to take them from.
+    """
     top = argparse.ArgumentParser(
         prog="bin-daemon",
         description="Runs a smart recycling bin: looks, decides, sorts, and tells the fleet.",
     )
     top.add_argument("--version", action="version", version=f"bin-daemon {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for family in (run, look, device, hardware, sensing, model):
-        family.add_commands(commands)
+    for family in families:
+        importlib.import_module(f"bin_daemon.cli.{family}").add_commands(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # The daemon starts without the code of the other commands.
+    options = parser(FAMILIES[:1] if given[:1] == ["run"] else FAMILIES).parse_args(given)
     try:
         code: int = options.command(options) or 0
         sys.stdout.flush()
