@@ -14,5 +14,5 @@ mkdir -p "$described"
 # libcamera's prefix is /opt/libcamera: a mount of our own spares the host's /opt.
 exec unshare -m sh -c 'mount --bind "$1" /opt && shift && exec "$@"' sh "$opt" \
     "$home/hv/bin/python" -c \
-    'import runpy, sys, rig_memfd_heap; sys.argv[:] = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")' \
+    'import runpy, sys, memfd_heap; sys.argv[:] = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")' \
     "$@"

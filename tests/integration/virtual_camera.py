@@ -145,5 +145,5 @@ virtual_camera.perform({scene.__module__!r}, {scene.__name__!r}, {str(place)!r})
 
 def perform(module: str, scene: str, place: str) -> None:
     """In the process of a scene: play it and print what it returns."""
-    importlib.import_module("rig_memfd_heap")  # the kernel has no heap for a camera's buffers
+    importlib.import_module("memfd_heap")  # the kernel has no heap for a camera's buffers
     print(json.dumps(getattr(importlib.import_module(module), scene)(Stage(Path(place)))))
