@@ -212,7 +212,10 @@ stage() { # name, stages it stands on, further inputs
         echo "$linux_sha $libcamera_sha $picamera2"
         for other in $2; do cat "stamps/$other"; done
         shift 2
-        [ $# = 0 ] || cat "$@"
+        for other in "$@"; do
+            echo "${other##*/}"
+            cat "$other"
+        done
     } | sha256sum)
     if [ "$(cat "stamps/$name" 2> /dev/null)" = "$inputs" ]; then
         return
