@@ -35,7 +35,8 @@ class Terminal:
         self.said = ""
         self.process = subprocess.Popen(
             [
-                "setsid", "--ctty", sys.executable, "-m", "bin_daemon", *arguments,
+                # Tests that run in the background of a shell are born deaf to Ctrl-C.
+                "env", "--default-signal=INT", "setsid", "--ctty", sys.executable, "-m", "bin_daemon", *arguments,
                 "--state", str(state),
             ],
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
