@@ -36,8 +36,8 @@ class Terminal:
         self.process = subprocess.Popen(
             [
                 # Tests that run in the background of a shell are born deaf to Ctrl-C.
-                "env", "--default-signal=INT", "setsid", "--ctty", sys.executable, "-m", "bin_daemon", *arguments,
-                "--state", str(state),
+                "env", "--default-signal=INT", "setsid", "--ctty",
+                sys.executable, "-m", "bin_daemon", *arguments, "--state", str(state),
             ],
             stdin=self._slave, stdout=self._slave, stderr=self._slave,
         )  # fmt: skip
