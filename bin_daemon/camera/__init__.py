@@ -7,7 +7,6 @@ reports its own failure and does not repair it: reopening is the owner's busines
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from bin_daemon.clock import Clock
@@ -29,14 +28,11 @@ class Camera(Protocol):
         """Let go of the device; a second call does nothing."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 @runtime_checkable

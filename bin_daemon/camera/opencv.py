@@ -12,11 +12,10 @@ import re
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 
+from bin_daemon.camera import Camera
 from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
 from bin_daemon.errors import CameraError, CameraFinishedError
@@ -33,7 +32,7 @@ def _without_password(source: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", source)
 
 
-class OpenCvCamera:
+class OpenCvCamera(Camera):
     """A camera that OpenCV can open: index, /dev path, rtsp:// address or file.
 
     Raises CameraError at construction where it cannot be opened or gives no first frame.
@@ -173,14 +172,3 @@ class OpenCvCamera:
             self._stop = True
             self._changed.notify_all()
         self._thread.join(JOIN_DEADLINE_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -16,9 +16,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from bin_daemon.camera import Camera
 from bin_daemon.camera.lores import rgb_of_yuv420, small_size
 from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
@@ -118,7 +118,7 @@ def _explained(what: str, advice: str) -> Iterator[None]:
         raise CameraError(f"{what}: {_reason(error)}; {advice}") from error
 
 
-class PiCamera:
+class PiCamera(Camera):
     """A camera that libcamera knows, opened, warmed up and delivering.
 
     Raises CameraError at construction where it cannot be opened or gives no frames.
@@ -321,14 +321,3 @@ class PiCamera:
             _within(CLOSE_DEADLINE_S, release)
         except Exception as error:
             log.warning("%s: did not close: %s", self._name, _reason(error))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from bin_daemon import paths
+from bin_daemon.camera import Camera
 from bin_daemon.camera.player import Player, Shown
 from bin_daemon.camera.script import SCRIPT_NAME, Script, Step, load_script
 from bin_daemon.clock import Clock
@@ -108,7 +108,7 @@ class ClipSource:
             capture.release()
 
 
-class ReplayCamera:
+class ReplayCamera(Camera):
     """Shows a `Source` at `fps` on `clock`; `Reactive` where the source is a script's `Player`.
 
     shown: what the newest frame shows, None before the first; truth: its label.
@@ -180,17 +180,6 @@ class ReplayCamera:
         """See `Camera`."""
         self._closed = True
         self._shots = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def script_camera(path: Path, clock: Clock, loop: bool = False) -> ReplayCamera:
