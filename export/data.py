@@ -1,28 +1,38 @@
-"""The labelled pictures: which there are, which belong together, and which fold each falls in.
+"""The labelled pictures: which there are, which belong together, and which part each falls in.
 
-Reads a folder of `<class>/<picture>` with a `groups.csv` (columns `file`, `group`) in which
-near-identical shots of one object share a group. Gives the list of pictures with their fold. It
-never copies, changes or stores a picture.
+Reads a folder of `<class>/<picture>` and a table of groups, in which near-identical shots of one
+object share a group. Gives the pictures with fold, deals them into parts, and keeps the deal in the
+run folder. It never copies or changes a picture, nor writes into the data folder.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from bin_daemon.errors import PictureError
+from bin_daemon.pictures import SUFFIXES, read_picture
+
 from .errors import ExportError
+from .runs import Run
+from .tables import read_table, table_bytes
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
-"""Order of the classes in every array, file and output of the workshop."""
 
 FOLDS = 5
+
+GROUPS = "groups.csv"
+"""Table of `file`, `group`: beside the pictures where somebody knows better, else in the run."""
+
+SPLIT = "split.csv"
+PARTS = ("train", "validation", "held_out")
+SHARES = (0.7, 0.1, 0.2)
+"""Of the pictures of each class: for training, for choosing, and held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,11 @@ class Picture:
     fold: int
 
 
+def label_of(file: str) -> str:
+    """The class of a file `<class>/<picture>`."""
+    return file.split("/", 1)[0]
+
+
 def group_order(group: str) -> bytes:
     """The hash that orders groups: SHA-256 of the group id, the same on every machine.
 
@@ -43,12 +58,24 @@ def group_order(group: str) -> bytes:
     return hashlib.sha256(group.encode("utf-8")).digest()
 
 
+def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
+    """Each group with the class it counts as and its pictures, in the order of its hash.
+
+    A group of several classes counts as its commonest one (the first in the alphabet on a tie).
+    """
+    labels_of: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, label in members:
+        labels_of[group][label] += 1
+    for group in sorted(labels_of, key=group_order):
+        counts = labels_of[group]
+        yield group, min(counts, key=lambda label: (-counts[label], label)), counts.total()
+
+
 def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[str, int]:
     """Deal groups into folds: grouped (no group straddles two), stratified, and without a seed.
 
     The groups of a class stand in the order of their hash, and each goes to the fold that has the
-    fewest pictures of that class so far (the lowest fold on a tie). A group of several classes
-    counts as its commonest one (the first in the alphabet on a tie). There is no seed, so there is
+    fewest pictures of that class so far (the lowest fold on a tie). There is no seed, so there is
     no lucky one to pick.
 
     Args:
@@ -58,55 +85,190 @@ def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[s
     Returns:
         The fold (0 to folds - 1) of each group.
     """
-    labels_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label in members:
-        labels_of[group][label] += 1
     dealt: dict[str, int] = {}
     filled: dict[str, list[int]] = defaultdict(lambda: [0] * folds)
-    for group in sorted(labels_of, key=group_order):
-        counts = labels_of[group]
-        main_label = min(counts, key=lambda label: (-counts[label], label))
-        sizes = filled[main_label]
+    for group, label, pictures in dealing_order(members):
+        sizes = filled[label]
         fold = sizes.index(min(sizes))
-        sizes[fold] += counts.total()
+        sizes[fold] += pictures
         dealt[group] = fold
     return dealt
 
 
-def list_pictures(folder: Path) -> list[Picture]:
+def deal_shares(
+    members: Iterable[tuple[str, str]], shares: Sequence[float] = SHARES
+) -> dict[str, int]:
+    """Deal groups into parts of given shares: grouped, stratified, and without a seed.
+
+    The groups of a class stand in the order of their hash, and each goes to the part that lacks
+    most pictures of that class. The last groups are kept for parts that would stay empty, so that a
+    class with as many groups as there are parts is in each of them.
+
+    Args:
+        members: (group, label) of each picture.
+        shares: of the pictures, one for each part; they sum up to 1, and a part of 0 gets none.
+
+    Returns:
+        The part (an index of `shares`) of each group.
+    """
+    by_label: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for group, label, pictures in dealing_order(members):
+        by_label[label].append((group, pictures))
+    parts = [part for part, share in enumerate(shares) if share]
+    dealt: dict[str, int] = {}
+    for groups in by_label.values():
+        total = sum(pictures for _, pictures in groups)
+        lacking = [share * total for share in shares]
+        empty = set(parts)
+        for done, (group, pictures) in enumerate(groups):
+            spare = len(groups) - done > len(empty)
+            part = max(parts if spare else sorted(empty), key=lacking.__getitem__)
+            lacking[part] -= pictures
+            empty.discard(part)
+            dealt[group] = part
+    return dealt
+
+
+def find_files(folder: Path) -> list[str]:
+    """What lies in the class folders of `folder`, at any depth, by name; nothing hidden."""
+    inside = [path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file()]
+    hidden = (any(part.startswith(".") for part in path.parts) for path in inside)
+    return sorted(path.as_posix() for path, out in zip(inside, hidden, strict=True) if not out)
+
+
+def find_pictures(folder: Path) -> list[str]:
+    """The picture files in the class folders of `folder`, at any depth, by name; relative to it.
+
+    Raises:
+        ExportError: there is no such folder, or no class folder in it.
+    """
+    if not folder.is_dir():
+        raise ExportError(f"{folder}: no such folder; --data must name one with a folder per class")
+    files = [file for file in find_files(folder) if file.lower().endswith(SUFFIXES)]
+    if not files:
+        raise ExportError(
+            f"{folder}: no pictures ({', '.join(SUFFIXES)}) in folders; "
+            f"--data must name a folder with one folder per class"
+        )
+    return files
+
+
+def read_groups(table: Path) -> dict[str, str]:
+    """The group of each file, as a table with the columns `file` and `group` says.
+
+    Raises:
+        ExportError: the table is missing, lacks a column or a value, or names a file twice.
+    """
+    groups: dict[str, str] = {}
+    for number, row in read_table(table, ("file", "group")):
+        if row["file"] in groups:
+            raise ExportError(f"{table}:{number}: {row['file']} is listed twice")
+        groups[row["file"]] = row["group"]
+    return groups
+
+
+def list_pictures(
+    folder: Path,
+    labels: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> list[Picture]:
     """List the pictures of a data folder with class, group and fold, ordered by file name.
+
+    Args:
+        folder: the data folder.
+        labels: the classes there may be, or None for those of the folder.
+        groups: the group of each file; None reads `groups.csv` in the folder. What is not in it is
+            not listed.
 
     Raises:
         ExportError: the folder or `groups.csv` is missing, a row names a picture that is not there,
-            or a class is none of `LABELS`.
+            or a class is none of `labels`.
     """
-    table = folder / "groups.csv"
-    if not table.is_file():
-        raise ExportError(f"{table}: no such file; --data must name a folder with groups.csv in it")
-    with table.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if not {"file", "group"} <= set(reader.fieldnames or ()):
-            raise ExportError(f"{table}: needs the columns 'file' and 'group'")
-        rows = [(row["file"], row["group"]) for row in reader]
-    for file, _ in rows:
-        if file.split("/")[0] not in LABELS:
-            raise ExportError(f"{table}: {file}: the class must be one of {', '.join(LABELS)}")
+    table = folder / GROUPS
+    if groups is None:
+        if not table.is_file():
+            raise ExportError(
+                f"{table}: no such file; --data must name a folder with groups.csv in it, "
+                f"or groups must be found first"
+            )
+        groups = read_groups(table)
+    for file in groups:
+        if labels is not None and label_of(file) not in labels:
+            raise ExportError(f"{table}: {file}: the class must be one of {', '.join(labels)}")
         if not (folder / file).is_file():
             raise ExportError(f"{table}: {file} is listed but missing in {folder}")
-    folds = deal_folds((group, file.split("/")[0]) for file, group in rows)
-    return [Picture(file, file.split("/")[0], group, folds[group]) for file, group in sorted(rows)]
+    return _pictures((file, label_of(file), groups[file]) for file in sorted(groups))
+
+
+def labels_of(pictures: Iterable[Picture]) -> tuple[str, ...]:
+    """The classes of pictures, in the order of the alphabet."""
+    return tuple(sorted({picture.label for picture in pictures}))
+
+
+def write_groups(run: Run, groups: Mapping[str, str]) -> None:
+    """Keep groups in the run folder as `groups.csv`, ordered by file name."""
+    run.write_bytes(GROUPS, table_bytes(("file", "group"), sorted(groups.items())))
+
+
+def split(
+    pictures: Sequence[Picture], shares: Sequence[float] = SHARES
+) -> dict[str, list[Picture]]:
+    """Pictures by part (`PARTS`), dealt by `deal_shares`, in the order they came in."""
+    dealt = deal_shares(((picture.group, picture.label) for picture in pictures), shares)
+    parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
+    for picture in pictures:
+        parts[PARTS[dealt[picture.group]]].append(picture)
+    return parts
+
+
+def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
+    """Keep in the run folder which picture is in which part (`PARTS`), in the order given.
+
+    Raises:
+        ExportError: a group would be in two parts.
+    """
+    home: dict[str, str] = {}
+    for part, pictures in parts.items():
+        for picture in pictures:
+            if home.setdefault(picture.group, part) != part:
+                raise ExportError(
+                    f"group {picture.group} would be in {home[picture.group]} and in {part}; "
+                    f"deal whole groups, or the figures lie"
+                )
+    rows = [(p.file, p.label, p.group, part) for part in PARTS for p in parts.get(part, ())]
+    run.write_bytes(SPLIT, table_bytes(("file", "label", "group", "part"), rows))
+
+
+def read_split(run: Run) -> dict[str, list[Picture]]:
+    """The pictures of each part (`PARTS`, each of them a key) in the order they were written.
+
+    Folds are dealt anew over all of them: they are those of the data folder where all its pictures
+    are in the split.
+
+    Raises:
+        ExportError: the run has no split, or it is damaged.
+    """
+    table = run.need(SPLIT, "train")
+    rows = [row for _, row in read_table(table, ("file", "label", "group", "part"))]
+    if unknown := {row["part"] for row in rows} - set(PARTS):
+        raise ExportError(f"{table}: no such part: {', '.join(sorted(unknown))}")
+    parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
+    pictures = _pictures((row["file"], row["label"], row["group"]) for row in rows)
+    for row, picture in zip(rows, pictures, strict=True):
+        parts[row["part"]].append(picture)
+    return parts
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read a picture as uint8 (height, width, 3) RGB.
+    """Read a picture as uint8 (height, width, 3) RGB, as the daemon does.
 
     Raises:
-        ExportError: the file is missing or is no picture.
+        ExportError: the file is missing, is no picture, or is damaged.
     """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ExportError(f"{path}: cannot be read as a picture")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    try:
+        return read_picture(path)
+    except PictureError as error:
+        raise ExportError(str(error)) from error
 
 
 def load_squares(folder: Path, files: Sequence[str], size: int) -> np.ndarray:
@@ -125,6 +287,21 @@ def load_squares(folder: Path, files: Sequence[str], size: int) -> np.ndarray:
     return squares
 
 
-def label_indices(pictures: Sequence[Picture]) -> np.ndarray:
-    """The class of each picture as its index in `LABELS`, int64 (n,)."""
-    return np.array([LABELS.index(picture.label) for picture in pictures], np.int64)
+def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> np.ndarray:
+    """The class of each picture as its index in `labels`, int64 (n,).
+
+    Raises:
+        ExportError: a picture is of none of them.
+    """
+    index = {label: i for i, label in enumerate(labels)}
+    try:
+        return np.array([index[picture.label] for picture in pictures], np.int64)
+    except KeyError as error:
+        raise ExportError(f"class {error} is none of {', '.join(labels)}") from error
+
+
+def _pictures(rows: Iterable[tuple[str, str, str]]) -> list[Picture]:
+    """Pictures of (file, label, group), with the folds dealt over all of them."""
+    listed = list(rows)
+    folds = deal_folds((group, label) for _, label, group in listed)
+    return [Picture(file, label, group, folds[group]) for file, label, group in listed]

@@ -1,0 +1,290 @@
+"""Annotated pictures (LabelMe, COCO instances) as single things with their masks, and as folders.
+
+Annotation files and the pictures they speak of flow in; a crop and a cut-out of every thing flow
+out, each kind as a folder of classes that a training or a synthesis takes. What is wrong with an
+annotation is told with its file and number, and the thing is left out: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bin_daemon.config import ChamberSection
+from bin_daemon.crop import square
+from bin_daemon.pictures import MIN_SIDE
+
+from .data import GROUPS, read_rgb
+from .errors import ExportError
+from .outlines import Size, circle, polygon, rectangle, run_lengths
+from .tables import table_bytes
+
+CROPS, CUTOUTS = "crops", "cutouts"
+
+_SHAPES = {"polygon": polygon, "rectangle": rectangle, "circle": circle}
+_TOLD = 20  # problems that a summary spells out
+_LABEL = re.compile(r"[^\s./\\\x00-\x1f][^/\\\x00-\x1f]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One annotated thing in a picture."""
+
+    image_path: Path
+    pixels: np.ndarray
+    """The whole picture, uint8 (h, w, 3) RGB; the instances of a picture share it."""
+    label: str
+    mask: np.ndarray
+    """bool (h, w)."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height of the mask, in pixels."""
+
+
+def import_annotations(source: Path, to: Path) -> str:
+    """Turn annotated pictures into folders of crops and cut-outs.
+
+    Args:
+        source: an annotation file (LabelMe or COCO, told apart by what is in it), or a folder of
+            them, at any depth.
+        to: the folder to make, `crops/` and `cutouts/` in it; must be new or empty.
+
+    Returns:
+        What was made and what was left out, for a person.
+
+    Raises:
+        ExportError: there is no annotation, nothing in it can be used, or `to` is in use.
+    """
+    problems: list[str] = []
+    counts = write_crops(read_annotations(source, problems), to)
+    told = [f"- {problem}" for problem in problems[:_TOLD]]
+    if len(problems) > _TOLD:
+        told.append(f"- and {len(problems) - _TOLD} more")
+    if not counts:
+        raise ExportError("\n".join([f"{source}: nothing in it can be used", *told]))
+    lines = [f"{label}: {count}" for label, count in sorted(counts.items())]
+    lines += [
+        f"{counts.total()} crops in {to / CROPS} (train with --data), cut-outs in {to / CUTOUTS}"
+    ]
+    if problems:
+        lines += [f"{len(problems)} left out:", *told]
+    return "\n".join(lines)
+
+
+def read_annotations(source: Path, problems: list[str]) -> Iterator[Instance]:
+    """Every annotated thing of a file or a folder of files, picture by picture.
+
+    Adds to `problems` what is left out, and why.
+
+    Raises:
+        ExportError: `source` does not exist, or holds no annotation file.
+    """
+    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    if not files or not source.exists():
+        raise ExportError(f"{source}: holds no annotations; name a .json file or a folder of them")
+    for file in files:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append(f"{file}: cannot be read as JSON: {error}")
+            continue
+        if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+            yield from _labelme(file, content, problems)
+        elif isinstance(content, dict) and isinstance(content.get("annotations"), list):
+            yield from _coco(file, content, problems)
+        else:
+            problems.append(f"{file}: is neither LabelMe nor COCO instances")
+
+
+def write_crops(instances: Iterable[Instance], folder: Path) -> Counter[str]:
+    """Write `crops/<class>/<picture>_<n>.png` and `cutouts/` likewise, each with a `groups.csv`.
+
+    A crop is cut as the daemon cuts one; a cut-out is the box of the thing, RGBA, its mask as
+    alpha. The things of one picture share a group.
+
+    Returns:
+        Instances of each class.
+
+    Raises:
+        ExportError: the folder has something in it, or cannot be written.
+    """
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ExportError(f"{folder}: is not empty; name a new folder with --to")
+        return _write(instances, folder)
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _write(instances: Iterable[Instance], folder: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    names: dict[Path, str] = {}
+    numbers: Counter[Path] = Counter()
+    rows = []
+    for instance in instances:
+        name = names.get(instance.image_path) or _unused(instance.image_path, set(names.values()))
+        names[instance.image_path] = name
+        numbers[instance.image_path] += 1
+        counts[instance.label] += 1
+        file = PurePosixPath(instance.label, f"{name}_{numbers[instance.image_path]}.png")
+        crop = square(instance.pixels, instance.box, ChamberSection().margin, None)
+        _save(folder / CROPS / file, crop[..., ::-1])
+        _save(folder / CUTOUTS / file, _cut_out(instance))
+        rows.append((str(file), name))
+    for kind in (CROPS, CUTOUTS) if rows else ():
+        (folder / kind / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(rows)))
+    return counts
+
+
+def _unused(picture: Path, taken: set[str]) -> str:
+    """A name for a picture: its own, numbered where one of another folder has it already."""
+    name, number = picture.stem, 1
+    while name in taken:
+        number += 1
+        name = f"{picture.stem}-{number}"
+    return name
+
+
+def _cut_out(instance: Instance) -> np.ndarray:
+    """BGRA of the instance's box, with a clear rim where it is thinner than pictures may be."""
+    x, y, width, height = instance.box
+    window = slice(y, y + height), slice(x, x + width)
+    alpha = instance.mask[window].astype(np.uint8) * 255
+    cut = np.dstack([instance.pixels[window][..., ::-1], alpha])
+    wide, high = max(0, MIN_SIDE - width), max(0, MIN_SIDE - height)
+    return cv2.copyMakeBorder(
+        cut, high // 2, high - high // 2, wide // 2, wide - wide // 2, cv2.BORDER_CONSTANT
+    )
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def _labelme(file: Path, content: dict, problems: list[str]) -> Iterator[Instance]:
+    """The instances of one LabelMe file; shapes of one label and `group_id` are one thing."""
+    name = content.get("imagePath")
+    if not isinstance(name, str) or not name:
+        problems.append(f"{file}: has no imagePath")
+        return
+    path = file.parent / name.replace("\\", "/")
+    size = (content.get("imageHeight"), content.get("imageWidth"))
+    pixels = _picture(path, size, str(file), problems)
+    if pixels is None:
+        return
+    pieces: dict[tuple[str, str], np.ndarray] = {}
+    for number, shape in enumerate(content["shapes"], start=1):
+        try:
+            if not isinstance(shape, dict):
+                raise ValueError("is no shape")
+            kind = shape.get("shape_type") or "polygon"
+            if kind not in _SHAPES:
+                raise ValueError(f"a {kind} has no area")
+            label = _label(shape.get("label"))
+            mask = _SHAPES[kind](shape.get("points"), pixels.shape[:2])
+        except ValueError as error:
+            problems.append(f"{file}: shape {number}: {error}")
+            continue
+        if shape.get("group_id") is None:
+            yield Instance(path, pixels, label, mask, _box(mask))
+            continue
+        thing = (label, str(shape["group_id"]))
+        pieces[thing] = pieces[thing] | mask if thing in pieces else mask
+    for (label, _), mask in pieces.items():
+        yield Instance(path, pixels, label, mask, _box(mask))
+
+
+def _coco(file: Path, content: dict, problems: list[str]) -> Iterator[Instance]:
+    """The instances of a COCO file; those that stand for a crowd are no single thing."""
+    labels = {str(entry.get("id")): entry.get("name") for entry in _objects(content, "categories")}
+    images = {str(entry.get("id")): entry for entry in _objects(content, "images")}
+    by_image: dict[str, list[dict]] = {}
+    for entry in _objects(content, "annotations"):
+        image = str(entry.get("image_id"))
+        if entry.get("iscrowd"):
+            continue
+        if image in images:
+            by_image.setdefault(image, []).append(entry)
+        else:
+            problems.append(f"{file}: annotation {entry.get('id')}: there is no image {image}")
+    for image, entries in by_image.items():
+        about = images[image]
+        path = _beside(file, str(about.get("file_name")))
+        size = (about.get("height"), about.get("width"))
+        pixels = _picture(path, size, f"{file}: image {image}", problems)
+        if pixels is None:
+            continue
+        for entry in entries:
+            try:
+                category = str(entry.get("category_id"))
+                if category not in labels:
+                    raise ValueError(f"there is no category {category}")
+                label = _label(labels[category])
+                mask = _segmentation(entry.get("segmentation"), pixels.shape[:2])
+            except ValueError as error:
+                problems.append(f"{file}: annotation {entry.get('id')}: {error}")
+                continue
+            yield Instance(path, pixels, label, mask, _box(mask))
+
+
+def _objects(content: dict, key: str) -> list[dict]:
+    """The objects of a list in a COCO file; what is none is left out."""
+    found = content.get(key)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _segmentation(code: Any, size: Size) -> np.ndarray:
+    """The mask of a COCO segmentation: polygons, of which any may cover a pixel, or run lengths."""
+    if not isinstance(code, list):
+        return run_lengths(code, size)
+    if not code:
+        raise ValueError("has no outline")
+    if any(not isinstance(ring, list) or len(ring) % 2 for ring in code):
+        raise ValueError("has points that are no pairs of numbers")
+    mask = np.zeros(size, bool)
+    for ring in code:
+        mask |= polygon(list(zip(ring[::2], ring[1::2], strict=True)), size)
+    return mask
+
+
+def _beside(file: Path, name: str) -> Path:
+    """Where a picture of a COCO file lies: beside it, in `images`, or in the folder above."""
+    above = file.parent.parent
+    places = (file.parent, file.parent / "images", above, above / "images")
+    return next((place / name for place in places if (place / name).is_file()), file.parent / name)
+
+
+def _picture(path: Path, size: tuple[Any, Any], where: str, problems: list[str]) -> Any:
+    """The pixels of an annotated picture; None, with a problem added, where they cannot be had."""
+    try:
+        pixels = read_rgb(path)
+    except ExportError as error:
+        problems.append(f"{where}: {error}")
+        return None
+    if size != (None, None) and size != pixels.shape[:2]:
+        problems.append(
+            f"{where}: {path} is {pixels.shape[1]}x{pixels.shape[0]}, but was annotated as "
+            f"{size[1]}x{size[0]}; use the picture that was annotated"
+        )
+        return None
+    return pixels
+
+
+def _label(label: Any) -> str:
+    """A class name that can be a folder's."""
+    if not isinstance(label, str) or not _LABEL.fullmatch(label.strip()):
+        raise ValueError(f"the label {label!r} cannot name a class")
+    return label.strip()
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height

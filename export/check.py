@@ -1,0 +1,309 @@
+"""The report on a data folder: what is wrong with it, how bad that is, and what to do about it.
+
+A folder of `<class>/<picture>` flows in; findings and the groups of its pictures flow out. Errors
+stop a training before it begins, warnings are kept with the run. It never changes or deletes a
+picture: it lists suspects for a person to look at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .data import (
+    GROUPS,
+    PARTS,
+    Picture,
+    dealing_order,
+    find_files,
+    find_pictures,
+    label_of,
+    list_pictures,
+    read_groups,
+    write_groups,
+)
+from .errors import ExportError
+from .groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
+from .runs import Run
+from .survey import COLOUR, Survey, survey
+from .tables import table_bytes
+
+REPORT = "data.json"
+SUSPECTS = "suspects.csv"
+
+SMALL_SIDE = 64
+"""Pixels: a picture whose shorter side is below is mostly made up when it is enlarged to 224."""
+
+FEW_PICTURES = 50
+"""Of a class: with fewer, a fifth held out is ten pictures, and each of them ten points."""
+
+BROKEN_SHARE = 0.05
+"""Of the pictures: more that cannot be read than this is a broken copy, not a few bad files."""
+
+_SHOWN = 3  # files that a message names
+_PARTS_OF_A_SPLIT = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: `severity` is "error" or "warning", `files` are the suspects."""
+
+    severity: str
+    kind: str
+    message: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What there is of each class, how the groups were got, and what is wrong, errors first."""
+
+    pictures: dict[str, int]
+    groups: dict[str, int]
+    grouped_by: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What stops a training."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    def text(self) -> str:
+        """For a person: a line for each class, and one for each finding."""
+        width = max((len(label) for label in self.pictures), default=0)
+        lines = [
+            f"{label:{width}}  {count} pictures in {self.groups[label]} groups"
+            for label, count in self.pictures.items()
+        ]
+        lines += [f"{finding.severity}: {finding.message}" for finding in self.findings]
+        return "\n".join(lines)
+
+    def suspects(self) -> list[tuple[str, str]]:
+        """(file, why) of every file that a finding names, by file."""
+        return sorted((file, finding.kind) for finding in self.findings for file in finding.files)
+
+
+def check_data(
+    run: Run,
+    folder: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    parts: int = len(PARTS),
+    embed: Embed | None = None,
+) -> list[Picture]:
+    """Check a data folder, keep the report in the run folder, and list what can be used.
+
+    Leaves `data.json`, `suspects.csv` and `groups.csv` in the run folder.
+
+    Args:
+        run: where the report is kept; its folder exists.
+        folder: the data folder.
+        labels: the classes there must be, or None for those of the folder.
+        parts: how many parts (or folds) every class must be dealt into.
+        embed: a network to find near-duplicates with, or None for hashes alone.
+
+    Raises:
+        ExportError: the report has errors; the message names each with its cure.
+    """
+    report, groups = examine(folder, labels, parts=parts, embed=embed, tell=run.log)
+    run.write_json(REPORT, asdict(report))
+    run.write_bytes(SUSPECTS, table_bytes(("file", "why"), report.suspects()))
+    run.log("\n".join(f"data: {line}" for line in report.text().splitlines()))
+    if report.errors:
+        told = "\n".join(f"- {finding.message}" for finding in report.errors)
+        raise ExportError(f"{folder}: cannot be trained on ({run.path(REPORT)}):\n{told}")
+    write_groups(run, groups)
+    return list_pictures(folder, labels, groups)
+
+
+def examine(
+    folder: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    parts: int = len(PARTS),
+    embed: Embed | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[Report, dict[str, str]]:
+    """The report on a data folder, and the group of each picture that can be used.
+
+    Takes the arguments of `check_data`; `tell` is told how far it is.
+
+    Raises:
+        ExportError: there is no such folder, no picture in it, or its `groups.csv` is no table.
+    """
+    files = find_pictures(folder)
+    findings = [
+        *_about_labels({label_of(file) for file in files}, labels),
+        *_strangers(folder, files),
+    ]
+    given = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else None
+    if given is not None:
+        findings += _about_table(files, given)
+        files = [file for file in files if file in given]
+    seen = survey(folder, files, embed if len(files) >= LEAST_FOR_EMBEDDING else None, tell)
+    pairs = alike(seen.hashes, seen.embeddings)
+    names = [look.file for look in seen.looks]
+    same = copies([look.copy_of for look in seen.looks])
+    if given is None:
+        groups = name_groups(names, np.concatenate([pairs, same]))
+        grouped_by = "hash" if seen.embeddings is None else "hash and embedding"
+    else:
+        groups = merge_groups(given, names, same)
+        grouped_by = GROUPS
+    findings += _about_files(seen, len(files))
+    findings += _about_pairs(names, same, pairs, groups)
+    pictures = Counter(map(label_of, names))
+    members = [(group, label_of(file)) for file, group in groups.items()]
+    of_label = Counter(label for _, label, _ in dealing_order(members))
+    findings += _about_counts(pictures, of_label, parts)
+    findings.sort(key=lambda finding: finding.severity)
+    ordered = sorted({label_of(file) for file in files})
+    report = Report(
+        {label: pictures[label] for label in ordered},
+        {label: of_label[label] for label in ordered},
+        grouped_by,
+        tuple(findings),
+    )
+    return report, groups
+
+
+def _about_labels(found: set[str], labels: Sequence[str] | None) -> Iterable[Finding]:
+    spellings = defaultdict(list)
+    for label in sorted(found):
+        spellings[re.sub(r"[\s_-]+", "", label.casefold())].append(label)
+    for same in spellings.values():
+        if len(same) > 1:
+            told = " and ".join(f"'{label}'" for label in same)
+            yield Finding(
+                "error", "label spelt twice", f"classes {told} differ only in spelling; merge them"
+            )
+    if {label.casefold() for label in found} <= _PARTS_OF_A_SPLIT:
+        yield Finding(
+            "error",
+            "a split, not classes",
+            f"the folders {', '.join(sorted(found))} are parts of a split, not classes; name one "
+            f"of them with --data",
+        )
+    elif labels is None and len(found) < 2:
+        yield Finding("error", "one class", "there is one class; a classifier needs two or more")
+    if labels is not None:
+        for label in labels:
+            if label not in found:
+                yield Finding(
+                    "error", "class missing", f"no pictures of '{label}', which the recipe names"
+                )
+        for label in sorted(found.difference(labels)):
+            yield Finding(
+                "error",
+                "class unknown",
+                f"the recipe knows no class '{label}'; move the folder away or add the class",
+            )
+
+
+def _strangers(folder: Path, files: Sequence[str]) -> Iterable[Finding]:
+    """Files in the class folders that do not end as pictures do."""
+    pictures = set(files)
+    others = tuple(file for file in find_files(folder) if file not in pictures)
+    if others:
+        yield _warning(
+            "no picture", "{n} no pictures, left out; convert what shows something", others
+        )
+
+
+def _about_table(files: Sequence[str], given: dict[str, str]) -> Iterable[Finding]:
+    there = set(files)
+    if missing := tuple(file for file in given if file not in there):
+        yield Finding(
+            "error",
+            "missing",
+            f"{_named(missing)} listed in {GROUPS} but missing; mend the table or the folder",
+            missing,
+        )
+    if unlisted := tuple(file for file in files if file not in given):
+        yield _warning("not in the table", f"{{n}} not in {GROUPS}, left out; add rows", unlisted)
+
+
+def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
+    if broken := tuple(seen.broken):
+        first = f"{broken[0]}: {seen.broken[broken[0]]}"
+        if len(broken) > BROKEN_SHARE * count:
+            message = f"{_named(broken)} unreadable, of {count} ({first}); copy the folder again"
+            yield Finding("error", "unreadable", message, broken)
+        else:
+            yield _warning("unreadable", f"{{n}} unreadable, left out ({first})", broken)
+    small = tuple(look.file for look in seen.looks if min(look.width, look.height) < SMALL_SIDE)
+    if small:
+        cure = "too small to learn from; take larger ones"
+        yield _warning("tiny", f"{{n}} below {SMALL_SIDE} pixels, {cure}", small)
+    modes = defaultdict(list)
+    for look in seen.looks:
+        modes[look.mode].append(look.file)
+    for mode, files in sorted(modes.items()):
+        if mode != COLOUR:
+            cure = "laid on white" if mode == "transparent" else "read as colour"
+            yield _warning(
+                mode, f"{{n}} {mode}: {cure}; replace them if the bin sees others", files
+            )
+
+
+def _about_pairs(
+    names: Sequence[str], same: np.ndarray, pairs: np.ndarray, groups: dict[str, str]
+) -> Iterable[Finding]:
+    """Copies, and near-duplicates that a split or a class boundary comes between."""
+
+    def crossing(of: np.ndarray, home: Callable[[str], str]) -> tuple[str, ...]:
+        parted = [(a, b) for a, b in of.tolist() if home(names[a]) != home(names[b])]
+        return tuple(sorted({names[i] for pair in parted for i in pair}))
+
+    if len(same):
+        files = tuple(sorted({names[i] for i in same.ravel()}))
+        yield _warning("copy", "{n} copies of each other; one of each is enough", files)
+    if files := crossing(same, label_of):
+        yield _warning(
+            "copy in another class",
+            "{n} the same picture in two classes; keep the right one",
+            files,
+        )
+    exact = {tuple(pair) for pair in same.tolist()}
+    near = np.array([p for p in pairs.tolist() if tuple(p) not in exact]).reshape(-1, 2)
+    if files := crossing(near, label_of):
+        yield _warning("near-duplicate in another class", "{n} alike across classes; look", files)
+    if files := crossing(near, groups.__getitem__):
+        yield _warning(
+            "near-duplicate in another group",
+            f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
+            files,
+        )
+
+
+def _about_counts(pictures: Counter, groups: Counter, parts: int) -> Iterable[Finding]:
+    for label, count in sorted(pictures.items()):
+        if groups[label] < parts:
+            yield Finding(
+                "error",
+                "too few groups",
+                f"'{label}' shows {groups[label]} different things in {count} pictures, fewer than "
+                f"the {parts} parts of the split; add pictures of others",
+            )
+        elif count < FEW_PICTURES:
+            yield Finding(
+                "warning",
+                "few pictures",
+                f"'{label}' has {count} pictures; below {FEW_PICTURES} its figures say little",
+            )
+
+
+def _named(files: Sequence[str]) -> str:
+    """How many files, the first of them, and the verb."""
+    shown = ", ".join(files[:_SHOWN]) + (", ..." if len(files) > _SHOWN else "")
+    return f"1 file ({shown}) is" if len(files) == 1 else f"{len(files)} files ({shown}) are"
+
+
+def _warning(kind: str, message: str, files: Sequence[str]) -> Finding:
+    """A warning in whose message `{n}` stands for the files."""
+    return Finding("warning", kind, message.replace("{n}", _named(files)), tuple(files))

@@ -1,0 +1,125 @@
+"""Outlines of annotated things as masks: polygons, rectangles, circles and run-length codes.
+
+Points or codes and the size of a picture flow in, a bool mask flows out, or a `ValueError` that
+says what is wrong with the shape. Nothing here knows about files or classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+
+_SUBPIXEL = 4  # bits of a coordinate behind the point, as OpenCV takes them
+_OUTSIDE = 1_000_000  # pixels: beyond, OpenCV's fixed point would overflow
+
+Size = tuple[int, int]
+"""Height and width of a picture."""
+
+
+def polygon(points: Any, size: Size) -> np.ndarray:
+    """The mask bool (h, w) of one closed polygon, cut at the border of the picture.
+
+    Args:
+        points: at least three (x, y) in pixels; (0, 0) is the corner of the first pixel.
+        size: of the picture.
+
+    Raises:
+        ValueError: fewer points, no finite numbers, or none of it lies in the picture.
+    """
+    corners = _points(points, least=3)
+    mask = np.zeros(size, np.uint8)
+    # OpenCV counts from the middle of the first pixel, annotations from its corner.
+    fixed = np.round((corners - 0.5) * (1 << _SUBPIXEL)).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], 1, shift=_SUBPIXEL)
+    return _some(mask.astype(bool))
+
+
+def rectangle(points: Any, size: Size) -> np.ndarray:
+    """The mask of the upright rectangle around (x, y) points, two or more; raises as `polygon`."""
+    corners = _points(points, least=2)
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    mask = np.zeros(size, bool)
+    rows = slice(max(0, round(top)), max(0, round(bottom)))
+    mask[rows, max(0, round(left)) : max(0, round(right))] = True
+    return _some(mask)
+
+
+def circle(points: Any, size: Size) -> np.ndarray:
+    """The mask of a circle of which two points are given, centre and rim; raises as `polygon`."""
+    (x, y), (rim_x, rim_y) = _points(points, least=2)[:2]
+    down, right = np.ogrid[: size[0], : size[1]]
+    radius = math.hypot(rim_x - x, rim_y - y)
+    return _some((right + 0.5 - x) ** 2 + (down + 0.5 - y) ** 2 <= radius**2)
+
+
+def run_lengths(code: Any, size: Size) -> np.ndarray:
+    """The mask that a COCO run-length code stands for.
+
+    Runs alternate between outside and inside, beginning outside, and go down the columns. `counts`
+    are numbers, or a string of them (cocoapi, maskApi.c: five bits and a sign in a character from
+    '0' on, and from the third number on the difference to the one before the last).
+
+    Args:
+        code: an object with `size` (height, width) and `counts`.
+        size: of the picture.
+
+    Raises:
+        ValueError: no such code, not of this picture, or nothing in it.
+    """
+    if not isinstance(code, dict) or "counts" not in code:
+        raise ValueError("the run-length code has no 'counts'")
+    if code.get("size") != list(size):
+        raise ValueError(f"the run-length code has the size {code.get('size')}, not {list(size)}")
+    counts = code["counts"]
+    runs = _decoded(counts) if isinstance(counts, str) else counts
+    whole = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
+    if not whole or sum(runs) != size[0] * size[1]:
+        raise ValueError("the runs do not fill the picture")
+    inside = np.arange(len(runs)) % 2 == 1
+    return _some(np.repeat(inside, runs).reshape(size[1], size[0]).T.copy())
+
+
+def _decoded(text: str) -> list[int]:
+    """The numbers of a compressed run-length code."""
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"'{character}' is no character of a run-length code")
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        runs.append(number + runs[-2] if len(runs) > 2 else number)
+        number = shift = 0
+    if shift:
+        raise ValueError("the run-length code ends within a number")
+    return runs
+
+
+def _points(points: Any, least: int) -> np.ndarray:
+    """Points as float64 (n, 2); raises ValueError as `polygon` does."""
+    try:
+        corners = np.array(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError("has points that are no pairs of numbers") from error
+    if corners.ndim != 2 or corners.shape[1] != 2:
+        raise ValueError("has points that are no pairs of numbers")
+    if len(corners) < least:
+        raise ValueError(f"has {len(corners)} points; it takes {least} or more")
+    if not (np.abs(corners) < _OUTSIDE).all():
+        raise ValueError("has a point that is no place in a picture")
+    return corners
+
+
+def _some(mask: np.ndarray) -> np.ndarray:
+    """The mask itself where it is not empty."""
+    if not mask.any():
+        raise ValueError("covers nothing of the picture")
+    return mask

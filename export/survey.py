@@ -1,0 +1,141 @@
+"""One look at every picture of a data folder: can it be read, how large is it, what is it like.
+
+Files flow in, each decoded once; what checks and groups need flows out. It judges nothing and keeps
+no pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bin_daemon.errors import PictureError
+from bin_daemon.pictures import read_picture
+
+from .groups import HASH_BITS, Embed, perceptual_hash
+
+COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
+
+_BATCH = 64
+_TOLD_EVERY = 32 * _BATCH
+_EMBEDDED_SIDE = 224
+_PNG = b"\x89PNG"
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one readable picture is like."""
+
+    file: str
+    width: int
+    height: int
+    mode: str
+    """`COLOUR`, `GREY` (three equal channels too), `TRANSPARENT` (laid on white where it is read),
+    or `INKS` (a CMYK JPEG)."""
+    copy_of: str
+    """SHA-256 of shape and pixels: equal for copies, whatever file they are kept in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All pictures of a folder: `looks`, `hashes` and `embeddings` go in step."""
+
+    looks: list[Look]
+    hashes: np.ndarray
+    """bool (n, `HASH_BITS`)."""
+    embeddings: np.ndarray | None
+    """float32 (n, d)."""
+    broken: dict[str, str]
+    """Why a file cannot be read."""
+
+
+def survey(
+    folder: Path,
+    files: Sequence[str],
+    embed: Embed | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Survey:
+    """Decode each of `files` (relative to `folder`) once.
+
+    Args:
+        folder: the data folder.
+        files: its pictures.
+        embed: the network whose embeddings are wanted, or None.
+        tell: is told how far it is, now and then.
+    """
+    looks: list[Look] = []
+    hashes: list[np.ndarray] = []
+    embeddings: list[np.ndarray] = []
+    broken: dict[str, str] = {}
+
+    def look(file: str) -> tuple[Look, np.ndarray, np.ndarray | None] | str:
+        return _look(folder, file, with_square=embed is not None)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), _BATCH):
+            if tell and start and start % _TOLD_EVERY == 0:
+                tell(f"data: {start} of {len(files)} pictures looked at")
+            batch = files[start : start + _BATCH]
+            squares = []
+            for file, seen in zip(batch, pool.map(look, batch), strict=True):
+                if isinstance(seen, str):
+                    broken[file] = seen
+                    continue
+                looks.append(seen[0])
+                hashes.append(seen[1])
+                squares.append(seen[2])
+            if embed is not None and squares:
+                embeddings.append(np.asarray(embed(np.stack(squares)), np.float32))
+    return Survey(
+        looks,
+        np.array(hashes, bool).reshape(-1, HASH_BITS),
+        np.concatenate(embeddings) if embeddings else None,
+        broken,
+    )
+
+
+def _look(
+    folder: Path, file: str, *, with_square: bool
+) -> tuple[Look, np.ndarray, np.ndarray | None] | str:
+    """Look, hash and prepared square of one picture, or why it cannot be read."""
+    from bin_daemon.classifier import prepare
+
+    path = folder / file
+    try:
+        pixels = read_picture(path)
+    except PictureError as error:
+        return str(error).removeprefix(f"{path}: ")
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"{width}x{height}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    about = Look(file, width, height, _mode(path, pixels), digest.hexdigest())
+    square = prepare(pixels, _EMBEDDED_SIDE, _EMBEDDED_SIDE) if with_square else None
+    return about, perceptual_hash(pixels), square
+
+
+def _mode(path: Path, pixels: np.ndarray) -> str:
+    """How the file keeps its colours, from its header and its pixels."""
+    data = path.read_bytes()
+    if data[:4] == _PNG and data[25] in (4, 6):
+        return TRANSPARENT
+    if data[:2] == b"\xff\xd8" and _components(data) == 4:
+        return INKS
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return GREY if np.array_equal(red, green) and np.array_equal(green, blue) else COLOUR
+
+
+def _components(data: bytes) -> int:
+    """Colour components of a JPEG that has been decoded, from its frame header."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        if data[at + 1] in _SOF:
+            return data[at + 9]
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0
