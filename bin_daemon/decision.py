@@ -111,7 +111,7 @@ def decide(
         seen += f" ({own} in all {sure:.2f})"
     if sure < policy.thresholds[first]:
         reason = f"{seen} is below its threshold {policy.thresholds[first]:.2f}"
-        return _residual(policy, fused, reason)
+        return dataclasses.replace(_residual(policy, fused, reason), unsure=True)
     expected = fused @ policy.cost
     route = _cheapest(expected, home)
     name = policy.routes[route]

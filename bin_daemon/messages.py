@@ -90,7 +90,8 @@ class Prediction:
     """What the network says of one crop.
 
     labels: n names in the model's order; probabilities: float32 (n,), calibrated, sum 1.
-    embedding: float32 (d,), the pooled features before the class head.
+    embedding: float32 (d,), the pooled features before the class head; (0,) where the network
+    gives none.
     timings_ms: prepare, invoke, finish.
     """
 
@@ -137,7 +138,8 @@ class Decision:
     """Where an item goes, and why.
 
     label, confidence: the fused arg max and its probability. probabilities: float32 (n,), fused.
-    rejected: sent to the residual route instead of the one of its class.
+    rejected: sent to the residual route instead of the one of its class. unsure: because no class
+    reached its threshold.
     alert: what to tell the operator about this class (a battery, say), or None.
     """
 
@@ -148,6 +150,7 @@ class Decision:
     probabilities: Vector
     reason: str
     rejected: bool = False
+    unsure: bool = False
     alert: str | None = None
 
     def top(self, k: int) -> tuple[tuple[str, float], ...]:

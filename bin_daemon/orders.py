@@ -42,7 +42,17 @@ class Orders:
             "clear": self._verb(lambda parts: parts.cycle.clear()),
             "home": self._verb(lambda parts: parts.chute.home(), at_rest=True),
             "learn": self._verb(lambda parts: parts.chamber.learn(), at_rest=True),
+            "correct": self._correct,
         }
+
+    def _correct(self, args: Mapping[str, Any]) -> None:
+        """Moves nothing, so it need not wait for the sorting thread."""
+        event_id, label = args.get("event"), args.get("label")
+        if set(args) != {"event", "label"} or not (
+            isinstance(event_id, str) and isinstance(label, str)
+        ):
+            raise UsageError('takes {"event": id of an item, "label": its true class}')
+        self._parts().correct(event_id, label)
 
     def _verb(self, action: Callable[[Bin], None], at_rest: bool = False) -> Verb:
         def verb(args: Mapping[str, Any]) -> None:

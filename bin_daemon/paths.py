@@ -46,3 +46,13 @@ def state() -> Path:
         return Path(directory.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "bin-daemon"
+
+
+def teaching(state: Path) -> Path:
+    """The folder, in a state directory, of what the bin was taught and learns from."""
+    return state / "teaching"
+
+
+def taught_head(state: Path) -> Path:
+    """The head in force; none where nothing was taught."""
+    return teaching(state) / "head.npz"

@@ -15,7 +15,6 @@ import importlib
 import io
 import os
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path, PosixPath
 from typing import Any, TypeVar
@@ -27,7 +26,7 @@ from bin_daemon.files import write_whole
 T = TypeVar("T")
 
 # Nothing but the sections of these modules, and paths, is ever built from the kept file.
-_MODULES = ("bin_daemon.config", "bin_daemon.model_store")
+_MODULES = ("bin_daemon.config", "bin_daemon.config_hardware", "bin_daemon.model_store")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -48,7 +47,7 @@ def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[
     """
     if folder is None:
         return check()
-    key = hashlib.sha256(f"{__version__} {_edition(kind)}\0".encode() + text).hexdigest()
+    key = hashlib.sha256(f"{__version__} {_edition()}\0".encode() + text).hexdigest()
     path = folder / _name(kind)
     kept = _kept(path)
     if kept and kept[0] == key and isinstance(kept[1], kind):
@@ -71,13 +70,12 @@ def _name(kind: type) -> str:
     return f"{kind.__name__.lower()}.checked"
 
 
-def _edition(kind: type) -> str:
-    """What changes when the module that says what is right is edited."""
-    file = sys.modules[kind.__module__].__file__ or ""
+def _edition() -> str:
+    """What changes when a module that says what is right is edited."""
+    files = (Path(__file__).with_name(f"{m.rpartition('.')[2]}.py") for m in _MODULES)
     with contextlib.suppress(OSError):
-        status = os.stat(file)
-        return f"{status.st_mtime_ns} {status.st_size}"
-    return file
+        return " ".join(f"{s.st_mtime_ns} {s.st_size}" for s in map(os.stat, files))
+    return ""
 
 
 def _kept(path: Path) -> tuple[str, Any] | None:

@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from bin_daemon import database
 from bin_daemon.errors import StoreError
 from bin_daemon.messages import Outcome, SortEvent
 
@@ -61,22 +61,6 @@ QUEUED = "delivered_at IS NULL AND outcome IS NOT NULL"
 _FIELDS = tuple(f.name for f in dataclasses.fields(SortEvent) if f.name != "historical")
 COLUMNS = ", ".join(_FIELDS)
 
-_ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_IOERR: "the disk fails to take or give data: check its free space and health",
-    sqlite3.SQLITE_READONLY: "it is read-only: check owner, permissions and mount options",
-    sqlite3.SQLITE_PERM: "permission denied: check owner and permissions",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that the folder exists and who owns it",
-    sqlite3.SQLITE_BUSY: "another process holds it locked",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; it is moved aside at the next start",
-    sqlite3.SQLITE_NOTADB: "it is no event store; it is moved aside at the next start",
-}
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-class StoreDamagedError(StoreError):
-    """The file holds what SQLite cannot make sense of; only a new file helps."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoreStats:
@@ -95,19 +79,9 @@ class StoreStats:
     size_bytes: int
 
 
-@contextlib.contextmanager
-def complaints(path: Path) -> Iterator[None]:
+def complaints(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn what SQLite raises into StoreError, with the file and what to do about it."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        kind = StoreDamagedError if code in _DAMAGE else StoreError
-        raise kind(f"event store {path}: {_ADVICE.get(code, str(error))}") from error
-    except StoreError:
-        raise  # an OSError too, with its words already found
-    except OSError as error:
-        raise StoreError(f"event store {path}: {error.strerror or error}") from error
+    return database.complaints("event store", path, "it is moved aside at the next start")
 
 
 class History:
@@ -118,13 +92,7 @@ class History:
         with complaints(path):
             self._db = self._open()
             self._db.row_factory = sqlite3.Row
-            found = self._figure("PRAGMA user_version")
-        if found != SCHEMA_VERSION:
-            self._db.close()
-            raise StoreError(
-                f"event store {path}: its layout is version {found}, this program knows "
-                f"{SCHEMA_VERSION}; use the version that wrote it, or move the file away"
-            )
+            database.check_layout(self._db, "event store", path, SCHEMA_VERSION)
 
     def _open(self) -> sqlite3.Connection:
         if not self.path.is_file():

@@ -19,9 +19,10 @@ from pathlib import Path
 from bin_daemon import clock as clock_module
 from bin_daemon.clock import Clock
 from bin_daemon.config import StoreSection
+from bin_daemon.database import StoreDamagedError
 from bin_daemon.errors import StoreError
 from bin_daemon.messages import Outcome, SortEvent
-from bin_daemon.telemetry.history import StoreDamagedError, StoreStats
+from bin_daemon.telemetry.history import StoreStats
 from bin_daemon.telemetry.outbox import Outbox
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,9 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bin_daemon import database
 from bin_daemon.config import StoreSection
+from bin_daemon.database import StoreDamagedError
 from bin_daemon.messages import Outcome, SortEvent, to_json
 from bin_daemon.telemetry.history import (
     COLUMNS,
@@ -23,13 +25,11 @@ from bin_daemon.telemetry.history import (
     SCHEMA,
     SCHEMA_VERSION,
     History,
-    StoreDamagedError,
     complaints,
     event_of,
 )
 
 _DAY_S = 86_400.0
-_BUSY_TIMEOUT_S = 5.0
 _CHUNK = 500  # rows deleted between two looks at the size
 _DAMAGED_KEPT = 2  # a failing card must not fill itself with the remains of its stores
 
@@ -58,42 +58,15 @@ class Outbox(History):
             return db
 
     def _connect(self) -> sqlite3.Connection:
-        # The daemon opens the store before it starts the thread that will use it.
         with complaints(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(
-                self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with complaints(self.path):
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA journal_size_limit = 1048576")
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    db.executescript(
-                        f"BEGIN IMMEDIATE; {SCHEMA}PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                    )
-                verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-            if verdict != "ok":
-                raise StoreDamagedError(f"event store {self.path}: {verdict}")
-        except BaseException:
-            db.close()
-            raise
-        return db
+            return database.connect(self.path, SCHEMA, SCHEMA_VERSION)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write everything inside or nothing, and wait for the disk once instead of each time."""
-        with complaints(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite may have rolled back by itself (full disk).
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with complaints(self.path), database.transaction(self._db):
+            yield self._db
 
     def last_session(self) -> int:
         """The number of the latest session that was recorded; 0 before the first."""

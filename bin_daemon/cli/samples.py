@@ -1,0 +1,159 @@
+"""`samples`: the pictures that the bin has kept, for people to label, take away and delete."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bin_daemon import paths
+from bin_daemon.cli import common
+from bin_daemon.errors import UsageError
+from bin_daemon.messages import stamp, to_json
+
+if TYPE_CHECKING:
+    from bin_daemon.teaching.sample import Sample
+    from bin_daemon.teaching.samples import Samples
+
+_DAY_S = 86_400.0
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this family to the command line."""
+    family = commands.add_parser("samples", help="the pictures that the bin has kept")
+    verbs = family.add_subparsers(metavar="VERB", required=True)
+
+    listing = verbs.add_parser("list", help="what is kept, oldest first")
+    which = listing.add_mutually_exclusive_group()
+    which.add_argument("--unlabelled", action="store_true", help="only what has no label yet")
+    which.add_argument("--label", metavar="CLASS", help="only what is labelled so")
+    listing.set_defaults(command=run_list)
+
+    label = verbs.add_parser("label", help="say what is on pictures")
+    label.add_argument("ids", nargs="+", metavar="ID", help="or the beginning of one")
+    label.add_argument("label", metavar="CLASS", help="what it is; '' takes the label away")
+    label.set_defaults(command=run_label)
+
+    export = verbs.add_parser("export", help="write them as a folder for each class")
+    export.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    export.set_defaults(command=run_export)
+
+    delete = verbs.add_parser("delete", help="delete pictures for good")
+    delete.add_argument("ids", nargs="*", metavar="ID", help="or the beginning of one")
+    delete.add_argument("--all", action="store_true", help="every one, the taught ones too")
+    delete.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="those taken so long ago, taught or not"
+    )
+    delete.set_defaults(command=run_delete)
+
+    for command in (listing, label, export, delete):
+        command.add_argument("--json", action="store_true", help="for programs")
+        common.add_state(command)
+
+
+def _opened(options: argparse.Namespace) -> Samples:
+    """The store that the options mean; it is not made where there is none."""
+    from bin_daemon.teaching.samples import Samples
+
+    folder = paths.teaching(common.looked_into(options))
+    if not (folder / "samples.db").is_file():
+        raise UsageError(f"{folder}: no samples yet; is --state the folder of the daemon?")
+    return Samples(folder)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """One line a sample, or one object."""
+    with _opened(options) as samples:
+        listed = samples.list(labelled=False if options.unlabelled else None)
+        stats = samples.stats()
+    for sample in listed:
+        if options.label in (None, sample.label):
+            print(to_json(_plain(sample)) if options.json else _line(sample))
+    if not options.json:
+        words = f"{stats.count} samples, {stats.labelled} with a label, {_size(stats.size_bytes)}"
+        print(f"{words}; {stats.dropped} dropped so far", file=sys.stderr)
+    return 0
+
+
+def _plain(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        "taken_at": sample.taken_at,
+        "label": sample.label,
+        "predicted": sample.predicted,
+        "confidence": sample.confidence,
+        "source": sample.source,
+        "session": sample.session,
+        "item": sample.item,
+        "model": sample.model,
+        "bytes": sample.size_bytes,
+    }
+
+
+def _line(sample: Sample) -> str:
+    return (
+        f"{sample.id}  {stamp(sample.taken_at)}  {sample.label or '-':<12} "
+        f"seen as {sample.predicted or '-':<12} {sample.confidence:4.2f}  {sample.source:<9} "
+        f"{_size(sample.size_bytes):>9}"
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def run_label(options: argparse.Namespace) -> int:
+    """Label samples; all ids are looked up before the first is changed."""
+    with _opened(options) as samples:
+        found = [samples.find(prefix) for prefix in options.ids]
+        for sample_id in found:
+            samples.label(sample_id, options.label or None)
+    told = {"label": options.label or None, "ids": found}
+    words = f"now {options.label}" if options.label else "without a label now"
+    print(to_json(told) if options.json else f"{', '.join(found)}: {words}")
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write the folder; 1 where pictures were lost, which are told and left out."""
+    from bin_daemon.teaching.export import Export
+
+    with _opened(options) as samples, common.progress("exporting") as tell:
+        export = Export(samples, options.folder)
+        for number, _ in enumerate(export, start=1):
+            tell(f"picture {number} of {len(export)}")
+    for words in export.skipped:
+        print(f"bin-daemon: left out: {words}", file=sys.stderr)
+    if options.json:
+        print(to_json({"written": dict(export.counts), "skipped": len(export.skipped)}))
+    else:
+        counts = ", ".join(f"{count} {label}" for label, count in sorted(export.counts.items()))
+        print(f"{options.folder}: {counts or 'nothing to write'}")
+    return 1 if export.skipped else 0
+
+
+def run_delete(options: argparse.Namespace) -> int:
+    """Delete by id, by age, or all."""
+    from bin_daemon.teaching.samples import forget
+
+    chosen = [bool(options.ids), options.all, options.older_than is not None]
+    if chosen.count(True) != 1:
+        raise UsageError("samples delete: give ids, or --older-than, or --all")
+    if options.all:
+        count = forget(paths.teaching(common.looked_into(options)))
+    else:
+        with _opened(options) as samples:
+            count = samples.delete(_condemned(samples, options))
+    print(to_json({"deleted": count}) if options.json else f"{count} deleted")
+    return 0
+
+
+def _condemned(samples: Samples, options: argparse.Namespace) -> list[str]:
+    if options.ids:
+        return [samples.find(prefix) for prefix in options.ids]
+    if options.older_than < 0:
+        raise UsageError("--older-than: give days, 0 or more")
+    before = time.time() - options.older_than * _DAY_S
+    return [sample.id for sample in samples.list() if sample.taken_at < before]

@@ -1,0 +1,113 @@
+"""SQLite files of the daemon: opened so that what was committed survives a power cut.
+
+A path and a schema flow in, a connection flows out; what SQLite raises becomes `StoreError` with
+the file and what to do about it. This module knows no table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from bin_daemon.errors import StoreError
+
+_BUSY_TIMEOUT_S = 5.0
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_IOERR: "the disk fails to take or give data: check its free space and health",
+    sqlite3.SQLITE_READONLY: "it is read-only: check owner, permissions and mount options",
+    sqlite3.SQLITE_PERM: "permission denied: check owner and permissions",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that the folder exists and who owns it",
+    sqlite3.SQLITE_BUSY: "another process holds it locked",
+}
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "this is no such store",
+}
+
+
+class StoreDamagedError(StoreError):
+    """The file holds what SQLite cannot make sense of; only a new file helps."""
+
+
+@contextlib.contextmanager
+def complaints(store: str, path: Path, damaged: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into StoreError.
+
+    store: what people call it ("event store"). damaged: what happens, or is to be done, then.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _DAMAGE:
+            words = f"{store} {path}: {_DAMAGE[code]}; {damaged}"
+            raise StoreDamagedError(words) from error
+        raise StoreError(f"{store} {path}: {_ADVICE.get(code, str(error))}") from error
+    except StoreError:
+        raise  # an OSError too, with its words already found
+    except OSError as error:
+        raise StoreError(f"{store} {path}: {error.strerror or error}") from error
+
+
+def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open a database for writing, made with `schema` where there is none.
+
+    Every commit is on disk when it returns. The connection may be handed to another thread; one
+    uses it at a time. Raises sqlite3.Error; a file whose pages do not fit together counts as
+    damaged.
+    """
+    db = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA journal_size_limit = 1048576")
+        if layout(db) == 0:
+            with transaction(db):
+                if layout(db) == 0:  # nobody else was faster
+                    for statement in schema.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {version}")
+        verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if verdict != "ok":
+            fault = sqlite3.DatabaseError(verdict)
+            fault.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise fault
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Write everything inside or nothing, and wait for the disk once instead of each time."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        # SQLite may have rolled back by itself (full disk).
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def layout(db: sqlite3.Connection) -> int:
+    """The version of the schema that the file was made with; 0 where it is empty."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_layout(db: sqlite3.Connection, store: str, path: Path, known: int) -> None:
+    """Raise StoreError, and close, where the file is of another layout than this program knows."""
+    found = layout(db)
+    if found != known:
+        db.close()
+        raise StoreError(
+            f"{store} {path}: its layout is version {found}, this program knows {known}; use the "
+            f"version that wrote it, or move the file away"
+        )

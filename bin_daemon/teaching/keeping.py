@@ -1,0 +1,237 @@
+"""Keeps pictures of what the network was not sure of, or was wrong about, while the bin sorts.
+
+Every decided item is noticed by the sorting thread and every correction ordered from another; a
+thread of its own writes what the owner has opted for to `Samples`. Nobody ever waits for it: what
+does not fit into its short queue, or onto the disk, is lost and counted.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from bin_daemon import clock as clock_module
+from bin_daemon.clock import Clock
+from bin_daemon.config import KeepSection
+from bin_daemon.errors import BinDaemonError, UsageError
+from bin_daemon.messages import Decision, Image, Item, Prediction, SortEvent, Vector
+from bin_daemon.teaching.samples import Samples
+
+log = logging.getLogger(__name__)
+
+QUEUED = 16  # pictures that wait for the disk
+RECENT = 50  # items whose picture can still be had when somebody corrects them
+RECENT_BYTES = 32_000_000
+STORED = 1000  # items whose picture is on disk, and that can be corrected as well
+PRUNE_S = 3600.0
+CLOSE_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """An item as it was decided; embedding: float32 (d,)."""
+
+    event: SortEvent
+    crop: Image
+    embedding: Vector
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Task:
+    """Keep what was seen, or give what is kept already this label; seen: None where it is kept."""
+
+    event_id: str
+    seen: _Seen | None
+    label: str | None
+
+
+class Keeping:
+    """What the daemon keeps of items, by the owner's choice; a context manager.
+
+    folder: of the samples. synced: whether the wall clock is set; before that nothing is too old.
+    A store that cannot be used is told by `problems`, and tried again with the next picture.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: KeepSection,
+        clock: Clock,
+        synced: Callable[[], bool] = clock_module.clock_synced,
+    ) -> None:
+        self._folder, self._keep, self._clock, self._synced = folder, keep, clock, synced
+        self._tasks: queue.Queue[_Task | None] = queue.Queue(QUEUED)
+        self._lock = threading.Lock()  # held for a few operations in memory only
+        self._recent: collections.OrderedDict[str, _Seen] = collections.OrderedDict()
+        self._recent_bytes = 0
+        self._stored: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._samples: Samples | None = None
+        self._lost = self._uncounted = 0
+        self._fault = ""
+        self._prune_at = 0.0
+        self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
+        self._thread.start()
+
+    def noticed(
+        self, event: SortEvent, decision: Decision, item: Item, prediction: Prediction
+    ) -> None:
+        """An item was decided; for the sorting thread, returns at once. See `cycle.Noticed`."""
+        seen = _Seen(event, item.crop, prediction.embedding)
+        if self._keep.corrected:
+            self._remember(seen)
+        if self._keep.unsure and (decision.unsure or decision.confidence < self._keep.below):
+            self._order(_Task(event.id, seen, None))
+
+    def _remember(self, seen: _Seen) -> None:
+        with self._lock:
+            self._recent[seen.event.id] = seen
+            self._recent_bytes += seen.crop.nbytes
+            while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
+                _, oldest = self._recent.popitem(last=False)
+                self._recent_bytes -= oldest.crop.nbytes
+
+    def correct(self, event_id: str, label: str) -> None:
+        """Keep the picture of an item, with what it truly is; from any thread, returns at once.
+
+        Raises UsageError where such pictures are not kept, or its picture is gone.
+        """
+        if not self._keep.corrected:
+            raise UsageError(
+                "this bin keeps no pictures of corrected items; set teaching.keep.corrected"
+            )
+        with self._lock:
+            seen = self._recent.get(event_id)
+            known = seen is not None or event_id in self._stored
+        if not known:
+            raise UsageError(
+                f"the picture of item '{event_id}' is gone: the bin holds those of the latest "
+                f"{RECENT} items since it started"
+            )
+        if not self._order(_Task(event_id, seen, label)):
+            raise UsageError("too many pictures wait for the disk; try again in a moment")
+
+    def _order(self, task: _Task) -> bool:
+        try:
+            self._tasks.put_nowait(task)
+        except queue.Full:
+            self._lose("the disk is too slow for them")
+            return False
+        return True
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            self._lost += 1
+            self._uncounted += 1
+            self._fault = why
+
+    def problems(self) -> tuple[str, ...]:
+        """What the operator should know."""
+        with self._lock:
+            if not self._fault:
+                return ()
+            lost = f" ({self._lost} lost since the start)" if self._lost else ""
+            return (f"pictures of items are not kept: {self._fault}{lost}",)
+
+    @property
+    def lost(self) -> int:
+        """Pictures that should have been kept and were not, since the start."""
+        with self._lock:
+            return self._lost
+
+    def _work(self) -> None:
+        """The writing thread: ends with the first None, and survives whatever a picture does."""
+        task: _Task | None
+        while True:
+            self._prune()
+            try:
+                task = self._tasks.get(timeout=PRUNE_S)
+            except queue.Empty:
+                continue
+            if task is None:
+                break
+            try:
+                self._store(task)
+            except BinDaemonError as error:
+                self._failed(error)
+            except Exception as error:
+                log.exception("a picture of an item could not be kept")
+                self._lose(f"{type(error).__name__}; the log says more")
+        if self._samples is not None:
+            self._samples.close()
+
+    def _failed(self, error: BinDaemonError) -> None:
+        if str(error) != self._fault:
+            log.error("%s", error)
+        self._lose(str(error))
+
+    def _store(self, task: _Task) -> None:
+        samples = self._opened()
+        kept = samples.list(item=task.event_id)
+        if kept and task.label is not None:
+            for sample in kept:
+                samples.label(sample.id, task.label)
+        elif not kept and task.seen is not None:
+            event = task.seen.event
+            samples.add(
+                task.seen.crop,
+                task.seen.embedding,
+                task.label,
+                "unsure" if task.label is None else "corrected",
+                model=event.model,
+                taken_at=event.decided_at,
+                session=f"run-{event.session}",
+                predicted=event.label,
+                confidence=event.confidence,
+                item=event.id,
+            )
+        elif not kept:
+            raise UsageError(f"the picture of item '{task.event_id}' was deleted meanwhile")
+        with self._lock:
+            uncounted, self._uncounted = self._uncounted, 0
+            self._fault = ""
+            self._stored[task.event_id] = None
+            while len(self._stored) > STORED:
+                self._stored.popitem(last=False)
+        if uncounted:
+            samples.drop_counted(uncounted)
+
+    def _opened(self) -> Samples:
+        if self._samples is None:
+            self._samples = Samples(self._folder, self._keep)
+        return self._samples
+
+    def _prune(self) -> None:
+        """Drop what is too old, at the start and hourly."""
+        if time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + PRUNE_S
+        try:
+            if self._synced():
+                self._opened().prune(self._clock.time())
+        except BinDaemonError as error:
+            log.error("%s", error)
+            with self._lock:
+                self._fault = str(error)
+
+    def close(self) -> None:
+        """Write what waits, within a second, and let go of the store."""
+        until = time.monotonic() + CLOSE_S
+        with contextlib.suppress(queue.Full):
+            self._tasks.put(None, timeout=CLOSE_S)
+            self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            log.error("pictures of items still wait for the disk and are lost")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

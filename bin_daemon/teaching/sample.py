@@ -1,0 +1,87 @@
+"""One picture that a bin learns from, and what may be said of it.
+
+Values that pass between the sample store, whoever teaches and the command line; here is also how a
+crop becomes the bytes of a file, and what a class may be called. Nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, Literal
+
+import numpy as np
+
+from bin_daemon.errors import PictureError, UsageError
+from bin_daemon.messages import Image, Vector
+
+Source = Literal["taught", "unsure", "corrected"]
+UNLABELLED = "unlabelled"  # in an export, the folder of what has no label
+_LABEL = re.compile(r"\w[\w .-]{0,63}")
+_PNG_COMPRESSION = 3  # of 9: more takes a Pi several times as long for a few percent
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture of an item and what is known of it.
+
+    label: what a person says it is, or None. taken_at: wall clock. predicted, confidence: what
+    `model` (id of a package) said. session: the sitting or the start of the daemon that it is from.
+    item: the same for all pictures of one thing; they must not be split between teaching and
+    testing. embedding: float32 (d,), of `model`. size_bytes: what it takes on disk.
+    """
+
+    id: str
+    taken_at: float
+    label: str | None
+    source: Source
+    predicted: str
+    confidence: float
+    session: str
+    item: str
+    model: str
+    embedding: Vector
+    size_bytes: int
+
+
+COLUMNS = ", ".join(field.name for field in dataclasses.fields(Sample))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SampleStats:
+    """The store in figures; dropped: samples given up for the bounds since the store began."""
+
+    count: int
+    labelled: int
+    size_bytes: int
+    dropped: int
+
+
+def check_label(label: str | None) -> None:
+    """Raise UsageError for a label that cannot be the name of a class, and of its folder."""
+    if label is not None and (not _LABEL.fullmatch(label) or label == UNLABELLED):
+        raise UsageError(
+            f"'{label}' cannot name a class: take 1 to 64 letters, digits, spaces, '_', '-' and "
+            f"'.', beginning with a letter or digit, and not '{UNLABELLED}'"
+        )
+
+
+def sample_of(row: tuple[Any, ...]) -> Sample:
+    """The sample that a row of COLUMNS holds."""
+    values = dict(zip((field.name for field in dataclasses.fields(Sample)), row, strict=True))
+    values["embedding"] = np.frombuffer(values["embedding"], np.float32)
+    return Sample(**values)
+
+
+def png_of(crop: Image) -> bytes:
+    """`crop` as PNG. Raises PictureError where it is no picture."""
+    import cv2
+
+    from bin_daemon.pictures import check_image
+
+    check_image(crop, "crop")
+    bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION])
+    if not done:
+        raise PictureError(f"crop: OpenCV makes no PNG of {crop.shape}")
+    return bytes(data)

@@ -1,0 +1,357 @@
+"""The pictures that a bin learns from: crops as lossless PNG files, all else of them in SQLite.
+
+Crops with their embeddings flow in from the daemon and from whoever teaches; samples flow out by
+label, session and source. It stays within its bounds, counts what it drops for them, and never
+drops what somebody taught. Two processes may use one folder; within one, a thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import numpy as np
+
+from bin_daemon import database
+from bin_daemon.config import KeepSection
+from bin_daemon.database import StoreDamagedError
+from bin_daemon.errors import StoreError, UsageError
+from bin_daemon.files import write_whole
+from bin_daemon.messages import Image, Vector
+from bin_daemon.teaching.sample import (
+    COLUMNS,
+    Sample,
+    SampleStats,
+    Source,
+    check_label,
+    png_of,
+    sample_of,
+)
+
+_STORE = "sample store"
+_LAYOUT = 1
+_SCHEMA = """
+CREATE TABLE samples (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    taken_at REAL NOT NULL,
+    label TEXT,
+    source TEXT NOT NULL,
+    predicted TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    session TEXT NOT NULL,
+    item TEXT NOT NULL,
+    model TEXT NOT NULL,
+    embedding BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL
+);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
+"""
+# What goes first where the bounds are reached: 0 before 1; what is of rank 2 never goes.
+_RANK = "CASE WHEN label IS NULL THEN 0 WHEN source != 'taught' THEN 1 ELSE 2 END"
+_TAUGHT_RANK = 2
+_DAY_S = 86_400.0
+_ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: none looks like another
+_ID_LENGTH = 8
+
+
+class Samples:
+    """The sample store of one bin; a context manager.
+
+    folder: `samples.db` and `crops/` are made in it where they are missing; only their owner may
+    look at them. What a crash has left half done there is swept away.
+    keep: the bounds. They hold for what the daemon keeps; samples that a person taught count
+    towards them, and are neither dropped for them nor too old.
+    Raises StoreError where the folder cannot be used, StoreDamagedError where the index is damaged.
+    """
+
+    def __init__(self, folder: Path, keep: KeepSection | None = None) -> None:
+        self.path = folder / "samples.db"
+        self._crops = folder / "crops"
+        self._keep = keep or KeepSection()
+        with self._complaints():
+            _make_private(folder, self._crops, self.path)
+            self._db = database.connect(self.path, _SCHEMA, _LAYOUT)
+            database.check_layout(self._db, _STORE, self.path, _LAYOUT)
+            try:
+                self._db.execute("PRAGMA secure_delete = ON")
+                self._sweep()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _complaints(self) -> contextlib.AbstractContextManager[None]:
+        cure = "`bin-daemon samples delete --all` begins anew"
+        return database.complaints(_STORE, self.path, cure)
+
+    def _sweep(self) -> None:
+        """Remove the pictures that are not in the index.
+
+        Files are written within the transaction that tells of them, so nobody's is under way here.
+        """
+        with database.transaction(self._db) as db:
+            known = {f"{row[0]}.png" for row in db.execute("SELECT id FROM samples")}
+            for file in self._crops.iterdir():
+                if file.name not in known:
+                    file.unlink()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._complaints(), database.transaction(self._db) as db:
+            yield db
+
+    def add(
+        self,
+        crop: Image,
+        embedding: Vector,
+        label: str | None,
+        source: Source,
+        *,
+        model: str,
+        taken_at: float,
+        session: str,
+        predicted: str,
+        confidence: float,
+        item: str = "",
+    ) -> str:
+        """Keep a crop (uint8 (h, w, 3) RGB) and its embedding (float32 (d,)); returns its id.
+
+        See `Sample` for the rest; without `item` it is the only picture of its item. Older samples
+        are dropped for it where the bounds are reached, those without a label first.
+        Raises StoreError where it cannot be written or no room can be made, UsageError for a label
+        that cannot be one.
+        """
+        check_label(label)
+        if source not in get_args(Source):
+            raise UsageError(f"source: '{source}' is none of {', '.join(get_args(Source))}")
+        picture = png_of(crop)
+        blob = np.ascontiguousarray(embedding, np.float32).tobytes()
+        size = len(picture) + len(blob)
+        sample_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+        rank = 0 if label is None else _TAUGHT_RANK if source == "taught" else 1
+        values = (
+            sample_id, taken_at, label, source, predicted, float(confidence), session,
+            item or sample_id, model, blob, size,
+        )  # fmt: skip
+        file = self._file(sample_id)
+        try:
+            with self._writing() as db:
+                gone = self._make_room(db, size, rank)
+                write_whole(file, picture, like=self.path.stat())
+                marks = ", ".join("?" * len(values))
+                db.execute(f"INSERT INTO samples ({COLUMNS}) VALUES ({marks})", values)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+            raise
+        self._unlink(gone)
+        return sample_id
+
+    def _make_room(self, db: sqlite3.Connection, size: int, rank: int) -> Sequence[str]:
+        """Drop the oldest samples of at most `rank` until one of `size` bytes fits in."""
+        count, used = db.execute("SELECT COUNT(*), TOTAL(size_bytes) FROM samples").fetchone()
+        limit, gone = self._keep.max_mb * 1e6, []
+        rows = db.execute(
+            f"SELECT id, size_bytes FROM samples WHERE {_RANK} <= ? AND {_RANK} < {_TAUGHT_RANK}"
+            f" ORDER BY {_RANK}, n",
+            (rank,),
+        )
+        while count >= self._keep.max_samples or used + size > limit:
+            if (row := rows.fetchone()) is None:
+                raise StoreError(
+                    f"{_STORE} {self.path}: full with {count} samples ({used / 1e6:.0f} MB); "
+                    f"export and delete some, or raise teaching.keep.max_samples and max_mb"
+                )
+            gone.append(str(row[0]))
+            count, used = count - 1, used - row[1]
+        self._drop(db, gone)
+        return gone
+
+    def prune(self, now: float) -> int:
+        """Drop what is older than the bound of days at wall-clock time `now`; returns how many.
+
+        The owner of a clock that is not set yet does not call it.
+        """
+        with self._writing() as db:
+            old = db.execute(
+                f"SELECT id FROM samples WHERE taken_at < ? AND {_RANK} < {_TAUGHT_RANK}",
+                (now - self._keep.max_days * _DAY_S,),
+            )
+            gone = [str(row[0]) for row in old]
+            self._drop(db, gone)
+        self._unlink(gone)
+        return len(gone)
+
+    def drop_counted(self, count: int) -> None:
+        """Record that `count` pictures were given up before they reached the store."""
+        with self._writing() as db:
+            self._count_dropped(db, count)
+
+    def _drop(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
+        if ids:
+            db.executemany("DELETE FROM samples WHERE id = ?", [(i,) for i in ids])
+            self._count_dropped(db, len(ids))
+
+    @staticmethod
+    def _count_dropped(db: sqlite3.Connection, count: int) -> None:
+        db.execute(
+            "INSERT INTO counters VALUES ('dropped', ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (count,),
+        )
+
+    def list(
+        self,
+        *,
+        labelled: bool | None = None,
+        source: Source | None = None,
+        session: str | None = None,
+        item: str | None = None,
+    ) -> list[Sample]:
+        """The samples that fit, in the order in which they came."""
+        wanted = {"source": source, "session": session, "item": item}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        terms = [f"{name} = :{name}" for name in given]
+        if labelled is not None:
+            terms.append(f"label IS {'NOT ' if labelled else ''}NULL")
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
+        with self._complaints():
+            rows = self._db.execute(f"SELECT {COLUMNS} FROM samples{where} ORDER BY n", given)
+            return [sample_of(row) for row in rows]
+
+    def crop(self, sample_id: str) -> Image:
+        """The picture of a sample, uint8 (h, w, 3) RGB.
+
+        Raises PictureError where its file is missing or damaged; the sample itself is sound then.
+        """
+        from bin_daemon.pictures import read_picture
+
+        return read_picture(self._file(sample_id))
+
+    def find(self, prefix: str) -> str:
+        """The id that begins with `prefix`. Raises UsageError where none or several do."""
+        with self._complaints():
+            rows = self._db.execute(
+                "SELECT id FROM samples WHERE substr(id, 1, ?) = ? LIMIT 5",
+                (len(prefix), prefix.lower()),
+            ).fetchall()
+        found = [str(row[0]) for row in rows]
+        if len(found) == 1:
+            return found[0]
+        if not found or not prefix:
+            raise UsageError(f"no sample '{prefix}'; `bin-daemon samples list` shows them")
+        raise UsageError(f"'{prefix}' is not one sample but {', '.join(found)}; type more of it")
+
+    def label(self, sample_id: str, label: str | None) -> None:
+        """Say what a sample is; None takes that back.
+
+        Raises UsageError where there is no such sample or the label cannot be one.
+        """
+        check_label(label)
+        self._change(sample_id, "label = ?", label)
+
+    def embed(self, sample_id: str, embedding: Vector, model: str) -> None:
+        """Replace the embedding by that of another model. Raises UsageError: no such sample."""
+        blob = np.ascontiguousarray(embedding, np.float32).tobytes()
+        self._change(sample_id, "embedding = ?, model = ?", blob, model)
+
+    def _change(self, sample_id: str, what: str, *values: Any) -> None:
+        with self._writing() as db:
+            done = db.execute(f"UPDATE samples SET {what} WHERE id = ?", (*values, sample_id))
+        if not done.rowcount:
+            raise UsageError(f"no sample '{sample_id}'; `bin-daemon samples list` shows them")
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete samples and their pictures; returns how many there were."""
+        ids = list(ids)
+        with self._writing() as db:
+            marked = [(i,) for i in ids]
+            count = db.executemany("DELETE FROM samples WHERE id = ?", marked).rowcount
+        self._unlink(ids)
+        return max(0, count)
+
+    def forget(self) -> int:
+        """Delete everything, the count of what was dropped included; returns how many there were.
+
+        Nothing of it stays in the free pages of the index or in its log.
+        """
+        with self._writing() as db:
+            ids = [str(row[0]) for row in db.execute("SELECT id FROM samples")]
+            db.execute("DELETE FROM samples")
+            db.execute("DELETE FROM counters")
+        self._unlink(ids)
+        with self._complaints():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return len(ids)
+
+    def stats(self) -> SampleStats:
+        """The store in figures."""
+        with self._complaints():
+            count, labelled, size = self._db.execute(
+                "SELECT COUNT(*), COUNT(label), TOTAL(size_bytes) FROM samples"
+            ).fetchone()
+            dropped = self._db.execute(
+                "SELECT TOTAL(value) FROM counters WHERE name = 'dropped'"
+            ).fetchone()[0]
+        return SampleStats(count, labelled, int(size), int(dropped))
+
+    def _file(self, sample_id: str) -> Path:
+        return self._crops / f"{sample_id}.png"
+
+    def _unlink(self, ids: Iterable[str]) -> None:
+        """Remove pictures that the index no longer tells of; what stays is swept next time."""
+        for sample_id in ids:
+            with contextlib.suppress(OSError):
+                self._file(sample_id).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files; a second call does nothing."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def forget(folder: Path) -> int:
+    """Delete every sample of a folder, also of one whose index is damaged; returns how many.
+
+    Raises StoreError where that cannot be done.
+    """
+    path = folder / "samples.db"
+    if not path.exists():
+        return 0
+    try:
+        with Samples(folder) as samples:
+            return samples.forget()
+    except StoreDamagedError:
+        with database.complaints(_STORE, path, ""):
+            crops = list((folder / "crops").glob("*.png"))
+            for file in (*crops, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ""))):
+                file.unlink(missing_ok=True)
+        return len(crops)
+
+
+def _make_private(folder: Path, crops: Path, index: Path) -> None:
+    """Make what is missing, for its owner alone; made by root it belongs to who owns the parent."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    owner = folder.parent.stat()
+    for made in (folder, crops):
+        with contextlib.suppress(FileExistsError):
+            made.mkdir(mode=0o700)
+            _give(made, owner)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(index, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _give(index, owner)
+
+
+def _give(path: Path, owner: os.stat_result) -> None:
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid)

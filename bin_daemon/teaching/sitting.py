@@ -1,0 +1,223 @@
+"""A person shows the bin one item after another and says what each is.
+
+Observations, looks and keys flow in; named looks flow out through `keep`, and what to show is read
+off. A machine without camera, clock or terminal of its own, as `calibrate` is; nothing is learnt
+here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+
+from bin_daemon.errors import BinDaemonError, UsageError
+from bin_daemon.messages import Image, Observation, Prediction, View
+from bin_daemon.teaching.sample import check_label
+
+LOOKS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise
+NEW, SKIP, UNDO, FINISH = "n", "s", "u", "f"
+_KEYS = "123456789" + "".join(c for c in "abcdefghijklmnopqrstvwxyz" if c not in "nsuf")
+_NAME_LENGTH = 64
+
+
+class Stage(StrEnum):
+    """What the sitting waits for."""
+
+    ITEM = "item"  # an item at rest
+    NAME = "name"  # what it is
+    REMOVAL = "removal"  # an empty chamber
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """One fresh look at an item. ground: its crop without the item, where that is known."""
+
+    crop: Image
+    prediction: Prediction
+    ground: Image | None = None
+
+
+Keep = Callable[[Sequence[Look], str], Sequence[str]]
+
+
+class Sitting:
+    """What the person has taught so far, and what is to be done next.
+
+    classes: their names; each gets a key. keep: stores the looks of an item under a class and gives
+    the ids; forget: deletes them; either may raise BinDaemonError. trouble: what the person should
+    know of a new class, "" for nothing.
+    """
+
+    def __init__(
+        self,
+        classes: Iterable[str],
+        keep: Keep,
+        forget: Callable[[Sequence[str]], object],
+        trouble: Callable[[str], str] = lambda name: "",
+    ) -> None:
+        self.classes = list(classes)
+        self._keep, self._forget, self._trouble = keep, forget, trouble
+        self._taught: list[tuple[str, Sequence[str]]] = []
+        self._answer: str | None = None
+        self.stage = Stage.ITEM
+        self.observation: Observation | None = None
+        self.looks: list[Look] = []
+        self.typed: str | None = None
+        self.said = ""
+        self.done = False
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The key of each class; classes beyond the keys there are can be typed after NEW."""
+        return dict(zip(_KEYS, self.classes, strict=False))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Items taught in this sitting, by class."""
+        return Counter(label for label, _ in self._taught)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the item that lies there was named, and looks of it are still to come."""
+        return self._answer is not None
+
+    def see(self, observation: Observation) -> bool:
+        """Take what the chamber shows; whether a look at its item is wanted (see `look`)."""
+        self.observation = observation
+        if self.stage is Stage.REMOVAL:
+            if observation.view is View.EMPTY:
+                self.stage = Stage.ITEM
+            return False
+        if observation.view is not View.ITEM:
+            if self._answer is not None and self.looks:
+                self._commit(self._answer)  # it was named, and taken out before the last look
+            else:
+                self._start_over(Stage.ITEM)
+            return False
+        if self.stage is not Stage.NAME:
+            self.stage, self.said = Stage.NAME, ""
+        return len(self.looks) < LOOKS
+
+    def look(self, look: Look) -> None:
+        """Take the look that `see` asked for."""
+        self.looks.append(look)
+        if self._answer is not None and len(self.looks) >= LOOKS:
+            self._commit(self._answer)
+
+    def _commit(self, label: str) -> None:
+        try:
+            ids = self._keep(self.looks, label)
+        except BinDaemonError as error:
+            self.said = f"not kept: {error}"
+        else:
+            self._taught.append((label, ids))
+            self.said = f"kept as {label}"
+        self._start_over(Stage.REMOVAL)
+
+    def _start_over(self, stage: Stage) -> None:
+        self.stage, self._answer = stage, None
+        self.looks = []
+
+    def press(self, key: str) -> None:
+        """Take a key: a character, or enter, escape, backspace."""
+        self.said = ""
+        if self.typed is not None:
+            self._type(key)
+        elif key == NEW:
+            self.typed = ""
+        elif key == SKIP:
+            self._skip()
+        elif key == UNDO:
+            self._undo()
+        elif key == FINISH:
+            self.done = True
+        elif key in self.keys:
+            self.answer(self.keys[key])
+        else:
+            self.said = "this key does nothing; see the last line"
+
+    def answer(self, label: str) -> None:
+        """The item that lies there is of this class."""
+        if self.stage is not Stage.NAME:
+            self.said = "there is nothing to name yet"
+            return
+        self._answer = label
+        if len(self.looks) >= LOOKS:
+            self._commit(label)
+
+    def _skip(self) -> None:
+        if self.stage is Stage.NAME:
+            self._start_over(Stage.REMOVAL)
+            self.said = "skipped"
+
+    def _undo(self) -> None:
+        if not self._taught:
+            self.said = "nothing was taught in this sitting"
+            return
+        label, ids = self._taught[-1]
+        try:
+            self._forget(ids)
+        except BinDaemonError as error:
+            self.said = f"not undone: {error}"
+            return
+        self._taught.pop()
+        self.said = f"undone: the last {label}"
+        if self.stage is Stage.REMOVAL:
+            self._start_over(Stage.ITEM)  # if it still lies there, it is asked about again
+
+    def _type(self, key: str) -> None:
+        assert self.typed is not None
+        if key == "escape":
+            self.typed = None
+        elif key == "backspace":
+            self.typed = self.typed[:-1]
+        elif key == "enter":
+            name, self.typed = self.typed.strip(), None
+            if name:
+                self.name(name)
+        elif len(key) == 1 and len(self.typed) < _NAME_LENGTH:
+            self.typed += key
+
+    def name(self, label: str) -> None:
+        """A class by its name, new or not; what lies there is of it."""
+        try:
+            check_label(label)
+        except UsageError as error:
+            self.said = str(error)
+            return
+        words = ""
+        if label not in self.classes:
+            self.classes.append(label)
+            words = self._trouble(label)
+        if self.stage is Stage.NAME:
+            self.answer(label)
+        self.said = "; ".join(part for part in (self.said, words) if part)
+
+    def hear(self, line: str) -> bool:
+        """Take a line as a program types it: a key, the name of a class, or `n NAME`.
+
+        False where it comes too early, the item before not being done or the next not there: say it
+        again then.
+        """
+        line = line.strip()
+        if self.answered:
+            return False
+        if line in ("", UNDO, FINISH):
+            if line:
+                self.press(line)
+            return True
+        if self.stage is not Stage.NAME:
+            return False
+        self.said = ""
+        new, _, label = line.partition(" ")
+        if new == NEW and label:
+            self.name(label.strip())
+        elif line in self.classes:
+            self.answer(line)
+        elif line == NEW or (line not in self.keys and line != SKIP):
+            self.said = f"no class '{line}'; '{NEW} {line}' makes one"
+        else:
+            self.press(line)
+        return True
