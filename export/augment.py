@@ -117,7 +117,7 @@ def blend(
     arXiv:1905.04899 (Beta(1, 1)).
 
     Args:
-        pictures: uint8 (n, s, s, 3); not changed.
+        pictures: (n, s, s, c), pictures or feature maps; not changed.
         targets: float32 (n, classes), rows that sum to 1; not changed.
         share: part of the batches to blend, 0 to 1.
         rng: source of every random number.
@@ -129,7 +129,9 @@ def blend(
         return pictures, targets
     if rng.random() < 0.5:
         keep = float(rng.beta(0.4, 0.4))
-        mixed = cv2.addWeighted(pictures, keep, pictures[::-1].copy(), 1.0 - keep, 0.0)
+        # In whole numbers for pictures, in the numbers' own precision for feature maps.
+        mixed = keep * pictures.astype(np.float32) + (1.0 - keep) * pictures[::-1]
+        mixed = mixed.astype(pictures.dtype)
     else:
         side = pictures.shape[1]
         cut = round(side * np.sqrt(1.0 - float(rng.random())))

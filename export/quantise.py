@@ -7,17 +7,18 @@ figures, its hash and what is shipped are of one and the same file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .data import LABELS, load_squares
+from .bank import SIZE, photograph_views
+from .data import Picture, read_split
 from .equalise import CALIBRATION, equalise, watch
 from .metadata import Description, TensorNote, embed, encode
 from .network import Weights, make_network, normalise, read_weights
 from .runs import Run
-from .train import SIZE, predict
+from .train import predict
 
 MEAN = (127.5, 127.5, 127.5)
 STD = (127.5, 127.5, 127.5)
@@ -35,31 +36,47 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
         ExportError: the run has no weights, or pictures are missing.
     """
     weights = read_weights(run.need("weights.npz", "train"))
-    files = run.read_json("split.json", "train")["train"]
+    config = run.read_json("config.json", "train")
+    plan = config["settings"]["training"]
+    pictures = read_split(run)["train"]
     # Every k-th picture of the list, which is ordered by class: all classes, as common as they are.
-    chosen = files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]
-    squares = load_squares(data, chosen, SIZE)
+    chosen = pictures[:: max(1, len(pictures) // CALIBRATION)][:CALIBRATION]
+    squares = _squares(data, chosen, plan)
     before = predict(weights, squares)[0]
     if not plain:
         weights = equalise(weights, watch(weights, squares))
         after = predict(weights, squares)[0]
         run.log(
-            f"quantize: equalised; on {len(squares)} training pictures float logits moved by "
+            f"quantize: equalised; on {len(squares)} training views float logits moved by "
             f"{np.abs(after - before).max():.1e} at most, "
             f"{np.sum(after.argmax(1) != before.argmax(1))} decisions changed"
         )
     np.savez(run.path("equalised.npz"), **weights)
     model = convert(weights, squares)
-    model = embed(model, encode(describe()), LABELS)
+    model = embed(model, encode(describe(config)), config["labels"])
     run.write_bytes("model.tflite", model)
     run.log(f"quantize: model.tflite, {len(model)} bytes")
 
 
-def describe() -> Description:
+def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> np.ndarray:
+    """The pictures as they are, every second one in a chamber if the training showed chambers."""
+    files = [picture.file for picture in pictures]
+    clear = [picture.label in plan["clear"] for picture in pictures]
+    chambers = 1 if plan["chamber_views"] else 0
+    return np.stack(
+        [
+            photograph_views(data, files, clear, 0, chambers * (i % 2), i)[-1]
+            for i in range(len(files))
+        ]
+    )
+
+
+def describe(config: dict) -> Description:
     """What the embedded metadata says of the model."""
+    classes = len(config["labels"])
     return Description(
-        name="waste6",
-        description="Household recyclables: MobileNetV2 1.0/224, int8, six classes and embedding.",
+        name=config["recipe"],
+        description=f"{config['title']}: MobileNetV2 1.0/224, int8, {classes} classes, embedding.",
         version="1",
         author="bin_daemon",
         licence="MIT; backbone Apache-2.0",

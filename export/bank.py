@@ -1,0 +1,163 @@
+"""A bank of views: every training picture as a camera might see it, many times, made once.
+
+Sources flow in; out flows an array on disk that trainings draw from. The views are taken through
+the first layers of the network already, where a training leaves those as they are: that is most of
+the work, and all folds share it. A bank that was broken off is gone on with; one that is there
+already, made by the same settings from the same pictures, is used as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bin_daemon.classifier import prepare
+
+from .augment import augment
+from .compose import cropped
+from .cutouts import cut_out
+from .data import read_rgb
+from .errors import ExportError
+from .network import Weights, blank_head, blocks, make_network, normalise
+from .runs import Run
+from .unknown import SHOWN
+
+SIZE = 224
+SOURCE_MARGIN = 1.15
+"""Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
+BATCH = 64
+FORMAT = 1  # rises when views are made in another way, so that old banks are not used
+
+Views = np.ndarray
+"""uint8 (views, 224, 224, 3) RGB of one source."""
+Maker = Callable[[int], Views]
+"""Makes the views of source i; picklable, because it runs in other processes."""
+
+
+def photograph_views(
+    folder: Path, files: Sequence[str], clear: Sequence[bool], clean: int, chamber: int, i: int
+) -> Views:
+    """One photograph as it is, `clean` times changed on its board, `chamber` times in a chamber.
+
+    One whose item cannot be cut out is shown on its board instead.
+    """
+    rng = np.random.default_rng((FORMAT, i))
+    picture = read_rgb(folder / files[i])
+    square = prepare(picture, *[round(SIZE * SOURCE_MARGIN)] * 2)
+    item = cut_out(picture) if chamber else None
+    views = [prepare(picture, SIZE, SIZE)]
+    views += [augment(square, SIZE, rng) for _ in range(clean)]
+    for _ in range(chamber):
+        if item is None:
+            views.append(augment(square, SIZE, rng))
+        else:
+            views.append(prepare(cropped(item, clear[i], rng), SIZE, SIZE))
+    return np.stack(views)
+
+
+def unknown_views(i: int) -> Views:
+    """One crop in which nothing of any class lies, one view."""
+    rng = np.random.default_rng((FORMAT, 1, i))
+    draw = tuple(SHOWN.values())[i % len(SHOWN)]
+    return prepare(draw(rng), SIZE, SIZE)[None]
+
+
+class Stem:
+    """The first blocks of a network, which a training leaves as they are.
+
+    blocks: how many of the 17 inverted residual blocks, with the convolution before them; 0 leaves
+    the pictures as they are, and all layers are trained.
+    """
+
+    def __init__(self, weights: Weights, count: int) -> None:
+        if not 0 <= count <= len(list(blocks())):
+            raise ExportError(f"frozen_blocks: {count}: the network has 17 blocks")
+        self.count = count
+        self._run: Callable[[np.ndarray], np.ndarray] = lambda views: views
+        if count:
+            import tensorflow as tf
+
+            network = make_network({**blank_head(), **weights})
+
+            @tf.function
+            def run(pixels):
+                return network.stem(normalise(tf.cast(pixels, tf.float32)), count)
+
+            self._run = lambda views: run(views).numpy().astype(np.float16)
+
+    def __call__(self, views: Views) -> np.ndarray:
+        """What the trained layers see: float16 (n, h, w, c), or the uint8 pictures themselves."""
+        return np.concatenate(
+            [self._run(views[i : i + BATCH]) for i in range(0, len(views), BATCH)]
+        )
+
+
+def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker, stem: Stem):
+    """Make a bank, go on with it, or find it made.
+
+    Args:
+        run: told of the progress.
+        banks: folder of all banks.
+        name: of this one, for people.
+        facts: all that decides what is in it, as plain data.
+        count: of the sources.
+        make: gives the views of one.
+        stem: what the views are taken through.
+
+    Returns:
+        A read-only array on disk, (count, views, ...) of what `stem` gives.
+
+    Raises:
+        ExportError: the disk is full, or a source cannot be read.
+    """
+    text = json.dumps([FORMAT, SIZE, stem.count, facts], sort_keys=True)
+    folder = banks / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    done_file = folder / "done.npy"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
+        array = _opened(folder / "views.npy", done, make, stem)
+        todo = np.flatnonzero(~done)
+        if len(todo):
+            run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
+        for n, (i, views) in enumerate(_made(make, todo), start=1):
+            array[i] = stem(views)
+            done[i] = True
+            if n % 200 == 0 or n == len(todo):
+                array.flush()
+                np.save(done_file, done)
+                run.log(f"bank {name}: {n} of {len(todo)}")
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot keep the views: {error}") from error
+    return array
+
+
+def _opened(path: Path, done: np.ndarray, make: Maker, stem: Stem) -> np.ndarray:
+    if done.any() and path.is_file():
+        return np.load(path, mmap_mode="r" if done.all() else "r+")
+    first = stem(make(0))
+    done[:] = False
+    return np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
+
+
+def _made(make: Maker, todo: np.ndarray) -> Iterator[tuple[int, Views]]:
+    """The views of each source that is left, from as many processes as there are cores."""
+    if not len(todo):
+        return
+    # TensorFlow's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.imap_unordered(functools.partial(_numbered, make), todo.tolist(), 4)
+
+
+def _numbered(make: Maker, i: int) -> tuple[int, Views]:
+    return i, make(i)

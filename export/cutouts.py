@@ -1,0 +1,136 @@
+"""Cut items from the plain board they were photographed on.
+
+A picture flows in, a `CutOut` flows out, or None where the item cannot be told from the board
+(white paper on white). The board is a smooth surface of light fitted robustly to the picture's
+border; what it does not explain, less the shadow that the item throws, is the item. A picture
+without a board is all item. Nothing here knows about classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+WORK = 160
+"""Longer side at which the mask is made, in pixels; it is scaled up softly."""
+RIM = 0.06  # of the picture: where the board is looked for
+_BRIGHT = 90.0  # grey levels: darker borders are no board in light
+_COLOURLESS = 0.22  # spread of the channels over their mean: more is no white board
+_SIDES = 0.45  # of the border that must fit the board
+_LEAST, _MOST = 0.02, 0.8  # of the picture that an item covers
+
+
+@dataclass(frozen=True, slots=True)
+class CutOut:
+    """An item without its board.
+
+    picture: uint8 (h, w, 3) RGB. mask: float32 (h, w), 0 to 1. board: float32 (3,), the colour of
+    the board, 0 to 1.
+    """
+
+    picture: np.ndarray
+    mask: np.ndarray
+    board: np.ndarray
+
+
+def cut_out(picture: np.ndarray) -> CutOut | None:
+    """The item of a uint8 (h, w, 3) RGB picture; None where a board is seen and no item on it."""
+    height, width = picture.shape[:2]
+    scale = WORK / max(height, width)
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    board = board_of(small)
+    if board is None:
+        return CutOut(picture, np.ones((height, width), np.float32), np.full(3, 0.9, np.float32))
+    item = _segmented(small, _seeds(small, board))
+    if not _LEAST <= item.mean() <= _MOST:
+        return None
+    soft = cv2.GaussianBlur(item.astype(np.float32), (0, 0), 0.8)
+    mask = np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
+    return CutOut(picture, mask, np.median(board.reshape(-1, 3), axis=0) / np.float32(255.0))
+
+
+def _segmented(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The item, uint8 (h, w) of 0 and 1, by GrabCut (Rother et al. 2004) from its seeds."""
+    mask = seeds.copy()
+    cv2.setRNGSeed(0)
+    try:
+        cv2.grabCut(
+            np.ascontiguousarray(picture[..., ::-1]),
+            mask,
+            None,
+            np.zeros((1, 65)),
+            np.zeros((1, 65)),
+            3,
+            cv2.GC_INIT_WITH_MASK,
+        )
+    except cv2.error:  # one of its two colour models found no pixels
+        return np.zeros(seeds.shape, np.uint8)
+    return _whole(((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
+
+
+def board_of(picture: np.ndarray) -> np.ndarray | None:
+    """The empty board under the light of `picture`, float32 (h, w, 3); None where there is none.
+
+    A quadratic surface for each channel, fitted to the border by iterated least squares that drop
+    what lies far from it (an item that touches the border).
+    """
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1)
+    rim = np.zeros((height, width), bool)
+    depth = max(2, round(RIM * max(height, width)))
+    rim[:depth] = rim[-depth:] = rim[:, :depth] = rim[:, -depth:] = True
+    design = terms[rim].reshape(-1, 6).astype(np.float64)
+    colours = picture[rim].reshape(-1, 3).astype(np.float64)
+    light = colours.mean(axis=1)
+    kept = np.abs(light - np.percentile(light, 75)) < 25.0
+    for reach in (25.0, 16.0, 12.0):
+        if kept.mean() < _SIDES:
+            return None
+        # Far corners must not swing: a touch of ridge on the curved terms.
+        ridge = np.diag([0.0, 1.0, 1.0, 3.0, 3.0, 3.0]) * 0.002 * kept.sum()
+        gram = design[kept].T @ design[kept] + ridge
+        fit = np.linalg.solve(gram, design[kept].T @ colours[kept])
+        kept = np.abs(design @ fit - colours).max(axis=1) < reach
+    level = fit[0]
+    if level.mean() < _BRIGHT or np.ptp(level) > _COLOURLESS * level.mean() or kept.mean() < _SIDES:
+        return None
+    return (terms @ fit.astype(np.float32)).astype(np.float32)
+
+
+def _seeds(picture: np.ndarray, board: np.ndarray) -> np.ndarray:
+    """What is surely, probably and hardly the item, as labels for GrabCut, uint8 (h, w)."""
+    frame = picture.astype(np.float32)
+    ratio = frame.mean(axis=2) / np.maximum(board.mean(axis=2), 1.0)
+    tint = np.abs(frame - board * ratio[..., None]).max(axis=2)
+    differs = np.abs(frame - board).max(axis=2)
+    edges = cv2.morphologyEx(cv2.blur(picture, (2, 2)), cv2.MORPH_GRADIENT, np.ones((3, 3)))
+    edged = cv2.blur(edges.max(axis=2).astype(np.float32), (5, 5))
+    # A soft dimming without colour and without edges is the item's shadow on the board.
+    shadow = (ratio > 0.55) & (ratio < 1.0) & (tint < 10.0) & (edged < 14.0)
+    likely = ((differs > 16.0) & ~shadow) | (tint > 10.0)
+    likely = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2)))
+    likely = cv2.morphologyEx(likely, cv2.MORPH_CLOSE, _disc(9))
+    likely = _whole(likely)
+    labels = np.full(likely.shape, cv2.GC_BGD, np.uint8)
+    labels[cv2.dilate(likely, _disc(7)) > 0] = cv2.GC_PR_BGD
+    labels[likely > 0] = cv2.GC_PR_FGD
+    labels[(cv2.erode(likely, _disc(9)) > 0)] = cv2.GC_FGD
+    return labels
+
+
+def _whole(mask: np.ndarray) -> np.ndarray:
+    """The mask without specks and holes: components of a tenth of the largest, filled."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(mask)
+    largest = max((cv2.contourArea(contour) for contour in contours), default=0.0)
+    for contour in contours:
+        if cv2.contourArea(contour) >= 0.1 * largest:
+            cv2.drawContours(filled, [contour], -1, 1, cv2.FILLED)
+    return filled
+
+
+def _disc(diameter: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))

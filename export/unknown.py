@@ -1,0 +1,125 @@
+"""Things that are none of the classes, drawn: empty chambers, arms, noise, and blobs.
+
+A random generator flows in, crops flow out as the daemon would hand them on. Empty chambers and
+blobs are shown to a network in training, with no class right; arms and noise are kept for
+measuring, so that what is measured is doubt and not memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bin_daemon.classifier import prepare
+
+from .compose import FRAME, cropped, empty_crop
+from .cutouts import CutOut
+from .data import load_squares
+
+SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
+
+
+def arm(rng: np.random.Generator) -> np.ndarray:
+    """A forearm with a fist and perhaps a sleeve, in a drawn chamber; uint8 (s, s, 3) RGB."""
+    size = FRAME
+    picture = np.zeros((size, size, 3), np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    wrist, fist = rng.uniform(0.07, 0.13), rng.uniform(0.12, 0.2)
+    axis, tip = size * rng.uniform(0.4, 0.6), size * rng.uniform(0.55, 0.75)
+    edge = wrist * rng.uniform(1.1, 1.6)
+    limb = np.array([[axis - edge * size, 0], [axis + edge * size, 0]])
+    hand = np.array([[axis + wrist * size, tip], [axis - wrist * size, tip]])
+    cv2.fillPoly(mask, [np.vstack([limb, hand]).astype(np.int32)], 1)
+    middle = (round(axis), round(tip))
+    radii = (round(fist * size), round(fist * size * rng.uniform(0.8, 1.3)))
+    cv2.ellipse(mask, middle, radii, 0, 0, 360, 1, -1)
+    picture[:] = SKIN[int(rng.integers(len(SKIN)))]
+    if rng.random() < 0.6:
+        sleeve = round(tip * rng.uniform(0.3, 0.8))
+        picture[:sleeve] = rng.integers(0, 256, 3)
+    return _crop_of(picture, mask, rng)
+
+
+def blob(rng: np.random.Generator) -> np.ndarray:
+    """A smooth thing of any colour and no class, in a drawn chamber; uint8 (s, s, 3) RGB."""
+    size = FRAME
+    turns = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
+    reach = np.full(48, 0.32)
+    for wave in range(2, 6):
+        reach += rng.normal(0.0, 0.12 / wave) * np.cos(wave * turns + rng.uniform(0.0, 7.0))
+    outline = 0.5 + np.clip(reach, 0.08, 0.48)[:, None] * np.stack(
+        [np.cos(turns), np.sin(turns)], axis=1
+    )
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], 1)
+    # Shaded like a ball, with patches of other colours.
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    shade = 0.45 + 0.55 * np.sqrt(np.clip(depth / max(float(depth.max()), 1.0), 0.0, 1.0))
+    patches = cv2.resize(rng.random((6, 6, 1), np.float32), (size, size), interpolation=2)
+    patches = np.clip(patches * rng.uniform(0.5, 3.0), 0.0, 1.0)[..., None]
+    colours = rng.integers(0, 256, (2, 3))
+    picture = (colours[0] * patches + colours[1] * (1.0 - patches)) * shade[..., None]
+    return _crop_of(np.clip(picture, 0, 255).astype(np.uint8), mask, rng)
+
+
+def noise_picture(rng: np.random.Generator) -> np.ndarray:
+    """Noise of some grain, as of a broken camera; uint8 (224, 224, 3) RGB."""
+    cells = int(rng.choice((4, 16, 64, 224)))
+    channels = int(rng.choice((1, 3)))
+    grain = rng.integers(0, 256, (cells, cells, channels), np.uint8)
+    picture = cv2.resize(grain, (224, 224), interpolation=int(rng.integers(3)))
+    return np.dstack([picture] * 3) if channels == 1 else picture
+
+
+def _crop_of(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
+    item = CutOut(picture, soft, np.full(3, 0.9, np.float32))
+    return cropped(item, False, rng)
+
+
+SHOWN: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "empty chambers": empty_crop,
+    "blobs": blob,
+}
+"""Shown in training, in equal parts."""
+
+KEPT: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "arms": arm,
+    "noise": noise_picture,
+}
+"""Kept for measuring."""
+
+DRAWN = 200
+"""Of each kind that is measured."""
+
+
+def measure(organic: Path | None, size: int, accept: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """How many things of no class a model would accept.
+
+    Drawn empty chambers come from the same pencil as those that training showed, only others.
+
+    Args:
+        organic: folder of pictures of fruit and vegetables, or None where there is none.
+        size: side of the network's input in pixels.
+        accept: says of uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,).
+
+    Returns:
+        `kinds` (name -> `shown` and `accepted`, in pictures), and `accepted_share` of all.
+    """
+    pictures: dict[str, np.ndarray] = {}
+    for number, (name, draw) in enumerate((SHOWN | KEPT).items()):
+        rngs = [np.random.default_rng((99, number, i)) for i in range(DRAWN)]
+        pictures[name] = np.stack([prepare(draw(rng), size, size) for rng in rngs])
+    if organic is not None:
+        files = sorted(path.name for path in organic.iterdir() if path.is_file())
+        pictures["fruit and vegetables"] = load_squares(organic, files, size)
+    kinds = {
+        name: {"shown": len(these), "accepted": int(accept(these).sum())}
+        for name, these in pictures.items()
+    }
+    shown = sum(kind["shown"] for kind in kinds.values())
+    accepted = sum(kind["accepted"] for kind in kinds.values())
+    return {"kinds": kinds, "accepted_share": round(accepted / shown, 4)}
