@@ -8,6 +8,7 @@ but `load` and `save`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -129,9 +130,8 @@ class Chamber:
     def _region(self, image: Image) -> tuple[Image, tuple[int, int]]:
         """The watched part of the frame, and its left top corner."""
         height, width = image.shape[:2]
-        left, top, right, bottom = self._config.region
-        x, y = round(left * width), round(top * height)
-        return image[y : round(bottom * height), x : round(right * width)], (x, y)
+        x, y, right, bottom = watched(width, height, self._config)
+        return image[y:bottom, x:right], (x, y)
 
     def _small(self, image: Image, small: Image | None) -> Bytes:
         """The watched part at working resolution, from the camera's own small picture if it serves.
@@ -271,11 +271,21 @@ class Chamber:
 
         Needs a reference; raises PictureError without one.
         """
+        scene = self._still(image)
+        return self._item(image, scene) if scene.things else None
+
+    def cut_out_each(self, image: Image) -> tuple[Item, ...]:
+        """Every separate thing of one still as an item of its own, largest first; see `cut_out`."""
+        scene = self._still(image)
+        alone = (replace(scene, things=(one,), mask=one.mask) for one in scene.things)
+        return tuple(self._item(image, only) for only in alone)
+
+    def _still(self, image: Image) -> Scene:
+        """What one still shows, at rest or not; raises PictureError without a reference."""
         if self._ground is None:
             raise PictureError("reference: there is no empty view; give a picture of it")
         small = shrink(self._region(check_image(image, "picture"))[0])
-        scene = self._look(small, self._config.min_area * small.shape[0] * small.shape[1])
-        return self._item(image, scene) if scene.things else None
+        return self._look(small, self._config.min_area * small.shape[0] * small.shape[1])
 
     def save(self, path: Path) -> None:
         """Keep the empty view at `path`, all or nothing; raises PictureError where it cannot."""
@@ -302,11 +312,29 @@ class Chamber:
         return is_same(a, b)
 
 
+def watched(width: int, height: int, config: ChamberSection) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the watched region of a frame, in its pixels."""
+    left, top, right, bottom = config.region
+    return round(left * width), round(top * height), round(right * width), round(bottom * height)
+
+
 def isolate(image: Image, empty: Image, config: ChamberSection | None = None) -> Item | None:
     """Cut the item out of one still, given a picture of the empty chamber; None finds none.
 
     Both uint8 (height, width, 3) RGB of one size; raises PictureError otherwise.
     """
+    return _before(image, empty, config).cut_out(image)
+
+
+def isolate_each(
+    image: Image, empty: Image, config: ChamberSection | None = None
+) -> tuple[Item, ...]:
+    """Cut every separate thing out of one still, largest first; see `isolate`."""
+    return _before(image, empty, config).cut_out_each(image)
+
+
+def _before(image: Image, empty: Image, config: ChamberSection | None) -> Chamber:
+    """The chamber as `empty` shows it, for a still `image` of the same size."""
     check_image(image, "picture")
     check_image(empty, "empty picture")
     if image.shape != empty.shape:
@@ -316,4 +344,4 @@ def isolate(image: Image, empty: Image, config: ChamberSection | None = None) ->
         )
     chamber = Chamber(config or ChamberSection())
     chamber.reference = empty
-    return chamber.cut_out(image)
+    return chamber

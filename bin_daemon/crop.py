@@ -14,6 +14,8 @@ from bin_daemon.ground import Floats
 from bin_daemon.messages import Image, Item, Mask
 from bin_daemon.small import Bytes
 
+Window = tuple[int, int, int, int]  # x, y, width, height; may reach beyond the frame
+
 # Shades of grey (Finlayson and Trezzi 2004): between the mean of the view (p = 1), which takes
 # painted walls for the light, and its brightest spot (p infinite), which one glint decides.
 _MINKOWSKI = 6
@@ -44,11 +46,7 @@ def square(
     It is moved to stay inside the picture; where it is larger than that, the borders are repeated.
     table: see `light_table`; None leaves the colours alone.
     """
-    x, y, width, height = box
-    rows, columns = image.shape[:2]
-    side = max(MIN_SIDE, round(max(width, height) * (1.0 + 2.0 * margin)))
-    left = _inside(x + width / 2 - side / 2, side, columns)
-    top = _inside(y + height / 2 - side / 2, side, rows)
+    left, top, side, _ = window(box, margin, image.shape[1], image.shape[0])
     part = image[max(0, top) : top + side, max(0, left) : left + side]
     if part.shape[:2] != (side, side):
         before = (max(0, -top), max(0, -left))
@@ -59,6 +57,14 @@ def square(
     if table is None:
         return np.array(part, np.uint8, order="C")
     return np.asarray(cv2.LUT(part, table), np.uint8)
+
+
+def window(box: tuple[int, int, int, int], margin: float, columns: int, rows: int) -> Window:
+    """Where `square` cuts in a frame of `columns` by `rows` pixels: x, y and twice the side."""
+    x, y, width, height = box
+    side = max(MIN_SIDE, round(max(width, height) * (1.0 + 2.0 * margin)))
+    left = _inside(x + width / 2 - side / 2, side, columns)
+    return left, _inside(y + height / 2 - side / 2, side, rows), side, side
 
 
 def _inside(start: float, side: int, length: int) -> int:

@@ -41,10 +41,14 @@ _SECOND = 0.25  # of the largest thing: smaller ones are its cap, or crumbs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Thing:
-    """One separate thing: its box, and how many pixels of the small frame it covers."""
+    """One separate thing: its box, how many pixels of the small frame it covers, and which.
+
+    mask: bool (h, w) of the small frame.
+    """
 
     box: Box
     area: int
+    mask: Mask
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,8 +202,7 @@ def _things(
             contours = (cv2.convexHull(np.concatenate(contours)),)
         cv2.drawContours(part, contours, -1, (1,), cv2.FILLED)
         # Looking for neighbours and edges has widened it by one pixel all around.
-        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-        part = np.asarray(cv2.erode(part, cross), np.uint8)
+        part = np.asarray(cv2.erode(part, _square(3)), np.uint8)
         area = cv2.countNonZero(part)
         if area >= min_pixels:
             found.append((area, part))
@@ -208,7 +211,7 @@ def _things(
     things = []
     for area, part in found:
         x, y, width, height = cv2.boundingRect(part)
-        things.append(Thing((x, y, width, height), area))
+        things.append(Thing((x, y, width, height), area, part.astype(bool)))
         mask |= part
     return tuple(things), mask.astype(bool)
 

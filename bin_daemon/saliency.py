@@ -1,0 +1,215 @@
+"""Class-activation maps: which places of a crop speak for a class, and how much.
+
+A crop flows in, the evidence of each place for each class flows out, exact up to the quantisation
+of the network: it is read from the tensors of the model file as it runs, so nothing is trained and
+nothing is approximated. For people who ask why; the daemon sorts without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bin_daemon.classifier import Runtime, load_runtime, prepare
+from bin_daemon.errors import ModelError
+from bin_daemon.messages import Image
+from bin_daemon.model_store import MODEL, Package
+
+if TYPE_CHECKING:
+    from bin_daemon.teaching.head import Head
+
+Floats = npt.NDArray[np.float32]
+
+# What changes neither the values nor their order.
+_SAME_VALUES = ("RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE")
+_POOLS = ("MEAN", "AVERAGE_POOL_2D")
+_LINEAR = ("CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Operator:
+    """One operator of the model: its name, and the tensors that it reads; -1 is one left out."""
+
+    name: str
+    inputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClassMaps:
+    """The evidence of each place of one crop.
+
+    labels: k classes. maps: float32 (h, w, k), the logit that the head would give if the whole crop
+    looked like this place does.
+    """
+
+    labels: tuple[str, ...]
+    maps: Floats
+
+    @property
+    def logits(self) -> Floats:
+        """What the network says of the crop before softmax, float32 (k,): the mean of `maps`."""
+        return np.asarray(self.maps.mean(axis=(0, 1)), np.float32)
+
+    def evidence(self, label: str) -> Floats:
+        """For `label` and against the mean of the classes, float32 (h, w); 0 decides nothing.
+
+        What all classes share at a place changes no probability (softmax), so it is left out.
+        """
+        chosen = self.maps[..., self.labels.index(label)]
+        return np.asarray(chosen - self.maps.mean(axis=-1), np.float32)
+
+
+class Saliency:
+    """A model package whose last feature map can be read.
+
+    Class-activation maps after Zhou et al. 2016, "Learning Deep Features for Discriminative
+    Localization": the head is linear in the mean of the last feature map, so the head applied to
+    each place gives that place's share of the logit. Hidden layers between the two, where there
+    are some, are taken linear around what they saw (Selvaraju et al. 2017, Grad-CAM); with ReLU
+    that is exact too. head: one that was taught takes the place of the package's own. Not
+    thread-safe. Raises ModelError for a network that is built otherwise.
+    """
+
+    def __init__(
+        self, package: Package, runtime: Runtime = "auto", head: Head | None = None
+    ) -> None:
+        self._package, self._taught = package, head
+        module = load_runtime(runtime)[1]
+        # An accelerator keeps the values between its operators to itself.
+        plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self._interpreter = module.Interpreter(
+                model_content=package.verified(MODEL),
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=plain,
+            )
+            self._interpreter.allocate_tensors()
+            self._made_by = dict(_operators(self._interpreter))
+        except (ValueError, RuntimeError, AttributeError) as error:
+            raise ModelError(
+                f"{package.id}: this runtime does not show what happens inside: {error}; "
+                f"leave --why out, or use another --runtime"
+            ) from error
+        self._tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
+        outputs = self._interpreter.get_output_details()
+        self._embedding = self._plain_source(outputs[package.manifest.outputs.embedding]["index"])
+        self._map = self._find_map()
+        logits = outputs[package.manifest.outputs.logits]["index"]
+        self._layers = [] if head else self._find_head(logits)
+
+    def look(self, image: Image) -> ClassMaps:
+        """The maps of one crop, uint8 (h, w, 3) RGB as `Classifier.classify` takes it.
+
+        They cover all of it, evenly.
+        """
+        features = self.features(image)
+        if self._taught is None:
+            kernel, bias = self._head()
+            return ClassMaps(self._package.labels, features @ kernel + bias)
+        head = self._taught  # it sees the embedding at length 1
+        length = max(float(np.linalg.norm(features.mean(axis=(0, 1)))), 1e-12)
+        return ClassMaps(head.labels, features / np.float32(length) @ head.kernel + head.bias)
+
+    def features(self, image: Image) -> Floats:
+        """The last feature map, float32 (h, w, d); its mean over h and w is the embedding."""
+        spec = self._package.manifest.input
+        pixels = prepare(image, spec.width, spec.height)
+        self._interpreter.set_tensor(
+            self._interpreter.get_input_details()[0]["index"], pixels[np.newaxis]
+        )
+        self._interpreter.invoke()
+        features: Floats = self._real(self._map)[0]
+        return features
+
+    def _find_map(self) -> int:
+        """The tensor that is averaged into the embedding."""
+        made = self._made_by.get(self._embedding)
+        if made is not None and made.name in _POOLS:
+            shape = self._tensors[made.inputs[0]]["shape"]
+            length = int(np.prod(self._tensors[self._embedding]["shape"]))
+            if len(shape) == 4 and shape[0] == 1 and shape[3] == length:
+                return made.inputs[0]
+        raise ModelError(
+            f"{self._package.id}: its embedding is not the mean of a feature map, so no place of "
+            f"the picture can be named as the reason; leave --why out"
+        )
+
+    def _find_head(self, logits: int) -> list[tuple[_Operator, int]]:
+        """The linear layers from the embedding to the logits, in order, with their outputs."""
+        layers: list[tuple[_Operator, int]] = []
+        at = self._plain_source(logits)
+        while at != self._embedding:
+            made = self._made_by.get(at)
+            if made is None or made.name not in _LINEAR or not self._pointwise(made):
+                what = made.name if made else "nothing"
+                raise ModelError(
+                    f"{self._package.id}: its head is more than linear layers on the embedding "
+                    f"({what} is in between), so no place of the picture can be named as the "
+                    f"reason; leave --why out"
+                )
+            layers.insert(0, (made, at))
+            at = self._plain_source(made.inputs[0])
+        return layers
+
+    def _pointwise(self, operator: _Operator) -> bool:
+        """Whether a layer reads each number of its input once: no window slides over places."""
+        return bool(np.all(self._tensors[operator.inputs[1]]["shape"][1:-1] == 1))
+
+    def _plain_source(self, tensor: int) -> int:
+        """Where the values of `tensor` come from, past what leaves them as they are."""
+        while (made := self._made_by.get(tensor)) is not None and made.name in _SAME_VALUES:
+            tensor = made.inputs[0]
+        return tensor
+
+    def _head(self) -> tuple[Floats, Floats]:
+        """The head as one linear map (d, k) and its bias (k,), around what it saw last.
+
+        The fused activation of a layer is not told, but what came out of it is.
+        """
+        given = self._real(self._embedding).ravel()
+        kernel, bias = np.eye(len(given), dtype=np.float32), np.zeros_like(given)
+        for layer, output in self._layers:
+            weights = self._real(layer.inputs[1])
+            weights = weights.reshape(weights.shape[0], -1).T
+            offset = np.zeros(weights.shape[1], np.float32)
+            if len(layer.inputs) > 2 and layer.inputs[2] >= 0:
+                offset = self._real(layer.inputs[2])
+            kernel, bias = kernel @ weights, bias @ weights + offset
+            if output != self._layers[-1][1]:
+                total, given = given @ weights + offset, self._real(output).ravel()
+                # A unit that gives something else than its sum is off, or at its ceiling.
+                passes = np.abs(given - total) <= self._step(output)
+                kernel, bias = kernel * passes, np.where(passes, bias, given)
+        return kernel, bias
+
+    def _step(self, tensor: int) -> float:
+        """What the values of a tensor may be off by: a quantisation step, or float rounding."""
+        scales = self._tensors[tensor]["quantization_parameters"]["scales"]
+        return float(scales.max()) if len(scales) else 1e-3
+
+    def _real(self, tensor: int) -> Floats:
+        """The values of a tensor: real = scale * (q - zero_point) (TFLite quantisation spec)."""
+        values = self._interpreter.get_tensor(tensor)
+        how: Mapping[str, Any] = self._tensors[tensor]["quantization_parameters"]
+        if not len(how["scales"]):
+            return np.asarray(values, np.float32)
+        shape = [1] * values.ndim
+        if len(how["scales"]) > 1:
+            shape[how["quantized_dimension"]] = -1
+        scales, zeros = how["scales"].reshape(shape), how["zero_points"].reshape(shape)
+        return np.asarray((values.astype(np.float64) - zeros) * scales, np.float32)
+
+
+def _operators(interpreter: Any) -> Iterator[tuple[int, _Operator]]:
+    """Every operator by the tensors that it makes.
+
+    The only way to the graph that both runtimes share has no public name.
+    """
+    for found in interpreter._get_ops_details():
+        operator = _Operator(found["op_name"], tuple(int(i) for i in found["inputs"]))
+        for output in found["outputs"]:
+            yield int(output), operator

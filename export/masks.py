@@ -1,0 +1,268 @@
+"""How well the chamber finds things: its masks and boxes against those of a rendered reel.
+
+A reel (pictures, empty views, and the true mask of each item) flows in, figures flow out: overlap
+for each item, for those that lie together, and for pairs put closer and closer. The chamber that
+runs in the bin is what is measured, on stills; nothing is trained, drawn or tuned here.
+
+`python -m export.masks [REEL]` prints the table, or with `--json` the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from bin_daemon.camera.script import SCRIPT_NAME, load_script
+from bin_daemon.chamber import isolate_each
+from bin_daemon.config import ChamberSection
+from bin_daemon.errors import BinDaemonError
+from bin_daemon.instances import frame_mask
+from bin_daemon.pictures import read_picture
+
+from .errors import ExportError
+
+REEL = Path(__file__).parents[1] / "firmware_config" / "reel"
+TRUTH_NAME = "truth.yaml"
+GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Between two things of a pair, as shares of the longer side of the picture."""
+PAIR_SIDE = 0.3
+"""Longer side of a thing in a pair, as a share of the longer side of the picture."""
+FOUND = 0.5
+"""Overlap from which a thing counts as found (the loosest that COCO counts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture, its empty view (uint8 (h, w, 3) RGB), and bool (h, w) of each thing by name."""
+
+    name: str
+    picture: np.ndarray
+    empty: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks of one shape, 0 to 1 (Jaccard index)."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0
+
+
+def box_iou(a: Sequence[int], b: Sequence[int]) -> float:
+    """Intersection over union of two boxes x, y, width, height."""
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(0, wide) * max(0, high)
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
+
+
+def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x, y, width, height of what is set in a mask."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
+
+
+def matched(overlaps: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs (row, column) of most overlap in all, each row and column once; none of overlap 0.
+
+    By trying every order: a chamber holds few things.
+    """
+    rows, columns = overlaps.shape
+    if rows > columns:
+        return [(row, column) for column, row in matched(overlaps.T)]
+    best = max(
+        itertools.permutations(range(columns), rows),
+        key=lambda order: sum(overlaps[row, column] for row, column in enumerate(order)),
+    )
+    return [(row, column) for row, column in enumerate(best) if overlaps[row, column] > 0]
+
+
+def measure(shown: Shown, config: ChamberSection | None = None) -> dict:
+    """Cut every thing out of one picture, as the bin does, and compare with the truth.
+
+    Returns `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`,
+    the number of things found where none is.
+    """
+    config = config or ChamberSection()
+    height, width = shown.picture.shape[:2]
+    found = isolate_each(shown.picture, shown.empty, config)
+    masks = [frame_mask(item.mask, width, height, config) for item in found]
+    overlaps = np.array([[iou(true, mask) for mask in masks] for true in shown.truth.values()])
+    pairs = dict(matched(overlaps)) if found else {}
+    items = []
+    for row, (name, true) in enumerate(shown.truth.items()):
+        hit = row in pairs
+        items.append(
+            {
+                "name": name,
+                "iou": float(overlaps[row, pairs[row]]) if hit else 0.0,
+                "box_iou": box_iou(box_of(true), found[pairs[row]].box) if hit else 0.0,
+            }
+        )
+    missed = [item["name"] for item in items if item["iou"] < FOUND]
+    return {"items": items, "missed": missed, "spurious": len(found) - len(pairs)}
+
+
+def reel_pictures(reel: Path) -> Iterator[Shown]:
+    """Every picture of a reel with items in it, before the empty view that the script plays last.
+
+    Raises:
+        ExportError: the truth is missing or names what is not there.
+    """
+    path = reel / TRUTH_NAME
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))["items"]
+        truth: dict[str, dict[str, np.ndarray]] = {}
+        for row in rows:
+            mask = read_picture(reel / row["mask"])[..., 0] > 127
+            truth.setdefault(row["file"], {})[Path(row["mask"]).stem] = mask
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{path}: cannot read what lies in the pictures: {error}; render the reel again"
+        ) from error
+    empty, seen = None, set()
+    for step in load_script(reel / SCRIPT_NAME).steps:
+        if step.kind in ("empty", "light"):
+            empty = step.picture
+        elif step.kind == "hold" and step.picture in truth and step.picture not in seen:
+            if empty is None:
+                raise ExportError(f"{reel / SCRIPT_NAME}: begins without an empty view")
+            seen.add(step.picture)
+            yield Shown(
+                Path(step.picture).stem,
+                read_picture(reel / step.picture),
+                read_picture(reel / empty),
+                truth[step.picture],
+            )
+
+
+def paired(first: Shown, second: Shown, gap: float) -> Shown:
+    """Two items side by side on the empty view of the first, `gap` of its longer side apart.
+
+    Both are cut out by their true masks and scaled to one length; they leave their shadows behind.
+    """
+    scene, longer = first.empty.astype(np.float32), max(first.empty.shape[:2])
+    height, width = scene.shape[:2]
+    cuts = [_cut(shown, round(PAIR_SIDE * longer)) for shown in (first, second)]
+    total = sum(mask.shape[1] for _, mask in cuts) + round(gap * longer)
+    left, truth = (width - total) // 2, {}
+    for shown, (pixels, mask) in zip((first, second), cuts, strict=True):
+        top = (height - mask.shape[0]) // 2
+        place = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
+        scene[place] += (pixels - scene[place]) * mask[..., None]
+        full = np.zeros((height, width), bool)
+        full[place] = mask > 0.5
+        truth[shown.name] = full
+        left += mask.shape[1] + round(gap * longer)
+    picture = np.rint(scene).astype(np.uint8)
+    return Shown(f"{first.name} and {second.name}", picture, first.empty, truth)
+
+
+def _cut(shown: Shown, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The one item of a picture with its longer side at `side`: pixels, and opacity 0 to 1."""
+    (mask,) = shown.truth.values()
+    x, y, width, height = box_of(mask)
+    place = np.s_[y : y + height, x : x + width]
+    scale = side / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pixels = cv2.resize(shown.picture[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return pixels, cv2.resize(mask[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def _summary(results: Sequence[dict]) -> dict:
+    items = [item for result in results for item in result["items"]]
+    masks, boxes = ([item[kind] for item in items] for kind in ("iou", "box_iou"))
+    worst = min(items, key=lambda item: item["iou"])
+    return {
+        "count": len(items),
+        "mean_iou": float(np.mean(masks)),
+        "median_iou": float(np.median(masks)),
+        "worst_iou": worst["iou"],
+        "worst": worst["name"],
+        "mean_box_iou": float(np.mean(boxes)),
+        "median_box_iou": float(np.median(boxes)),
+        "worst_box_iou": float(np.min(boxes)),
+        "missed": sum(len(result["missed"]) for result in results),
+        "spurious": sum(result["spurious"] for result in results),
+    }
+
+
+def measure_masks(reel: Path = REEL) -> dict:
+    """All figures of one reel.
+
+    Returns `single` and `together` (pictures of one item, and of several), each with mean, median
+    and worst overlap of masks and boxes, `missed` (overlap below 0.5), `spurious` and the `items`;
+    and `pairs`: by gap, the same figures of items set side by side, and `apart`, the share of pairs
+    that were told apart.
+
+    Raises:
+        ExportError: the reel has no truth to compare with, or nothing in it.
+    """
+    shown = list(reel_pictures(reel))
+    figures: dict = {"reel": reel.name}
+    for part, some in (
+        ("single", [s for s in shown if len(s.truth) == 1]),
+        ("together", [s for s in shown if len(s.truth) > 1]),
+    ):
+        results = [measure(s) for s in some]
+        if results:
+            items = [item for result in results for item in result["items"]]
+            figures[part] = {**_summary(results), "items": items}
+    if "single" not in figures:
+        raise ExportError(f"{reel}: its script holds no item whose mask is known")
+    alone = [s for s in shown if len(s.truth) == 1]
+    figures["pairs"] = []
+    for gap in GAPS:
+        results = [measure(paired(*two, gap)) for two in itertools.pairwise(alone)]
+        apart = [not result["missed"] and not result["spurious"] for result in results]
+        share = float(np.mean(apart)) if apart else None
+        figures["pairs"].append({"gap": gap, "apart": share, **_summary(results)})
+    return figures
+
+
+def table(figures: dict) -> str:
+    """The figures as text for a terminal or a card."""
+    lines = [f"{'':26} {'mask IoU':>8} {'box IoU':>8}"]
+    for part in ("single", "together"):
+        if part not in figures:
+            continue
+        some = figures[part]
+        for item in some["items"]:
+            lines.append(f"{item['name']:26} {item['iou']:8.3f} {item['box_iou']:8.3f}")
+        for which in ("mean", "median", "worst"):
+            name = f"{part}: {which} of {some['count']}"
+            lines.append(f"{name:26} {some[f'{which}_iou']:8.3f} {some[f'{which}_box_iou']:8.3f}")
+        lines.append(f"{part}: missed {some['missed']}, spurious {some['spurious']}")
+        lines.append("")
+    for some in figures["pairs"]:
+        apart = f"{some['apart']:.2f} told apart"
+        name = f"pairs {some['gap']:.0%} apart: mean"
+        lines.append(f"{name:26} {some['mean_iou']:8.3f} {some['mean_box_iou']:8.3f}  {apart}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure a reel and print its figures; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export.masks", description=main.__doc__)
+    parser.add_argument("reel", nargs="?", type=Path, default=REEL, help="folder with truth.yaml")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    options = parser.parse_args(arguments)
+    try:
+        figures = measure_masks(options.reel)
+    except BinDaemonError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(figures, indent=1) if options.json else table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
