@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from .data import LABELS
-from .equalise import CALIBRATION
-from .evaluate import MAIN_RUNTIME, TARGET_PRECISION
+from collections.abc import Mapping
+from typing import Any
 
-TEMPLATE = """\
-# {name}, version {version}
+from . import gate
+from .chambers import STEPS
 
-A quantised image classifier for the chamber camera of a sorting bin: one item in view, six classes
-({labels}), and an embedding of 1280 values for
-a site's own head. MobileNetV2 1.0/224, all layers fine-tuned, full int8, {kilobytes} kB.
-
-- **Input** uint8 RGB 224x224, the whole picture stretched to the square.
-- **Outputs** int8 class scores before softmax, and the int8 embedding. Divide the scores by the
-  temperature {temperature:.3f} before softmax.
-- **Meant for** telling household recyclables apart, behind a threshold and with residual as the
-  way out when in doubt. **Not for** deciding anything about people, and not for hazardous waste:
-  batteries, gas cartridges and the like are not among the classes.
-
-## Figures
-
-Measured on the very file in this package, on {data}.
-
-| | accuracy (95 % interval) | macro-F1 (95 % interval) | network, median / p95 |
-|---|---|---|---|
-{figures}
-
-Intervals are bootstrap percentiles over groups (pictures of one object share a group). The
-runtimes decide alike on {same:.1%} of the pictures. Times are for one thread on {machine},
-shared with other work; tflite-runtime runs its plain kernels here, which the daemon replaces with
-those of XNNPACK.
-
-| class | pictures | precision | recall | F1 | threshold |
-|---|---|---|---|---|---|
-{classes}
-
-![confusion table](confusion.png)
-
-**Calibration.** Expected calibration error {ece:.3f}; without the temperature {ece_plain:.3f}
-({method}).
-
-**Thresholds** aim at {target:.0%} right among the accepted, drawn towards a common one where a
-class has few pictures. Cross-fitted in the same way they accept {accepted:.1%} of the pictures and
-are right on {precision:.1%} of those. The temperature and thresholds shipped are fit on the whole
-held-out fold, which no weight was trained on.
-
-![reliability](reliability.png)
-
-## Limits
-
-{chambers}
-That is far below the laboratory figure and the model should not sort such frames unaided: cut the
-item out against the view of the empty chamber, normalise the light, look more than once, and teach
-the site's own head.
-
-- TrashNet shows one object on a white board in daylight. Crushed, wet, dirty, overlapping and dark
-  items are rare in it, and there is no organic class.
-- Some of its labels are debatable (coated paper cups, wrappers, pieces of foil), `trash` is small
-  ({trash} held-out pictures), so its row has a wide interval.
-
-## Made from
-
-- Backbone: MobileNetV2 1.0/224 trained on ImageNet (TF-slim checkpoint), Apache-2.0.
-- Pictures: TrashNet by Gary Thung and Mindy Yang, MIT; none is in this package. The golden inputs
-  are drawn by a program. Chamber pictures were used to measure and never to train.
-- Recipe: {small_epochs} epochs at {small_size} px and {large_epochs} at 224 px, AdamW with a peak
-  rate of {learning_rate:g} and weight decay {weight_decay:g}, batch {batch}, label smoothing
-  {label_smoothing:g}, mixup or cutmix on {blend_share:.0%} of the batches, dropout {dropout:g},
-  weight average {average:g}, seed {seed}; cross-layer equalisation adapted to ReLU6; activation
-  ranges from {calibration} training pictures.
-- Weights: MIT.
-
-Command: `{command}`
-"""
+KINDS = {
+    "folded": "MobileNetV2 1.0/224, full int8",
+    "keras": "a published backbone with a head of its own, full int8",
+    "imported": "an imported classifier",
+}
 
 
-def card(name: str, version: int, report: dict, config: dict, size: int) -> str:
+def card(name: str, version: int, report: Mapping, config: Mapping, size: int) -> str:
     """Write the card.
 
     Args:
@@ -86,71 +24,203 @@ def card(name: str, version: int, report: dict, config: dict, size: int) -> str:
         config: content of the run's config.json.
         size: bytes of the model file.
     """
-    main, calibration = report["runtimes"][MAIN_RUNTIME], report["calibration"]
-    return TEMPLATE.format(
-        name=name,
-        version=version,
-        labels=", ".join(LABELS),
-        kilobytes=f"{size / 1000:.0f}",
-        temperature=calibration["temperature"],
-        data=report["data"],
-        figures="\n".join(_figure_rows(report)),
-        same=report["agreement"]["same_decision"],
-        machine=report["versions"]["machine"],
-        classes="\n".join(_class_rows(main["per_class"], calibration["thresholds"])),
-        ece=calibration["ece"],
-        ece_plain=calibration["ece_without_temperature"],
-        method=calibration["method"],
-        target=TARGET_PRECISION,
-        accepted=calibration["accepted_share"],
-        precision=calibration["accepted_precision"],
-        chambers="\n".join(_chamber_lines(report["chambers"])),
-        trash=main["per_class"]["trash"]["pictures"],
-        calibration=CALIBRATION,
-        command=report["command"],
-        **config["recipe"],
+    figures = gate.quoted(report)
+    parts = [
+        f"# {name}, version {version}",
+        _purpose(report, config, figures, size),
+        "## Figures",
+        _figures(report, figures),
+        _classes(figures),
+        "![confusion table](confusion.svg)",
+        _calibration(figures),
+        "![reliability](reliability.svg)",
+        _chambers(report["chambers"]),
+        _unknown(report["unknown"]),
+        _robustness(figures.get("robustness") or report["robustness"]),
+        _gate(report["gate"]),
+        "## Limits",
+        _limits(config),
+        "## Made from",
+        _made_from(report, config),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _purpose(report: Mapping, config: Mapping, figures: Mapping, size: int) -> str:
+    pixels = config["size"]
+    return f"""\
+A quantised image classifier for the chamber camera of a sorting bin: one item in view,
+{len(report["labels"])} classes ({", ".join(report["labels"])}), and an embedding for a site's own
+head. {config.get("title", config["recipe"])}; {KINDS[config["kind"]]}, {size / 1000:.0f} kB.
+
+- **Input** uint8 RGB {pixels}x{pixels}, the whole picture stretched to the square.
+- **Outputs** int8 class scores before softmax, and the int8 embedding. Divide the scores by the
+  temperature {figures["calibration"]["temperature"]:.3f} before softmax.
+- **Meant for** telling household recyclables apart, behind a threshold and with residual as the
+  way out when in doubt. **Not for** deciding anything about people, and not for hazardous waste:
+  batteries, gas cartridges and the like, where they are not among the classes, are not known."""
+
+
+def _figures(report: Mapping, figures: Mapping) -> str:
+    rows = [("float32, before quantisation", figures["float"]), ("int8", figures["int8"])]
+    lines = [
+        f"Measured on {figures['data']}.",
+        "",
+        "| | accuracy (95 % interval) | macro-F1 (95 % interval) |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {row['accuracy']:.3f} ({_span(row['accuracy_interval'])}) "
+            f"| {row['macro_f1']:.3f} ({_span(row['macro_f1_interval'])}) |"
+            for name, row in rows
+            if row
+        ),
+        "",
+        "Intervals are bootstrap percentiles over groups (pictures of one object share a group).",
+    ]
+    if "runs" in figures:
+        lines.append(
+            "The file in this package learnt from all pictures by the same recipe, so no picture "
+            "is left to measure it on."
+        )
+    lines += ["", "| runtime | network, median / p95 | |", "|---|---|---|"]
+    for name, found in report["runtimes"].items():
+        if "refused" in found:
+            lines.append(f"| {name} | | {found['refused']} |")
+        else:
+            times = found["invoke_ms"]
+            version = report["versions"].get(name, "")
+            lines.append(f"| {name} {version} | {times['median']:.1f} / {times['p95']:.1f} ms | |")
+    agreement = report["agreement"]
+    lines += ["", f"One thread of {report['versions']['machine']}, shared with other work."]
+    if "same_decision" in agreement:
+        lines.append(
+            f"The runtimes decide alike on {agreement['same_decision']:.1%} of "
+            f"{agreement['pictures']} {agreement['on']}."
+        )
+    return "\n".join(lines)
+
+
+def _classes(figures: Mapping) -> str:
+    thresholds = figures["calibration"]["thresholds"]
+    lines = [
+        "| class | pictures | precision | recall (95 % interval) | F1 | threshold |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, row in figures["int8"]["per_class"].items():
+        lines.append(
+            f"| {label} | {row['pictures']} | {row['precision']:.3f} | {row['recall']:.3f} "
+            f"({_span(row['recall_interval'])}) | {row['f1']:.3f} | {thresholds[label]:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _calibration(figures: Mapping) -> str:
+    found = figures["calibration"]
+    never = found["residual_labels"]
+    also = f" What is taken for {' or '.join(never)} is never accepted." if never else ""
+    right = found["accepted_precision"]
+    are = "" if right is None else f" and are right on {right:.1%} of those"
+    return f"""\
+**Calibration.** Expected calibration error {found["ece"]:.3f}; without the temperature
+{found["ece_without_temperature"]:.3f} ({found["method"]}).
+
+**Thresholds** aim at {found["target_precision"]:.1%} right among the accepted, drawn towards a
+common one where a class has few pictures. Cross-fitted in the same way they accept
+{found["accepted_share"]:.1%} of the pictures{are}.{also} The temperature
+and thresholds shipped are fit on all held-out pictures, which no weight of their judge saw."""
+
+
+def _chambers(chambers: Mapping) -> str:
+    if not chambers:
+        return "Frames of real chambers were not at hand when this was measured."
+    lines = [
+        "**Real chambers**, none of whose frames was trained on; arg max over all classes.",
+        "",
+        "| chamber | frames | always the commonest | " + " | ".join(STEPS) + " |",
+        "|---|---|---|" + "---|" * len(STEPS),
+    ]
+    for name, chamber in chambers.items():
+        cells = [
+            f"{chamber['steps'][step]['accuracy']:.3f} "
+            f"(macro recall {chamber['steps'][step]['macro_recall']:.3f})"
+            if step in chamber["steps"]
+            else "no empty view"
+            for step in STEPS
+        ]
+        lines.append(
+            f"| {name} | {chamber['frames']} | {chamber['majority']:.3f} | {' | '.join(cells)} |"
+        )
+    for name, chamber in chambers.items():
+        last = [step for step in STEPS if step in chamber["steps"]][-1]
+        classes = "; ".join(
+            f"{label} {row['recall']:.2f} of {row['frames']}"
+            for label, row in chamber["steps"][last]["per_class"].items()
+        )
+        lines += ["", f"{name}, {last}, recall: {classes}."]
+    return "\n".join(lines)
+
+
+def _unknown(unknown: Mapping) -> str:
+    if not unknown:
+        return ""
+    kinds = "; ".join(
+        f"{kind['accepted']} of {kind['shown']} {name}" for name, kind in unknown["kinds"].items()
+    )
+    return (
+        f"**Things of no class.** With these thresholds {unknown['accepted_share']:.1%} are "
+        f"accepted: {kinds}."
     )
 
 
-def _figure_rows(report: dict) -> list[str]:
-    rows = {"float32, before quantisation": report["float"]}
-    for name, figures in report["runtimes"].items():
-        rows[f"int8, {name} {report['versions'].get(name, '')}"] = figures
-    return [
-        f"| {name} | {row['accuracy']:.3f} ({_span(row['accuracy_interval'])}) "
-        f"| {row['macro_f1']:.3f} ({_span(row['macro_f1_interval'])}) | {_times(row)} |"
-        for name, row in rows.items()
+def _robustness(rows: Any) -> str:
+    if not rows:
+        return ""
+    lines = ["**Changed pictures.**", "", "| change | accuracy | accepted |", "|---|---|---|"]
+    for row in rows:
+        strength = "" if row["strength"] is None else f" {row['strength']:g}"
+        lines.append(
+            f"| {row['condition']}{strength} ({row['text']}) | {row['accuracy']:.3f} "
+            f"| {row['accepted_share']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _gate(verdict: Mapping) -> str:
+    checks = "; ".join(gate.words(check) for check in verdict["checks"])
+    return f"**Gate**: {'passed' if verdict['passed'] else 'missed'}. {checks}." if checks else ""
+
+
+def _limits(config: Mapping) -> str:
+    lines = [
+        "A laboratory figure is not a bin's. Cut the item out against the view of the empty "
+        "chamber, look more than once, and teach the site's own head (`bin-daemon teach`)."
     ]
+    lines += [f"\n- {line}" for line in config.get("limits", ())]
+    return "".join(lines)
+
+
+def _made_from(report: Mapping, config: Mapping) -> str:
+    lines = [
+        *(f"- {what.capitalize()}: {words}" for what, words in config["provenance"].items()),
+        *(f"- Licence of the {what}: {words}" for what, words in config["licences"].items()),
+        "- No photograph is in this package; the golden inputs are drawn by a program.",
+        f"- Recipe `{config['recipe']}`: {_flat(config['settings'])}",
+    ]
+    if "minutes" in report:
+        lines.append(f"- Training took {report['minutes']:.0f} minutes.")
+    return "\n".join(lines) + f"\n\nCommand: `{report['command']}`"
+
+
+def _flat(settings: Mapping) -> str:
+    """Settings of any depth as one line of `key value`."""
+    words = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            words.append(_flat(value))
+        else:
+            words.append(f"{key.replace('_', ' ')} {value}")
+    return "; ".join(word for word in words if word)
 
 
 def _span(pair: list[float]) -> str:
     return f"{pair[0]:.3f} to {pair[1]:.3f}"
-
-
-def _times(row: dict) -> str:
-    times = row.get("invoke_ms")
-    return f"{times['median']:.1f} / {times['p95']:.1f} ms" if times else "-"
-
-
-def _class_rows(per_class: dict, thresholds: dict) -> list[str]:
-    return [
-        f"| {label} | {row['pictures']} | {row['precision']:.3f} | {row['recall']:.3f} "
-        f"| {row['f1']:.3f} | {thresholds[label]:.2f} |"
-        for label, row in per_class.items()
-    ]
-
-
-def _chamber_lines(chambers: dict) -> list[str]:
-    """One sentence for each chamber that was at hand."""
-    if not chambers:
-        return ["Frames of real chambers were not at hand when this was measured."]
-    return [
-        f"On whole frames of a real chamber (`{name}`, {chamber['frames']} frames, no crop) the "
-        f"accuracy is **{chamber['accuracy']:.3f}**: "
-        + "; ".join(
-            f"{label} {row['recall']:.2f} of {row['frames']}"
-            for label, row in chamber["per_class"].items()
-        )
-        + "."
-        for name, chamber in chambers.items()
-    ]

@@ -90,7 +90,7 @@ def _lay(item: CutOut, size: int, rng: np.random.Generator) -> tuple[np.ndarray,
     rows, columns = np.nonzero(item.mask > 0.5)
     middle = np.array([columns.mean(), rows.mean()])
     extent = max(np.ptp(columns), np.ptp(rows)) + 1.0
-    reach = size * np.exp(rng.uniform(np.log(0.22), np.log(0.95)))
+    reach = size * np.exp(rng.uniform(np.log(0.4), np.log(0.95)))
     squash = np.exp(rng.uniform(-0.3, 0.3))
     if rng.random() < 0.12:  # crushed flat
         squash *= rng.choice((0.6, 1.6))
@@ -161,7 +161,7 @@ def _clear(under: np.ndarray, thing: np.ndarray, rng: np.random.Generator) -> np
     taken = 1.0 - through.mean(axis=2, keepdims=True)
     glow = rng.uniform(0.1, 0.9) * cv2.GaussianBlur(taken, (0, 0), 0.6)[..., None]
     seen = under * through + glow
-    opaque = rng.beta(0.9, 1.8)
+    opaque = rng.beta(1.2, 1.6)
     return opaque * thing + (1.0 - opaque) * seen
 
 

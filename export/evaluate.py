@@ -1,32 +1,42 @@
 """Measure the int8 file itself, on every runtime, on pictures its training has not seen.
 
-Reads `model.tflite` of a run, the held-out fold of its split, and (to tell how far it carries,
-never to train) pictures of real chambers. Leaves `evaluation.json` and `predictions.npz`.
+Reads `model.tflite` of a run, the held-out part of its split, and (to tell how far it carries,
+never to train) pictures of real chambers. Leaves `evaluation.json` with all figures and the verdict
+of the gate, and `predictions.npz`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from . import metrics
-from .data import FOLDS, LABELS, group_order, label_indices, list_pictures, load_squares
+from . import calibration, chambers, gate, metrics, robustness, unknown
+from .data import Picture, group_order, label_indices, load_squares, read_split
 from .errors import ExportError
+from .figures import block, figures
 from .runs import Run, versions
 from .runtimes import RUNTIMES, Model, Outputs
-from .train import SIZE
+from .tables import read_table
 
-TARGET_PRECISION = 0.97
 CHAMBERS = ("chamber_a", "chamber_b")
-MAIN_RUNTIME = RUNTIMES[0]
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.npz"
+POOLED = "pooled.json"
+AGREEMENT_PICTURES = 100
+"""Training pictures on which runtimes are compared where none are held out."""
 
 
 def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     """Measure a run's model; returns and saves what `evaluation.json` holds.
+
+    A runtime that refuses the model is named with its words and does not stop the others. A run
+    that holds nothing out has the figures of its folds, which `export.pooling` left, and of its own
+    file
+    speed, size, agreement and what chambers show.
 
     Args:
         run: a run that has been quantised.
@@ -34,122 +44,196 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         arguments: command line of this step, kept beside the figures.
 
     Raises:
-        ExportError: something is missing, or the pictures are not those of the run's split.
+        ExportError: something is missing, or no runtime takes the model.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
-    fold = run.read_json("config.json", "train")["fold"]
-    pictures = [picture for picture in list_pictures(data) if picture.fold == fold]
-    if [p.file for p in pictures] != run.read_json("split.json", "train")["held_out"]:
-        raise ExportError(f"{data}: its fold {fold} is not the one held out in {run.folder}")
-    truth = label_indices(pictures)
-    groups = np.array([picture.group for picture in pictures])
-    squares = load_squares(data, [picture.file for picture in pictures], SIZE)
-    outputs = {runtime: Model(content, runtime).run(squares) for runtime in RUNTIMES}
-    with np.load(run.need("float.npz", "train")) as archive:
-        float_logits = archive["logits"]
-
-    main = outputs[MAIN_RUNTIME]
-    report = {
+    config = run.read_json("config.json", "train")
+    labels, asked = tuple(config["labels"]), gate.demands(config)
+    parts = read_split(run)
+    held_out = parts["held_out"]
+    shown = held_out or _spread(parts["train"], AGREEMENT_PICTURES)
+    squares = load_squares(data, [picture.file for picture in shown], config["size"])
+    models, refused = _open(content)
+    outputs = {name: model.run(squares) for name, model in models.items()}
+    main = next(iter(outputs))
+    float_logits = _float_logits(run, config["kind"]) if held_out else None
+    report: dict = {
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
-        "data": f"TrashNet fold {fold} of {FOLDS} ({len(truth)} pictures, "
-        f"{len(set(groups))} groups)",
+        "labels": list(labels),
         "command": shlex.join(["python", "-m", "export", *arguments]),
         "versions": versions(),
-        "float": _figures(float_logits, truth, groups),
+        "main_runtime": main,
         "runtimes": {
-            name: {**_figures(out.logits, truth, groups), "invoke_ms": _latency(out)}
-            for name, out in outputs.items()
+            **{name: {"invoke_ms": _latency(out)} for name, out in outputs.items()},
+            **{name: {"refused": why} for name, why in refused.items()},
         },
-        "agreement": _agreement(outputs, float_logits),
-        "calibration": _calibration(main.logits, truth, groups),
+        "agreement": {
+            "on": "held-out pictures" if held_out else "training pictures",
+            **_agreement(outputs, float_logits),
+        },
+        "held_out": None,
+        "robustness": [],
         "chambers": {},
+        "unknown": {},
     }
-    for chamber in CHAMBERS:
-        if (data.parent / chamber).is_dir():
-            report["chambers"][chamber] = measure_chamber(content, data.parent / chamber)
-    np.savez_compressed(
-        run.path("predictions.npz"),
-        logits=main.logits,
-        float_logits=float_logits,
-        truth=truth,
-        groups=groups,
-    )
-    run.write_json("evaluation.json", report)
-    for name, figures in [("float", report["float"]), *report["runtimes"].items()]:
-        low, high = figures["accuracy_interval"]
-        run.log(
-            f"evaluate: {name}: accuracy {figures['accuracy']:.4f} [{low:.3f}, {high:.3f}], "
-            f"macro-F1 {figures['macro_f1']:.4f}"
+    if held_out:
+        truth = label_indices(held_out, labels)
+        groups = np.array([picture.group for picture in held_out])
+        if float_logits is not None and len(float_logits) != len(truth):
+            raise ExportError(
+                f"{run.path('float.npz')}: is of {len(float_logits)} pictures, the split holds "
+                f"{len(truth)} out; train again"
+            )
+        fold = config.get("fold")
+        report["held_out"] = block(
+            labels,
+            outputs[main].logits,
+            float_logits,
+            truth,
+            groups,
+            calibration.halves(groups, group_order),
+            data=f"{data_name(config)}, {'held-out part' if fold is None else f'fold {fold}'} "
+            f"({len(truth)} pictures in {len(set(groups))} groups)",
+            method="cross-fitted on halves of the held-out pictures by group",
+            target=asked.target_precision,
+            residual=asked.residual_labels,
         )
+        for name, out in outputs.items():
+            report["runtimes"][name] |= figures(out.logits, truth, groups, labels)
+        _save_predictions(
+            run, PREDICTIONS, held_out, outputs[main].logits, float_logits, truth, groups
+        )
+        report["robustness"] = _robustness(models[main], squares, truth, report["held_out"])
+    for chamber in CHAMBERS:
+        if _knows(data.parent / chamber, labels):
+            report["chambers"][chamber] = chambers.measure(
+                data.parent / chamber,
+                labels,
+                config["size"],
+                lambda pictures: models[main].run(pictures).logits,
+            )
+    judged = report["held_out"] or _pooled(run)
+    if judged:
+        report["unknown"] = unknown.measure(
+            _organic(data, labels), config["size"], _acceptor(models[main], judged["calibration"])
+        )
+    finish(run, report, asked)
     return report
 
 
-def pool(run: Run, others: list[Run]) -> dict:
-    """Figures over the held-out folds of several evaluated runs together, as `pooled.json`.
+def _pooled(run: Run) -> dict | None:
+    """The figures of the folds of a run that holds nothing out, if they have been pooled."""
+    return run.read_json(POOLED, "evaluate") if run.path(POOLED).is_file() else None
 
-    Each picture is judged by the one model that has not seen it, so the figures are of the recipe,
-    not of one file.
+
+def _organic(data: Path, labels: Sequence[str]) -> Path | None:
+    """The folder of fruit and vegetables beside the data, for a model that does not know them."""
+    folder = data.parent / "organic"
+    return folder if folder.is_dir() and "organic" not in labels else None
+
+
+def _acceptor(model: Model, calibration: dict) -> Callable[[np.ndarray], np.ndarray]:
+    """Says which pictures a model would accept with the temperature and thresholds it ships."""
+    judge = _judge(model, calibration)
+    return lambda pictures: judge(pictures)[1]
+
+
+def finish(run: Run, report: dict, asked: gate.Demands) -> None:
+    """Add pooled figures and the verdict of the gate, save, and say the most important."""
+    report["pooled"] = _pooled(run)
+    report["gate"] = gate.verdict(report, asked)
+    run.write_json(EVALUATION, report)
+    if report["held_out"]:
+        say(run, "float", report["held_out"]["float"])
+        for name, found in report["runtimes"].items():
+            if "refused" not in found:
+                say(run, name, found)
+    for found in report["runtimes"].values():
+        if "refused" in found:
+            run.log(f"evaluate: {found['refused']}")
+    for check in report["gate"]["checks"]:
+        run.log(f"evaluate: gate {'passed' if check['passed'] else 'MISSED'}: {gate.words(check)}")
+
+
+def say(run: Run, name: str, found: dict | None) -> None:
+    """Log the main figures of a block's `int8` or `float`; nothing where there are none."""
+    if found:
+        low, high = found["accuracy_interval"]
+        run.log(
+            f"evaluate: {name}: accuracy {found['accuracy']:.4f} [{low:.3f}, {high:.3f}], "
+            f"macro-F1 {found['macro_f1']:.4f}"
+        )
+
+
+def _open(content: bytes) -> tuple[dict[str, Model], dict[str, str]]:
+    """The model on each runtime that takes it, and why the others do not.
 
     Raises:
-        ExportError: a run has not been evaluated, two hold out the same fold, or they follow
-            different recipes.
+        ExportError: none takes it.
     """
-    runs = [run, *others]
-    configs = [one.read_json("config.json", "train") for one in runs]
-    folds = [config["fold"] for config in configs]
-    if len(set(folds)) < len(folds):
-        raise ExportError(f"cannot pool: the runs hold out the folds {folds}, some of them twice")
-    if any(config["recipe"] != configs[0]["recipe"] for config in configs):
-        raise ExportError("cannot pool: the runs follow different recipes")
-    parts: dict[str, list[np.ndarray]] = {}
-    for one in runs:
-        with np.load(one.need("predictions.npz", "evaluate")) as archive:
-            for name in archive.files:
-                parts.setdefault(name, []).append(archive[name])
-    logits, float_logits, truth, groups = (
-        np.concatenate(parts[name]) for name in ("logits", "float_logits", "truth", "groups")
-    )
-    report = {
-        "folds": folds,
-        "pictures": len(truth),
-        "float": _figures(float_logits, truth, groups),
-        "int8": _figures(logits, truth, groups),
-    }
-    run.write_json("pooled.json", report)
-    for name in ("float", "int8"):
-        low, high = report[name]["accuracy_interval"]
-        run.log(
-            f"evaluate: folds {folds} pooled, {name}: accuracy {report[name]['accuracy']:.4f} "
-            f"[{low:.3f}, {high:.3f}], macro-F1 {report[name]['macro_f1']:.4f}"
+    models: dict[str, Model] = {}
+    refused: dict[str, str] = {}
+    for runtime in RUNTIMES:
+        try:
+            models[runtime] = Model(content, runtime)
+        except ExportError as error:
+            refused[runtime] = str(error)
+    if not models:
+        raise ExportError("no runtime takes the model:\n  " + "\n  ".join(refused.values()))
+    return models, refused
+
+
+def _float_logits(run: Run, kind: str) -> np.ndarray | None:
+    """What the float network gave; an imported model may come without one."""
+    if kind == "imported" and not run.path("float.npz").is_file():
+        return None
+    with np.load(run.need("float.npz", "train")) as archive:
+        return archive["logits"]
+
+
+def _save_predictions(
+    run: Run,
+    name: str,
+    pictures: Sequence[Picture],
+    logits: np.ndarray,
+    float_logits: np.ndarray | None,
+    truth: np.ndarray,
+    groups: np.ndarray,
+) -> None:
+    with run.path(name).open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            files=np.array([picture.file for picture in pictures]),
+            logits=logits,
+            float_logits=np.empty((0, logits.shape[1])) if float_logits is None else float_logits,
+            truth=truth,
+            groups=groups,
         )
-    return report
 
 
-def _figures(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> dict:
-    """Accuracy and macro-F1 with 95 % intervals by group, the confusion table, and each class."""
-    classes = len(LABELS)
-    found = logits.argmax(axis=1)
-    table = metrics.confusion(found, truth, classes)
-    scores = metrics.per_class(table)
-    return {
-        "accuracy": round(metrics.accuracy(table), 4),
-        "accuracy_interval": _rounded(
-            metrics.interval(metrics.accuracy, found, truth, groups, classes)
-        ),
-        "macro_f1": round(metrics.macro_f1(table), 4),
-        "macro_f1_interval": _rounded(
-            metrics.interval(metrics.macro_f1, found, truth, groups, classes)
-        ),
-        "per_class": {
-            label: {
-                "pictures": int(table[i].sum()),
-                **{name: round(float(values[i]), 4) for name, values in scores.items()},
-            }
-            for i, label in enumerate(LABELS)
-        },
-        "confusion": table.tolist(),
-    }
+def _robustness(model: Model, squares: np.ndarray, truth: np.ndarray, found: dict) -> list[dict]:
+    """The robustness table of a model, with the temperature and thresholds it would ship with."""
+    judge = _judge(model, found["calibration"])
+    kept = _spread(range(len(truth)), robustness.PICTURES)
+    classes = len(found["calibration"]["thresholds"])
+    return robustness.measure(squares[kept], truth[kept], classes, judge)
+
+
+def _judge(
+    model: Model, calibration: dict
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Gives of pictures what was found, int (n,), and whether it is accepted, bool (n,)."""
+    labels = list(calibration["thresholds"])
+    thresholds = np.array(list(calibration["thresholds"].values()))
+    never = frozenset(labels.index(label) for label in calibration["residual_labels"])
+
+    def judge(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        judged = metrics.probabilities(model.run(pictures).logits, calibration["temperature"])
+        any_truth = np.zeros(len(judged), int)
+        return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
+
+    return judge
 
 
 def _latency(outputs: Outputs) -> dict:
@@ -158,92 +242,42 @@ def _latency(outputs: Outputs) -> dict:
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 
 
-def _agreement(outputs: dict[str, Outputs], float_logits: np.ndarray) -> dict:
-    """How far the runtimes are apart on the held-out pictures, and int8 from float."""
-    first, *others = outputs.values()
-    error = first.logits - float_logits
-    return {
-        "largest_logit_difference": round(
-            max(float(np.abs(first.logits - other.logits).max()) for other in others), 4
-        ),
-        "same_decision": round(
-            min(float(np.mean(first.logits.argmax(1) == o.logits.argmax(1))) for o in others), 4
-        ),
-        "rms_error_to_float": round(float(np.sqrt(np.mean(np.square(error)))), 4),
-        "same_decision_as_float": round(
-            float(np.mean(first.logits.argmax(1) == float_logits.argmax(1))), 4
-        ),
-    }
+def _agreement(outputs: dict[str, Outputs], float_logits: np.ndarray | None) -> dict:
+    """How far the runtimes are apart on the same pictures, and int8 from float."""
+    first, *others = (out.logits for out in outputs.values())
+    found: dict = {"pictures": len(first)}
+    if others:
+        found |= {
+            "largest_logit_difference": round(
+                max(float(np.abs(first - other).max()) for other in others), 4
+            ),
+            "same_decision": round(
+                min(float(np.mean(first.argmax(1) == other.argmax(1))) for other in others), 4
+            ),
+        }
+    if float_logits is not None:
+        same = first.argmax(1) == float_logits.argmax(1)
+        found |= {
+            "rms_error_to_float": round(float(np.sqrt(np.mean((first - float_logits) ** 2))), 4),
+            "same_decision_as_float": round(float(np.mean(same)), 4),
+        }
+    return found
 
 
-def _calibration(logits: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> dict:
-    """Temperature and thresholds to ship, and what they are worth on groups they were not fit on.
-
-    Both are fit on the whole held-out fold. Their figures come from cross-fitting: fit on one half
-    of the groups, measured on the other, both ways round, pooled.
-    """
-    second = metrics.halves(groups, group_order)
-    confidence, right = np.empty(len(truth)), np.empty(len(truth), bool)
-    passed = np.empty(len(truth), bool)
-    for half in (~second, second):
-        temperature = metrics.fit_temperature(logits[half], truth[half])
-        learnt = metrics.probabilities(logits[half], temperature)
-        thresholds = metrics.fit_thresholds(learnt, truth[half], TARGET_PRECISION)
-        judged = metrics.probabilities(logits[~half], temperature)
-        confidence[~half] = judged.max(axis=1)
-        passed[~half], right[~half] = metrics.accepted(judged, truth[~half], thresholds)
-    temperature = metrics.fit_temperature(logits, truth)
-    fitted = metrics.probabilities(logits, temperature)
-    thresholds = metrics.fit_thresholds(fitted, truth, TARGET_PRECISION)
-    plain = metrics.probabilities(logits)
-    return {
-        "temperature": round(temperature, 4),
-        "thresholds": dict(zip(LABELS, thresholds.tolist(), strict=True)),
-        "method": f"cross-fitted on halves of the fold by group; ECE of the top class, "
-        f"{metrics.BINS} bins of equal width",
-        "ece": round(metrics.calibration_error(confidence, right), 4),
-        "ece_without_temperature": round(
-            metrics.calibration_error(plain.max(axis=1), plain.argmax(axis=1) == truth), 4
-        ),
-        "nll": round(metrics.negative_log_likelihood(logits, truth, temperature), 4),
-        "accepted_share": round(float(passed.mean()), 4),
-        "accepted_precision": round(float(right[passed].mean()), 4),
-        "reliability": metrics.reliability(confidence, right),
-    }
+def _knows(folder: Path, labels: Sequence[str]) -> bool:
+    """Whether there is a chamber in a folder with an item of one of the labels in it."""
+    table = folder / "labels.csv"
+    return table.is_file() and any(
+        row["class"] in labels for _, row in read_table(table, ("file", "class"))
+    )
 
 
-def measure_chamber(content: bytes, folder: Path) -> dict:
-    """Accuracy on whole frames of a real chamber, with no crop and no reference: the hard way.
-
-    Frames of an empty chamber, and those with a hand or the open lid in view, are left out.
-
-    Returns:
-        Frames, accuracy, and for each class frames, recall and what was found.
-    """
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [
-            (row["file"], row["class"])
-            for row in csv.DictReader(stream)
-            if row["class"] in LABELS and not row.get("flag")
-        ]
-    squares = load_squares(folder, [file for file, _ in rows], SIZE)
-    truth = np.array([LABELS.index(label) for _, label in rows])
-    found = Model(content, MAIN_RUNTIME).run(squares).logits.argmax(axis=1)
-    table = metrics.confusion(found, truth, len(LABELS))
-    return {
-        "frames": len(rows),
-        "accuracy": round(metrics.accuracy(table), 4),
-        "per_class": {
-            LABELS[i]: {
-                "frames": int(table[i].sum()),
-                "recall": round(float(table[i, i] / table[i].sum()), 4),
-                "found_as": dict(zip(LABELS, table[i].tolist(), strict=True)),
-            }
-            for i in range(len(LABELS))
-            if table[i].any()
-        },
-    }
+def data_name(config: dict) -> str:
+    """The name of the set a run was trained on: its folder's."""
+    return Path(config["data"]).name
 
 
-def _rounded(pair: tuple[float, float]) -> list[float]:
-    return [round(number, 4) for number in pair]
+def _spread(items: Sequence, most: int) -> list:
+    """At most so many of the items, evenly spread over all of them, in order."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[i] for i in chosen]

@@ -1,7 +1,8 @@
 """Figures of a classifier from its logits: pure functions on numpy arrays.
 
 `logits` is float (n, classes), `truth` int (n,) of class indices, `groups` any (n,) of group ids.
-Pictures of one group show one object, so intervals resample groups, never pictures.
+Pictures of one group show one object, so intervals resample groups, never pictures. The figures
+that a bin needs too are those of `bin_daemon.calibration`, passed on; nothing is read or written.
 """
 
 from __future__ import annotations
@@ -10,72 +11,68 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bin_daemon.calibration import (
+    accepted,
+    accuracy,
+    confusion,
+    macro,
+    negative_log_likelihood,
+    per_class,
+    probabilities,
+)
+
+__all__ = [
+    "BINS",
+    "CURVE_POINTS",
+    "REPLICATES",
+    "accepted",
+    "accuracy",
+    "area_under",
+    "calibration_error",
+    "confusion",
+    "coverage_precision",
+    "interval",
+    "macro",
+    "macro_f1",
+    "negative_log_likelihood",
+    "per_class",
+    "probabilities",
+    "reliability",
+    "resampled",
+    "roc",
+    "thinned",
+]
+
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017, arXiv:1706.04599."""
 REPLICATES = 2000
-
-
-def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Softmax of logits over a temperature, float64 (n, classes)."""
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
-def confusion(found: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Counts, int64 (classes, classes): rows are the truth, columns what was found."""
-    return np.bincount(truth * classes + found, minlength=classes**2).reshape(classes, classes)
-
-
-def accuracy(table: np.ndarray) -> float:
-    """Share of right answers of a confusion table."""
-    return float(np.trace(table) / max(table.sum(), 1))
-
-
-def per_class(table: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall and F1 of each class of a confusion table; 0 where undefined."""
-    right = np.diag(table).astype(np.float64)
-    precision = right / np.maximum(table.sum(axis=0), 1)
-    recall = right / np.maximum(table.sum(axis=1), 1)
-    f1 = 2 * right / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
-    return {"precision": precision, "recall": recall, "f1": f1}
+CURVE_POINTS = 80
+"""Points of a curve that are kept for drawing; areas are of the whole curve."""
 
 
 def macro_f1(table: np.ndarray) -> float:
-    """Mean of the classes' F1, each class counting the same."""
-    return float(per_class(table)["f1"].mean())
+    """Mean of the classes' F1."""
+    return macro("f1", table)
 
 
-def interval(
-    figure: Callable[[np.ndarray], float],
-    found: np.ndarray,
-    truth: np.ndarray,
-    groups: np.ndarray,
-    classes: int,
-) -> tuple[float, float]:
-    """95 % bootstrap interval (percentile method) of a figure of the confusion table, by group."""
+def resampled(found: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: int) -> np.ndarray:
+    """Confusion tables of bootstrap draws of whole groups, float64 (REPLICATES, classes, classes).
+
+    The draws are the same on every machine.
+    """
     ids, member = np.unique(groups, return_inverse=True)
     tables = np.zeros((len(ids), classes, classes))
     np.add.at(tables, (member, truth, found), 1)
     rng = np.random.default_rng(0)
-    drawn = [
-        figure(tables[rng.integers(0, len(ids), len(ids))].sum(axis=0)) for _ in range(REPLICATES)
-    ]
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    return np.stack(
+        [tables[rng.integers(0, len(ids), len(ids))].sum(axis=0) for _ in range(REPLICATES)]
+    )
+
+
+def interval(figure: Callable[[np.ndarray], float], tables: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval (percentile method) of a figure over `resampled` tables."""
+    low, high = np.percentile([figure(table) for table in tables], (2.5, 97.5))
     return float(low), float(high)
-
-
-def negative_log_likelihood(logits: np.ndarray, truth: np.ndarray, temperature: float) -> float:
-    """Mean negative log likelihood in nats."""
-    chosen = probabilities(logits, temperature)[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
-
-
-def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The softmax temperature (0.2 to 5) of least negative log likelihood, Guo et al. 2017."""
-    candidates = np.geomspace(0.2, 5.0, 400)
-    losses = [negative_log_likelihood(logits, truth, value) for value in candidates]
-    return float(candidates[int(np.argmin(losses))])
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
@@ -95,44 +92,49 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return sum(count * abs(sure - share) for sure, share, count in rows) / len(confidence)
 
 
-def fit_thresholds(
-    probability: np.ndarray, truth: np.ndarray, target: float, weight: float = 50.0
-) -> np.ndarray:
-    """Least confidence at which to trust each class, float64 (classes,).
+def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Receiver operating characteristic: false and true positive rates, from (0, 0) to (1, 1).
 
-    For all classes together, and for each class, take the lowest threshold from which on at least
-    `target` of what is accepted is right. A class of few pictures says little about its own
-    threshold, so each is drawn towards the common one as if that stood for `weight` pictures.
+    One point for each score that occurs, so that ties become slanted lines.
+
+    Args:
+        score: float (n,), higher for more likely positive.
+        positive: bool (n,); there must be positives and negatives.
     """
-    found, sure = probability.argmax(axis=1), probability.max(axis=1)
-    right = found == truth
-    common = _lowest_threshold(sure, right, target)
-    thresholds = []
-    for label in range(probability.shape[1]):
-        mine = found == label
-        own = _lowest_threshold(sure[mine], right[mine], target) if mine.any() else common
-        thresholds.append((mine.sum() * own + weight * common) / (mine.sum() + weight))
-    return np.round(np.array(thresholds), 3)
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)
+    hits = np.cumsum(positive[order])[last_of_tie]
+    taken = np.flatnonzero(last_of_tie) + 1
+    true_rate = np.append(0.0, hits / positive.sum())
+    false_rate = np.append(0.0, (taken - hits) / (~positive).sum())
+    return false_rate, true_rate
 
 
-def _lowest_threshold(sure: np.ndarray, right: np.ndarray, target: float) -> float:
-    for threshold in np.arange(0.30, 0.96, 0.01):
-        passed = sure >= threshold
-        # The lowest of many thresholds that happens to pass is a lucky one: one mistake more than
-        # was seen is counted against it.
-        if right[passed].sum() >= target * (passed.sum() + 1):
-            return float(threshold)
-    return 0.95
+def area_under(x: np.ndarray, y: np.ndarray) -> float:
+    """Area under a curve by trapezia; of a ROC curve that is the Mann-Whitney statistic."""
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
 
 
-def accepted(
-    probability: np.ndarray, truth: np.ndarray, thresholds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which pictures pass their class's threshold, and which are right; bool (n,) each."""
-    found = probability.argmax(axis=1)
-    return probability.max(axis=1) >= thresholds[found], found == truth
+def coverage_precision(
+    confidence: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What one threshold for all classes accepts and how right it is, as the threshold falls.
+
+    Returns:
+        Thresholds (falling), share accepted, share right among the accepted; float64 (m,) each.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
+    taken = np.flatnonzero(last_of_tie) + 1
+    return (
+        confidence[order][last_of_tie],
+        taken / len(confidence),
+        np.cumsum(right[order])[last_of_tie] / taken,
+    )
 
 
-def halves(groups: np.ndarray, order: Callable[[str], bytes]) -> np.ndarray:
-    """Split groups in two by the last bit of their hash; bool (n,), true in the second half."""
-    return np.array([bool(order(str(group))[-1] & 1) for group in groups])
+def thinned(*columns: np.ndarray) -> list[list[float]]:
+    """At most `CURVE_POINTS` rows of a curve, its first and last among them, rounded."""
+    length = len(columns[0])
+    kept = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
+    return [[round(float(column[i]), 4) for column in columns] for i in kept]

@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,19 @@ from bin_daemon.model_store import (
     open_package,
 )
 
+from . import gate
 from .card import card
-from .data import LABELS
 from .errors import ExportError
-from .evaluate import MAIN_RUNTIME
+from .evaluate import EVALUATION
 from .golden import TOLERANCE_STEPS, pack, record
-from .plots import confusion_plot, reliability_plot
+from .plots import confusion_plot, reliability_plot, standalone
 from .quantise import MEAN, STD
 from .runs import REPOSITORY, Run
-from .runtimes import RUNTIMES, Model
-from .train import SIZE
+from .runtimes import Model
 
 CARD = "card.md"
-CONFUSION = "confusion.png"
-RELIABILITY = "reliability.png"
+CONFUSION = "confusion.svg"
+RELIABILITY = "reliability.svg"
 MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
 """Oldest releases on which the golden inputs of such a model were seen to pass."""
 
@@ -48,19 +48,26 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
     """Write the package of a run into `folder`, replacing what the same files held.
 
     Raises:
-        ExportError: a step before is missing, or the figures are of another model file.
+        ExportError: a step before is missing, the figures are of another model file, or the gate
+            refuses them.
         ModelError: the finished package fails its own golden inputs on a runtime.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
-    report = run.read_json("evaluation.json", "evaluate")
+    report = run.read_json(EVALUATION, "evaluate")
     if report["model_sha256"] != hashlib.sha256(content).hexdigest():
         raise ExportError(
             f"{run.folder}: evaluation.json is of another model.tflite; evaluate this one first"
         )
     config = run.read_json("config.json", "train")
-    figures = report["runtimes"][MAIN_RUNTIME]
+    # The recipe may ask for other things by now than when the figures were made.
+    report["gate"] = gate.verdict(report, gate.demands(config))
+    gate.refuse_what_misses(report["gate"])
+    figures = gate.quoted(report)
+    labels, size = config["labels"], config["size"]
+    pixels = config.get("input", {"mean": MEAN, "std": STD})
+    runtimes = [name for name, found in report["runtimes"].items() if "refused" not in found]
     golden = record(content)
-    spread = golden_spread(content, golden)
+    spread = golden_spread(content, golden, runtimes)
     if spread > TOLERANCE_STEPS / 2:
         raise ExportError(
             f"runtimes differ by {spread:.1f} steps on the golden inputs, more than half of the "
@@ -68,13 +75,15 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
         )
     files = {
         model_store.MODEL: content,
-        model_store.LABELS: ("\n".join(LABELS) + "\n").encode(),
+        model_store.LABELS: ("\n".join(labels) + "\n").encode(),
         model_store.GOLDEN: pack(golden),
-        CONFUSION: confusion_plot(
-            np.array(figures["confusion"]), LABELS, "int8, held-out fold: pictures"
+        CONFUSION: standalone(
+            confusion_plot(
+                np.array(figures["int8"]["confusion"]), labels, "int8: held-out pictures"
+            )
         ),
-        RELIABILITY: reliability_plot(
-            report["calibration"]["reliability"], "int8, held-out fold, cross-fitted"
+        RELIABILITY: standalone(
+            reliability_plot(figures["calibration"]["reliability"], "int8, cross-fitted")
         ),
         CARD: card(folder.name, version, report, config, len(content)).encode(),
     }
@@ -88,59 +97,67 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
             for name, data in files.items()
         },
         signature=None,
-        input=InputSpec(width=SIZE, height=SIZE, colour="RGB", dtype="uint8", mean=MEAN, std=STD),
-        outputs=OutputSpec(**Model(content, MAIN_RUNTIME).positions),
-        temperature=report["calibration"]["temperature"],
-        thresholds=report["calibration"]["thresholds"],
+        input=InputSpec(
+            width=size,
+            height=size,
+            colour="RGB",
+            dtype="uint8",
+            mean=tuple(pixels["mean"]),
+            std=tuple(pixels["std"]),
+        ),
+        outputs=OutputSpec(**Model(content, report["main_runtime"]).positions),
+        temperature=figures["calibration"]["temperature"],
+        thresholds=figures["calibration"]["thresholds"],
         metrics=_metrics(report),
         minimum_runtime=MINIMUM_RUNTIME,
         provenance={
-            "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
-            "data": f"TrashNet, folds other than {config['fold']}, by group",
+            **config["provenance"],
             "recipe": config["recipe"],
+            "settings": config["settings"],
             **_commit(),
             "versions": report["versions"],
         },
-        licences={"backbone": "Apache-2.0", "data": "MIT (TrashNet)", "weights": "MIT"},
+        licences=config["licences"],
     )
     _write(folder, {**files, model_store.MANIFEST: manifest_json(manifest).encode()})
     made = open_package(folder)
     made.verify()
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         Classifier(made, runtime).check_golden()
     run.log(
-        f"package: {made.id} in {folder.name}; golden inputs pass on {' and '.join(RUNTIMES)}, "
+        f"package: {made.id} in {folder.name}; golden inputs pass on {' and '.join(runtimes)}, "
         f"which differ by {spread:.1f} steps at most"
     )
     return manifest
 
 
-def golden_spread(content: bytes, golden: dict[str, np.ndarray]) -> float:
+def golden_spread(content: bytes, golden: dict[str, np.ndarray], runtimes: Sequence[str]) -> float:
     """Largest difference of a logit between runtimes on the golden inputs, in steps."""
     worst = max(
         np.abs(Model(content, runtime).run(golden["inputs"]).logits - golden["logits"]).max()
-        for runtime in RUNTIMES
+        for runtime in runtimes
     )
     return float(worst / golden["logit_step"])
 
 
 def _metrics(report: dict) -> dict:
     """The part of the figures that a fleet may want to read from the manifest."""
-    figures, calibration = report["runtimes"][MAIN_RUNTIME], report["calibration"]
+    figures = gate.quoted(report)
+    int8, plain, calibration = figures["int8"], figures["float"], figures["calibration"]
+    measured = ("accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "per_class")
+    fitted = ("ece", "accepted_share", "accepted_precision", "target_precision")
     return {
-        "accuracy": figures["accuracy"],
-        "accuracy_interval": figures["accuracy_interval"],
-        "macro_f1": figures["macro_f1"],
-        "macro_f1_interval": figures["macro_f1_interval"],
-        "float_accuracy": report["float"]["accuracy"],
-        "ece": calibration["ece"],
-        "accepted_share": calibration["accepted_share"],
-        "accepted_precision": calibration["accepted_precision"],
-        "per_class": figures["per_class"],
-        "whole_frame_accuracy": {
-            name: chamber["accuracy"] for name, chamber in report["chambers"].items()
+        **{name: int8[name] for name in measured},
+        **{name: calibration[name] for name in (*fitted, "residual_labels")},
+        "float_accuracy": plain["accuracy"] if plain else None,
+        "macro_auc": figures["roc"]["macro_auc"],
+        "chambers": {
+            name: {step: found["accuracy"] for step, found in chamber["steps"].items()}
+            for name, chamber in report["chambers"].items()
         },
-        "data": report["data"],
+        "unknown": report["unknown"],
+        "gate": report["gate"]["checks"],
+        "data": figures["data"],
         "command": report["command"],
     }
 

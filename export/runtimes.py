@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from .errors import ExportError
-from .network import EMBEDDING
 
 MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
@@ -27,7 +26,8 @@ RUNTIMES = tuple(MODULES)
 class Outputs:
     """What a model gave for n pictures.
 
-    logits: float32 (n, classes); embedding: float32 (n, 1280), both dequantised.
+    logits: float32 (n, classes); embedding: float32 (n, d), both dequantised; d is 0 where the
+    model gives none.
     invoke_ms: float64 (n,), time in the network alone, milliseconds.
     """
 
@@ -49,7 +49,7 @@ class Model:
 
         Raises:
             ExportError: the runtime is not installed, refuses the model, or finds other outputs
-                than class scores and an embedding.
+                than class scores and perhaps an embedding.
         """
         try:
             module: Any = importlib.import_module(MODULES[runtime])
@@ -65,12 +65,12 @@ class Model:
         self.positions = self._find_outputs()
 
     def _find_outputs(self) -> dict[str, int]:
-        """Positions of the outputs in `get_output_details()`, told apart by their size."""
+        """Positions of the outputs in `get_output_details()`: the scores are the smaller one."""
         sizes = [int(np.prod(detail["shape"])) for detail in self._details]
-        if len(sizes) != 2 or EMBEDDING not in sizes:
-            raise ExportError(f"expected class scores and {EMBEDDING} values, found {sizes}")
-        embedding = sizes.index(EMBEDDING)
-        return {"logits": 1 - embedding, "embedding": embedding}
+        if len(sizes) > 2 or len(set(sizes)) < len(sizes):
+            raise ExportError(f"expected class scores and an embedding, found {sizes} values")
+        logits = sizes.index(min(sizes))
+        return {"logits": logits, **({"embedding": 1 - logits} if len(sizes) == 2 else {})}
 
     def step(self, output: str) -> float:
         """The size of one quantisation step of an output, in its own units."""
@@ -78,13 +78,15 @@ class Model:
 
     def _read(self, output: str) -> np.ndarray:
         """Dequantise: real = scale * (q - zero_point) (TFLite quantisation spec)."""
+        if output not in self.positions:
+            return np.empty(0, np.float32)
         detail = self._details[self.positions[output]]
         scale, zero_point = detail["quantization"]
-        raw = self._interpreter.get_tensor(detail["index"]).astype(np.float32)
-        return (raw.ravel() - zero_point) * np.float32(scale)
+        raw = self._interpreter.get_tensor(detail["index"]).astype(np.float32).ravel()
+        return (raw - zero_point) * np.float32(scale) if scale else raw  # float: not quantised
 
     def run(self, squares: np.ndarray) -> Outputs:
-        """Run pictures, uint8 (n, 224, 224, 3) RGB, one by one."""
+        """Run pictures, uint8 (n, s, s, 3) RGB of the model's own size, one by one."""
         logits, embedding, times = [], [], []
         for square in squares:
             self._interpreter.set_tensor(self._input, square[np.newaxis])

@@ -116,9 +116,17 @@ def _claim(
         "settings": settings(recipe),
         "gate": dataclasses.asdict(recipe.gate),
         "data": relative(data),
-        "data_title": recipe.data.title,
-        "data_licence": recipe.data.licence,
-        "backbone": relative(backbone),
+        "provenance": {
+            "data": f"{recipe.data.title}, "
+            + ("all folds" if fold is None else f"folds other than {fold}, by group"),
+            "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
+        },
+        "licences": {
+            "backbone": "Apache-2.0",
+            "data": recipe.data.licence,
+            "weights": "MIT",
+        },
+        "limits": list(recipe.limits),
         "fold": fold,
     }
     if run.path("config.json").is_file():

@@ -1,15 +1,11 @@
-"""Figures of a classifier, against cases that can be worked out by hand."""
-
-from pathlib import Path
+"""Figures of a classifier and what is fitted to it, against cases worked out by hand."""
 
 import numpy as np
 import pytest
 
-from export import metrics
+from bin_daemon.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
+from export import calibration, metrics
 from export.data import group_order
-from export.errors import ExportError
-from export.evaluate import pool
-from export.runs import Run
 
 
 def test_a_confusion_table_has_the_truth_in_its_rows() -> None:
@@ -33,16 +29,75 @@ def test_a_class_that_never_occurs_scores_nought_without_a_warning() -> None:
     assert metrics.per_class(np.array([[3, 0], [0, 0]]))["f1"].tolist() == [1.0, 0.0]
 
 
+def test_macro_averages_leave_out_a_class_without_pictures() -> None:
+    table = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+
+    assert metrics.macro("recall", table) == pytest.approx((0.75 + 1.0) / 2)
+    assert metrics.macro("precision", table) == pytest.approx((1.0 + 0.8) / 2)
+
+
 def test_intervals_widen_when_pictures_share_groups() -> None:
     truth = np.zeros(200, int)
     found = np.repeat(np.arange(20) % 4 == 0, 10).astype(int)
     alone, together = np.arange(200), np.repeat(np.arange(20), 10)
 
-    narrow = metrics.interval(metrics.accuracy, found, truth, alone, 2)
-    wide = metrics.interval(metrics.accuracy, found, truth, together, 2)
+    narrow = metrics.interval(metrics.accuracy, metrics.resampled(found, truth, alone, 2))
+    wide = metrics.interval(metrics.accuracy, metrics.resampled(found, truth, together, 2))
 
     assert narrow[0] < 0.75 < narrow[1]
     assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+
+
+def test_a_roc_curve_counts_each_pair_of_positive_and_negative() -> None:
+    score = np.array([0.9, 0.8, 0.7, 0.6])
+    positive = np.array([True, False, True, False])
+
+    false_rate, true_rate = metrics.roc(score, positive)
+
+    assert list(zip(false_rate, true_rate, strict=True)) == [
+        (0.0, 0.0),
+        (0.0, 0.5),
+        (0.5, 0.5),
+        (0.5, 1.0),
+        (1.0, 1.0),
+    ]
+    assert metrics.area_under(false_rate, true_rate) == pytest.approx(3 / 4)
+
+
+def test_scores_that_tell_nothing_have_half_the_area_under_their_roc() -> None:
+    curve = metrics.roc(np.full(10, 0.5), np.arange(10) < 3)
+
+    assert metrics.area_under(*curve) == pytest.approx(0.5)
+
+
+def test_coverage_rises_and_precision_is_that_of_what_is_accepted() -> None:
+    confidence = np.array([0.6, 0.9, 0.8, 0.6])
+    right = np.array([False, True, True, True])
+
+    threshold, coverage, precision = metrics.coverage_precision(confidence, right)
+
+    assert threshold.tolist() == [0.9, 0.8, 0.6]
+    assert coverage.tolist() == [0.25, 0.5, 1.0]
+    assert precision.tolist() == [1.0, 1.0, 0.75]
+
+
+def test_a_thinned_curve_keeps_its_ends() -> None:
+    points = metrics.thinned(np.arange(1000.0), np.arange(1000.0) / 7)
+
+    assert len(points) == metrics.CURVE_POINTS
+    assert points[0] == [0.0, 0.0]
+    assert points[-1] == [999.0, 142.7143]
+
+
+def test_what_goes_where_the_unsure_goes_is_never_accepted() -> None:
+    probability = np.array([[0.9, 0.1], [0.1, 0.9]])
+
+    passed, right = metrics.accepted(
+        probability, np.array([0, 1]), np.array([0.5, 0.5]), frozenset({1})
+    )
+
+    assert passed.tolist() == [True, False]
+    assert right.tolist() == [True, True]
 
 
 def test_the_temperature_that_made_the_logits_is_found_again() -> None:
@@ -50,7 +105,7 @@ def test_the_temperature_that_made_the_logits_is_found_again() -> None:
     logits = rng.normal(0, 2, (6000, 4))
     truth = np.array([rng.choice(4, p=row) for row in metrics.probabilities(logits)])
 
-    assert metrics.fit_temperature(logits * 1.8, truth) == pytest.approx(1.8, rel=0.08)
+    assert fit_temperature(logits * 1.8, truth) == pytest.approx(1.8, rel=0.08)
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
@@ -61,23 +116,48 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
     assert metrics.calibration_error(sure, np.arange(100) < 90) == pytest.approx(0.0)
 
 
-def test_thresholds_reach_the_target_precision() -> None:
+def judged(rng: np.random.Generator, count: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of a classifier that is right as often as it is sure, and the truth."""
+    sure = rng.beta(10, 0.7, count).clip(0.51, 0.999)
+    found = rng.integers(0, classes, count)
+    probability = np.repeat(((1 - sure) / (classes - 1))[:, None], classes, axis=1)
+    probability[np.arange(count), found] = sure
+    wrong = (found + rng.integers(1, classes, count)) % classes
+    return probability, np.where(rng.random(count) < sure, found, wrong)
+
+
+@pytest.mark.parametrize("target", [0.95, 0.985])
+def test_thresholds_keep_their_word_on_pictures_they_were_not_fit_on(target: float) -> None:
     rng = np.random.default_rng(1)
-    sure = rng.uniform(0.5, 1.0, 8000)
-    truth = (rng.random(8000) > sure).astype(int)  # right as often as it is sure
-    probability = np.stack([sure, 1 - sure], axis=1)
+    probability, truth = judged(rng, 30_000, 4)
+    kept = []
+    for _ in range(10):
+        mine = judged(rng, 1500, 4)
+        thresholds = fit_thresholds(*mine, target)
+        passed, right = metrics.accepted(probability, truth, thresholds)
+        kept.append((right[passed].mean(), passed.mean()))
+    precision, coverage = np.mean(kept, axis=0)
 
-    thresholds = metrics.fit_thresholds(probability, truth, 0.95)
-    passed, right = metrics.accepted(probability, truth, thresholds)
+    assert target <= precision <= target + 0.5 * (1 - target)
+    assert coverage > 0.15
 
-    assert right[passed].mean() == pytest.approx(0.95, abs=0.01)
-    assert passed.mean() > 0.1
+
+def test_only_a_class_that_is_surer_than_it_should_be_gets_a_higher_threshold() -> None:
+    rng = np.random.default_rng(2)
+    probability, truth = judged(rng, 6000, 3)
+    misled = (probability.argmax(axis=1) == 2) & (rng.random(6000) < 0.2)
+    truth[misled & (probability.max(axis=1) < 0.97)] = 0
+
+    thresholds = fit_thresholds(probability, truth, 0.95)
+
+    assert thresholds[0] == thresholds[1] < 0.95
+    assert thresholds[2] > thresholds[0] + 0.05
 
 
 def test_a_class_never_found_takes_the_common_threshold() -> None:
-    probability = np.tile([0.9, 0.1], (40, 1))
+    probability = np.tile([0.9, 0.1], (400, 1))
 
-    thresholds = metrics.fit_thresholds(probability, np.zeros(40, int), 0.9)
+    thresholds = fit_thresholds(probability, np.zeros(400, int), 0.9)
 
     assert thresholds.tolist() == [0.3, 0.3]
 
@@ -85,48 +165,57 @@ def test_a_class_never_found_takes_the_common_threshold() -> None:
 def test_a_handful_of_pictures_is_not_trusted_to_reach_the_target() -> None:
     probability = np.tile([0.9, 0.1], (5, 1))
 
-    thresholds = metrics.fit_thresholds(probability, np.zeros(5, int), 0.97)
+    thresholds = fit_thresholds(probability, np.zeros(5, int), 0.97)
 
-    assert thresholds.tolist() == [0.95, 0.95]
+    assert thresholds.tolist() == [GRID[-1]] * 2
+
+
+def test_mistakes_for_the_residual_class_cost_no_coverage() -> None:
+    probability, truth = judged(np.random.default_rng(3), 4000, 3)
+    confused = (probability.argmax(axis=1) == 2) & (np.arange(4000) % 2 == 0)
+    truth = np.where(confused, 0, truth)
+
+    with_it = fit_thresholds(probability, truth, 0.95)
+    without = fit_thresholds(probability, truth, 0.95, frozenset({2}))
+
+    passed, right = metrics.accepted(probability, truth, without, frozenset({2}))
+    assert without[0] <= with_it[0]
+    assert right[passed].mean() >= 0.95
+
+
+def test_a_wilson_bound_is_that_of_the_textbook() -> None:
+    low, high = wilson_bounds(np.array([8, 0]), np.array([10, 0]), z=1.96)
+
+    assert (low[0], high[0]) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert (low[1], high[1]) == pytest.approx((0.0, 1.0), abs=1e-6)
+
+
+def test_no_part_is_judged_with_what_was_fit_on_it() -> None:
+    logits = np.array([[3.0, 0.0]] * 400 + [[3.0, 0.0]] * 400)
+    truth = np.array([0] * 400 + [1] * 400)
+    part = np.repeat([0, 1], 400)
+
+    crossed = calibration.cross_fit(logits, truth, part, 0.9)
+
+    # The first half saw only mistakes and trusts nothing; the second saw only hits.
+    assert not crossed.accepted[:400].any()
+    assert crossed.accepted[400:].all()
+    assert crossed.right.tolist() == (truth == 0).tolist()
+    assert crossed.confidence[:400].max() < 0.7 < crossed.confidence[400:].min()
 
 
 def test_a_group_lies_in_one_half_only() -> None:
     groups = np.repeat([str(i) for i in range(50)], 3)
 
-    second = metrics.halves(groups, group_order).reshape(50, 3)
+    second = calibration.halves(groups, group_order).reshape(50, 3)
 
-    assert (second.all(axis=1) | ~second.any(axis=1)).all()
+    assert (second == second[:, :1]).all()
     assert 10 < second[:, 0].sum() < 40
 
 
-def evaluated(folder: Path, fold: int, recipe: dict) -> Run:
-    run = Run(folder)
-    run.create()
-    run.write_json("config.json", {"fold": fold, "recipe": recipe})
-    logits = np.eye(6)[np.arange(30) % 6] * 4.0
-    truth = np.arange(30) % 6
-    truth[:3] = (truth[:3] + 1 + fold) % 6
-    groups = np.array([f"{fold}-{i}" for i in range(30)])
-    np.savez(
-        run.path("predictions.npz"), logits=logits, float_logits=logits, truth=truth, groups=groups
-    )
-    return run
+def test_there_are_two_halves_even_where_the_hashes_agree() -> None:
+    alike = [str(i) for i in range(100) if group_order(str(i))[-1] & 1][:4]
 
+    halves = calibration.halves(np.array(alike), group_order)
 
-def test_pooled_figures_count_every_held_out_picture_once(tmp_path: Path) -> None:
-    runs = [evaluated(tmp_path / str(fold), fold, {"seed": 1}) for fold in range(2)]
-
-    report = pool(runs[0], runs[1:])
-
-    assert report["pictures"] == 60
-    assert report["folds"] == [0, 1]
-    assert report["int8"]["accuracy"] == pytest.approx(0.9)
-
-
-def test_runs_that_do_not_belong_together_are_not_pooled(tmp_path: Path) -> None:
-    first = evaluated(tmp_path / "a", 0, {"seed": 1})
-
-    with pytest.raises(ExportError, match="some of them twice"):
-        pool(first, [evaluated(tmp_path / "b", 0, {"seed": 1})])
-    with pytest.raises(ExportError, match="different recipes"):
-        pool(first, [evaluated(tmp_path / "c", 1, {"seed": 2})])
+    assert halves.tolist() == [1, 0, 0, 0]

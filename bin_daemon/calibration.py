@@ -1,0 +1,151 @@
+"""Temperature, thresholds and figures of a classifier from its logits: pure functions.
+
+`logits` is float (n, classes), `truth` int (n,) of class indices. Numbers to trust probabilities by
+flow out. The workshop fits what a package ships with them, teaching what a bin has learnt; nothing
+is read or written here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Real = npt.NDArray[np.floating[Any]]
+Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+Z = 1.0
+"""Standard errors by which the bound lies below the share seen: one-sided, about 84 %."""
+GRID = np.arange(0.30, 0.996, 0.005).round(3)
+"""Thresholds that are tried; the last is taken where none is good enough."""
+
+
+def probabilities(logits: Real, temperature: float = 1.0) -> Doubles:
+    """Softmax of logits over a temperature, float64 (n, classes)."""
+    scaled = logits.astype(np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def confusion(found: Counts, truth: Counts, classes: int) -> Counts:
+    """Counts, int64 (classes, classes): rows are the truth, columns what was found."""
+    return np.bincount(truth * classes + found, minlength=classes**2).reshape(classes, classes)
+
+
+def accuracy(table: npt.NDArray[Any]) -> float:
+    """Share of right answers of a confusion table."""
+    return float(np.trace(table) / max(table.sum(), 1))
+
+
+def per_class(table: npt.NDArray[Any]) -> dict[str, Doubles]:
+    """Precision, recall and F1 of each class of a confusion table; 0 where undefined."""
+    right = np.diag(table).astype(np.float64)
+    precision = right / np.maximum(table.sum(axis=0), 1)
+    recall = right / np.maximum(table.sum(axis=1), 1)
+    f1 = 2 * right / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def macro(figure: str, table: npt.NDArray[Any]) -> float:
+    """Mean of "precision", "recall" or "f1" over the classes, each counting the same.
+
+    A class without a picture in the table has no recall to speak of and is left out.
+    """
+    there = table.sum(axis=1) > 0
+    return float(per_class(table)[figure][there].mean()) if there.any() else 0.0
+
+
+def negative_log_likelihood(
+    logits: Real, truth: Counts, temperature: float, doubt: float = 0.0
+) -> float:
+    """Mean negative log likelihood in nats; doubt: share that counts for the other classes."""
+    logs = np.log(np.maximum(probabilities(logits, temperature), 1e-12))
+    chosen = logs[np.arange(len(truth)), truth]
+    if not doubt:
+        return float(-chosen.mean())
+    others = (logs.sum(axis=1) - chosen) / (logs.shape[1] - 1)
+    return float(-((1 - doubt) * chosen + doubt * others).mean())
+
+
+def fit_temperature(logits: Real, truth: Counts, doubt: float = 0.0) -> float:
+    """The softmax temperature (0.2 to 5) of least negative log likelihood, Guo et al. 2017.
+
+    doubt: of few pictures all may be told right, and then the likelihood knows no bound to how sure
+    one may be. 1 / (n + 2) of doubt gives it one, as in Platt 1999. The loss is convex in
+    1 / temperature, so a golden-section search finds the least; of no pictures it is 1.
+    """
+    if not len(truth):
+        return 1.0
+    golden = (math.sqrt(5.0) - 1.0) / 2.0
+    low, high = math.log(0.2), math.log(5.0)
+    while high - low > 1e-3:
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        losses = [negative_log_likelihood(logits, truth, math.exp(x), doubt) for x in (left, right)]
+        low, high = (low, right) if losses[0] <= losses[1] else (left, high)
+    return math.exp((low + high) / 2.0)
+
+
+def wilson_bounds(right: Counts, of: Counts, z: float = Z) -> tuple[Doubles, Doubles]:
+    """Lower and upper bound of a share from `right` out of `of` (Wilson 1927); 0 to 1 for 0."""
+    n = np.maximum(of, 1e-9)
+    share = right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    spread = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return middle - spread, middle + spread
+
+
+def accepted(
+    probability: Real,
+    truth: Counts,
+    thresholds: Real,
+    residual: frozenset[int] = frozenset(),
+) -> tuple[Flags, Flags]:
+    """Which pictures pass their class's threshold, and which are right; bool (n,) each.
+
+    What is taken for one of the classes in `residual` goes where the unsure goes, so it is never
+    among the accepted.
+    """
+    found = probability.argmax(axis=1)
+    passed = probability.max(axis=1) >= thresholds[found]
+    return passed & ~np.isin(found, list(residual)), found == truth
+
+
+def fit_thresholds(
+    probability: Real,
+    truth: Counts,
+    target: float,
+    residual: frozenset[int] = frozenset(),
+) -> Doubles:
+    """Least confidence at which to trust each class, float64 (classes,).
+
+    One threshold for all, and a higher one for a class that is shown to need it: thresholds that
+    each class chose for itself were lucky ones more often than good ones. A class's own is the
+    lowest from which on the upper Wilson bound of its share right reaches `target`; the common one
+    is the lowest for which the lower bound, over all that is accepted, does.
+
+    probability: float (n, classes), after the temperature. truth: int (n,). target: share that is
+    to be right among the accepted. residual: classes that are never accepted; they take the common
+    threshold.
+    """
+    found, sure = probability.argmax(axis=1), probability.max(axis=1)
+    right = found == truth
+    own = np.full(probability.shape[1], GRID[0])
+    for label in set(found.tolist()) - residual:
+        mine = found == label
+        _, upper = wilson_bounds(*_above(sure[mine], right[mine]))
+        own[label] = min(GRID[upper >= target], default=GRID[-1])
+    kept = (sure >= own[found]) & ~np.isin(found, list(residual))
+    lower, _ = wilson_bounds(*_above(sure[kept], right[kept]))
+    return np.maximum(own, min(GRID[lower >= target], default=GRID[-1]))
+
+
+def _above(sure: Real, right: Flags) -> tuple[Counts, Counts]:
+    """How many pictures from each threshold of the grid on are right, and how many there are."""
+    order = np.argsort(sure)
+    first = np.searchsorted(sure[order], GRID)
+    good = np.append(np.cumsum(right[order][::-1])[::-1], 0)
+    return good[first], len(sure) - first

@@ -1,0 +1,110 @@
+"""Right and wrong examples of a run for its report: which pictures, and their thumbnails.
+
+Predictions and figures flow in, a few examples of each kind flow out, chosen without chance. Their
+pictures go into a report that stays on this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from . import gate, metrics
+from .data import read_rgb
+from .evaluate import PREDICTIONS
+from .pooling import POOLED_PREDICTIONS
+from .runs import Run
+
+SIDE = 144
+"""Side of a thumbnail in pixels."""
+QUALITY = 78
+MOST = 16
+"""Examples of each kind."""
+SURE_AND_WRONG = "Sure and wrong"
+UNSURE_AND_WRONG = "Unsure and wrong: rightly turned away"
+UNSURE_AND_RIGHT = "Unsure and right: what is given up"
+SURE_AND_RIGHT = "Sure and right"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture with what was found: labels, calibrated confidence, thumbnail as base64 JPEG."""
+
+    file: str
+    truth: str
+    found: str
+    confidence: float
+    jpeg: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the class found is the true one."""
+        return self.found == self.truth
+
+
+def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Example]]:
+    """Examples of each kind, the surest mistakes first; of what is right, some of each class.
+
+    Sure is what the shipped thresholds accept. Pictures that are no longer in `data` are left out.
+
+    Raises:
+        ExportError: a picture cannot be read.
+    """
+    name = POOLED_PREDICTIONS if report["pooled"] else PREDICTIONS
+    with np.load(run.need(name, "evaluate")) as archive:
+        files, logits, truth = archive["files"], archive["logits"], archive["truth"]
+    labels, shipped = report["labels"], gate.quoted(report)["calibration"]
+    probability = metrics.probabilities(logits, shipped["temperature"])
+    thresholds = np.array([shipped["thresholds"][label] for label in labels])
+    never = frozenset(labels.index(label) for label in shipped["residual_labels"])
+    sure, right = metrics.accepted(probability, truth, thresholds, never)
+    confidence = probability.max(axis=1)
+    surest = np.argsort(-confidence, kind="stable")
+    kinds = {
+        SURE_AND_WRONG: surest[(sure & ~right)[surest]],
+        UNSURE_AND_WRONG: surest[(~sure & ~right)[surest]],
+        UNSURE_AND_RIGHT: surest[::-1][(~sure & right)[surest[::-1]]],
+        SURE_AND_RIGHT: _of_each_class(surest[(sure & right)[surest]], truth),
+    }
+    chosen: dict[str, list[Example]] = {}
+    for kind, order in kinds.items():
+        there = [i for i in order if (data / str(files[i])).is_file()]
+        if there:
+            chosen[f"{kind} ({len(order)} of {len(truth)})"] = [
+                Example(
+                    str(files[i]),
+                    labels[truth[i]],
+                    labels[int(probability[i].argmax())],
+                    float(confidence[i]),
+                    _thumbnail(data / str(files[i])),
+                )
+                for i in there[:MOST]
+            ]
+    return chosen
+
+
+def _of_each_class(order: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The same pictures, the first of each class first, then the second of each, and so on."""
+    seen: dict[int, int] = {}
+    turns = []
+    for i in order:
+        turns.append(seen.setdefault(int(truth[i]), 0))
+        seen[int(truth[i])] += 1
+    return order[np.argsort(turns, kind="stable")]
+
+
+def _thumbnail(path: Path) -> str:
+    """The middle square of a picture, as JPEG in base64."""
+    picture = read_rgb(path)
+    side = min(picture.shape[:2])
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    middle = picture[top : top + side, left : left + side]
+    small = cv2.resize(middle, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return base64.b64encode(jpeg.tobytes()).decode("ascii")

@@ -1,0 +1,188 @@
+"""The gate: what a model must reach before it is packaged, and whether it does.
+
+Figures of a run and the demands of its recipe flow in, a verdict flows out that says which figure
+missed what by how much. It measures nothing, and there is no way round it but another recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .chambers import STEPS
+from .errors import ExportError
+from .recipe import FOLDER, read_recipe
+
+TARGET_PRECISION = 0.985
+"""Share right among the accepted that thresholds aim at where the recipe does not say."""
+
+AT_LEAST = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "recall": "recall of {}",
+    "accepted_precision": "share right among the accepted",
+    "accepted_share": "share accepted",
+    "chambers": "accuracy in {}",
+}
+AT_MOST = {
+    "ece": "expected calibration error",
+    "int8_loss": "accuracy lost by int8",
+    "unknown_accepted": "share accepted of unknown things",
+    "kilobytes": "size of the model in kB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a recipe asks of its model.
+
+    limits: of the gate, by the keys of `AT_LEAST` and `AT_MOST`; `recall` and `chambers` are
+    mappings of their own. residual_labels: classes that are never accepted.
+    """
+
+    limits: Mapping[str, Any]
+    residual_labels: tuple[str, ...]
+
+    @property
+    def target_precision(self) -> float:
+        """Share right among the accepted that thresholds aim at."""
+        return float(self.limits.get("accepted_precision", TARGET_PRECISION))
+
+
+def demands(config: Mapping[str, Any]) -> Demands:
+    """The demands on a run: of its own configuration, else of the shipped recipe of its name.
+
+    Raises:
+        ExportError: there is a demand that the gate does not know, or the recipe is wrong.
+    """
+    limits, residual = config.get("gate"), config.get("residual_labels")
+    name = config["recipe"]
+    if (limits is None or residual is None) and (FOLDER / f"{name}.yaml").is_file():
+        recipe = read_recipe(name)
+        limits = dataclasses.asdict(recipe.gate) if limits is None else limits
+        residual = recipe.residual_labels if residual is None else residual
+    limits = {key: limit for key, limit in (limits or {}).items() if limit not in (None, {})}
+    if unknown := limits.keys() - {*AT_LEAST, *AT_MOST}:
+        raise ExportError(
+            f"gate of {name}: no such demand: {', '.join(sorted(unknown))}; "
+            f"there are {', '.join([*AT_LEAST, *AT_MOST])}"
+        )
+    return Demands(limits, tuple(residual or ()))
+
+
+def quoted(report: Mapping[str, Any]) -> dict:
+    """The block of figures that gate, card and manifest quote: the pooled one where there is one.
+
+    Raises:
+        ExportError: the run has neither.
+    """
+    figures = report.get("pooled") or report.get("held_out")
+    if not figures:
+        raise ExportError(
+            "this run holds no pictures out, so it has no figures of its own; train its folds, and "
+            "run `python -m export evaluate --run RUN --pool FOLD-RUN ...`"
+        )
+    return figures
+
+
+def verdict(report: Mapping[str, Any], asked: Demands) -> dict:
+    """Hold the figures of evaluation.json against the demands.
+
+    Returns:
+        passed; judged_on, the pictures in words; and checks, one for each demand: figure, limit,
+        sense ("at least" or "at most"), found (None where not measured), passed, missed_by.
+    """
+    figures = report.get("pooled") or report.get("held_out") or {}
+    checks = [
+        _check(name, sense, limit, found)
+        for name, sense, limit, found in _compared(report, figures, asked.limits)
+    ]
+    return {
+        "passed": all(check["passed"] for check in checks),
+        "judged_on": figures.get("data"),
+        "checks": checks,
+    }
+
+
+def _compared(
+    report: Mapping[str, Any], figures: Mapping[str, Any], limits: Mapping[str, Any]
+) -> Iterator[tuple[str, str, float, float | None]]:
+    """Name, sense, limit and found value of each demand."""
+    found = _found(report, figures)
+    for names, sense in ((AT_LEAST, "at least"), (AT_MOST, "at most")):
+        for key, name in names.items():
+            limit = limits.get(key)
+            if isinstance(limit, Mapping):
+                for one, least in limit.items():
+                    yield name.format(one), sense, least, (found[key] or {}).get(one)
+            elif limit is not None:
+                yield name, sense, limit, found[key]
+
+
+def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures by the keys of the gate; None for what was not measured."""
+    int8, plain = figures.get("int8") or {}, figures.get("float") or {}
+    calibration = figures.get("calibration") or {}
+    both = bool(int8) and bool(plain)
+    return {
+        "accuracy": int8.get("accuracy"),
+        "macro_f1": int8.get("macro_f1"),
+        "recall": {
+            label: row["recall"]
+            for label, row in int8.get("per_class", {}).items()
+            if row["pictures"]
+        },
+        "accepted_precision": calibration.get("accepted_precision"),
+        "accepted_share": calibration.get("accepted_share"),
+        "ece": calibration.get("ece"),
+        "int8_loss": round(plain["accuracy"] - int8["accuracy"], 4) if both else None,
+        "chambers": {
+            name: next(
+                chamber["steps"][step]["accuracy"]
+                for step in reversed(STEPS)
+                if step in chamber["steps"]
+            )
+            for name, chamber in report.get("chambers", {}).items()
+        },
+        "unknown_accepted": report.get("unknown", {}).get("accepted_share"),
+        "kilobytes": report["model_bytes"] / 1000,
+    }
+
+
+def _check(name: str, sense: str, limit: float, found: float | None) -> dict:
+    missed = None
+    if found is not None:
+        missed = round(max(0.0, limit - found if sense == "at least" else found - limit), 4)
+    return {
+        "figure": name,
+        "sense": sense,
+        "limit": limit,
+        "found": found,
+        "missed_by": missed,
+        "passed": missed == 0.0,
+    }
+
+
+def words(check: Mapping[str, Any]) -> str:
+    """One check as a line for people."""
+    asked = f"{check['sense']} {check['limit']:g} wanted"
+    if check["found"] is None:
+        return f"{check['figure']}: not measured, {asked}"
+    line = f"{check['figure']} {check['found']:g}, {asked}"
+    return line if check["passed"] else f"{line}: misses it by {check['missed_by']:g}"
+
+
+def refuse_what_misses(result: Mapping[str, Any]) -> None:
+    """Pass a verdict on.
+
+    Raises:
+        ExportError: a demand was missed; a line for each.
+    """
+    missed = [words(check) for check in result["checks"] if not check["passed"]]
+    if missed:
+        raise ExportError(
+            "the gate refuses this model; make it better, or ask less in its recipe:\n  "
+            + "\n  ".join(missed)
+        )

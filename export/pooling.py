@@ -1,0 +1,83 @@
+"""Pool the held-out folds of a recipe: figures of every picture, and what to ship for all of them.
+
+Predictions of evaluated runs flow in; `pooled.json` and `pooled.npz` of one run flow out, with the
+temperature and thresholds that a model trained on all pictures is shipped with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import gate, robustness
+from .data import FOLDS, read_split
+from .errors import ExportError
+from .evaluate import EVALUATION, POOLED, PREDICTIONS, data_name, finish, say
+from .figures import block
+from .runs import Run
+
+POOLED_PREDICTIONS = "pooled.npz"
+
+
+def pool(run: Run, others: list[Run]) -> dict:
+    """Figures over the held-out folds of several evaluated runs together, as `pooled.json`.
+
+    Each picture is judged by the one model that has not seen it, so the figures are of the recipe,
+    not of one file. Temperature and thresholds are fit on all of these judgements; their own
+    figures are of each fold with what the other folds gave.
+
+    Args:
+        run: where the figures are left. It is one of the folds, unless it holds nothing out.
+        others: the runs of the (other) folds.
+
+    Raises:
+        ExportError: a run has not been evaluated, two hold out the same fold, or they follow
+            different recipes.
+    """
+    config = run.read_json("config.json", "train")
+    members = [*([run] if read_split(run)["held_out"] else []), *others]
+    configs = [one.read_json("config.json", "train") for one in members]
+    folds = [one["fold"] for one in configs]
+    if None in folds or len(set(folds)) < len(folds) or len(folds) < 2:
+        raise ExportError(f"cannot pool: the runs hold out the folds {folds}; each once is needed")
+    for key in ("recipe", "labels", "settings", "size"):
+        if any(one.get(key) != config.get(key) for one in configs):
+            raise ExportError(f"cannot pool: the runs follow different recipes ({key} differs)")
+    parts: dict[str, list[np.ndarray]] = {}
+    for one, fold in zip(members, folds, strict=True):
+        with np.load(one.need(PREDICTIONS, "evaluate")) as archive:
+            for name in archive.files:
+                parts.setdefault(name, []).append(archive[name])
+            parts.setdefault("fold", []).append(np.full(len(archive["truth"]), fold))
+    arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    complete = len(arrays.get("float_logits", ())) == len(arrays["truth"])
+    asked = gate.demands(config)
+    folds_named = f"{len(folds)} of {FOLDS} folds" if len(folds) < FOLDS else f"all {FOLDS} folds"
+    report = {
+        "folds": folds,
+        "runs": [one.folder.name for one in members],
+        **block(
+            config["labels"],
+            arrays["logits"],
+            arrays["float_logits"] if complete else None,
+            arrays["truth"],
+            arrays["groups"],
+            arrays["fold"],
+            data=f"{data_name(config)}, {folds_named} pooled ({len(arrays['truth'])} pictures in "
+            f"{len(set(arrays['groups'].tolist()))} groups), each judged by the one model that "
+            f"has not seen it",
+            method="cross-fitted over folds: each with what the others gave",
+            target=asked.target_precision,
+            residual=asked.residual_labels,
+        ),
+        "robustness": robustness.summed(
+            [one.read_json(EVALUATION, "evaluate")["robustness"] for one in members]
+        ),
+    }
+    with run.path(POOLED_PREDICTIONS).open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    run.write_json(POOLED, report)
+    for name in ("float", "int8"):
+        say(run, f"folds {folds} pooled, {name}", report[name])
+    if run.path(EVALUATION).is_file():
+        finish(run, run.read_json(EVALUATION, "evaluate"), asked)
+    return report

@@ -1,0 +1,342 @@
+"""Recipes: what a training is, in one YAML file, read strictly.
+
+A name or a path flows in, a `Recipe` flows out, or an `ExportError` that names file, line and key
+of every mistake. It decides nothing about pictures and never touches the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from bin_daemon.checked import Invalid, check
+from bin_daemon.config import Name, Share
+from bin_daemon.errors import ConfigError
+from bin_daemon.sections import Interval, Length, Matches, section
+from bin_daemon.yaml_lines import Document
+
+from .errors import ExportError
+
+FOLDER = Path(__file__).resolve().parent / "recipes"
+
+Backbone = Literal[
+    "MobileNetV2",
+    "MobileNetV3Large",
+    "MobileNetV3Small",
+    "EfficientNetB3",
+    "InceptionV3",
+    "ResNet152",
+]
+Epochs = Annotated[int, Interval(ge=1, le=10_000)]
+Labels = Annotated[tuple[str, ...], Length(2)]
+Positive = Annotated[float, Interval(gt=0)]
+Side = Annotated[int, Interval(ge=32, le=1024)]
+
+
+@section
+class DataSpec:
+    """Where the pictures come from: a published archive, or a folder that the user names."""
+
+    title: str
+    """Name of the set, as the card quotes it."""
+    licence: str
+    """Licence of the pictures, as far as it is stated."""
+    address: str | None = None
+    """Where the set is published; a file address can be fetched, a page is for people."""
+    archive: Literal["zip", "tar"] | None = None
+    """What a fetched address gives; without it the set comes from a folder (`--data`)."""
+    sha256: Annotated[str, Matches(r"^[0-9a-f]{64}$")] | None = None
+    """Of the archive. Null where none is published: then `--sha256` or `--data` is needed."""
+    folder: str = "."
+    """Where the class folders lie within the archive."""
+    local: str | None = None
+    """A folder, relative to the repository, that is taken where it exists."""
+
+
+@section
+class SplitSpec:
+    """How groups of pictures are dealt; exactly one of the two."""
+
+    folds: Literal[5] | None = None
+    """Five folds, of which one is held out."""
+    shares: tuple[Share, Share, Share] | None = None
+    """Parts for training, validation and measuring; they sum up to 1."""
+
+
+@section
+class Head:
+    """What stands on the pooled embedding."""
+
+    dense: tuple[Annotated[int, Interval(ge=1, le=4096)], ...] = ()
+    """Widths of hidden layers with ReLU before the scores."""
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    """Share of the embedding that is dropped in training."""
+
+
+@section
+class KerasNetwork:
+    """A published backbone with a head of its own."""
+
+    kind: Literal["keras"]
+    backbone: Backbone
+    size: Side
+    """Side of the square input, pixels."""
+    weights: str = "imagenet"
+    """`imagenet` (Keras fetches them), `none` (from scratch), or a folded .npz file."""
+    trained: Literal["head", "all"] | Annotated[int, Interval(ge=1)] = "head"
+    """What is trained: the head alone, all layers, or the head and the last n layers."""
+    head: Head = dataclasses.field(default_factory=Head)
+
+
+@section
+class FoldedNetwork:
+    """MobileNetV2 1.0/224 with batch normalisation folded away."""
+
+    kind: Literal["folded"]
+
+
+@section
+class Augmentation:
+    """Random changes to a training picture, each drawn evenly between its bounds."""
+
+    rotation_deg: Annotated[float, Interval(ge=0, le=180)] = 0.0
+    zoom: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """0.2: between 0.8 and 1.2 times the size."""
+    shift: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Of the side, in both directions."""
+    shear: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Sideways shift of a row by this share of its height, at most."""
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    brightness: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """0.2: between 0.8 and 1.2 times as bright."""
+
+
+@section
+class KerasTraining:
+    """How a Keras model learns."""
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Interval(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    epochs: Epochs = 20
+    batch: Annotated[int, Interval(ge=2, le=1024)] = 32
+    seed: int = 1
+
+
+@section
+class FoldedTraining:
+    """How the folded network learns; see `export.train` and `export.bank`."""
+
+    epochs: Epochs = 36
+    batch: Annotated[int, Interval(ge=2, le=1024)] = 32
+    """Photographs in a batch; renderings and unknown things come on top."""
+    learning_rate: Positive = 1.2e-3
+    weight_decay: Annotated[float, Interval(ge=0)] = 0.02
+    warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    blend_share: Share = 0.5
+    """Share of the batches that are blended, by mixup or cutmix."""
+    average: Annotated[float, Interval(ge=0, lt=1)] = 0.997
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    balance: Share = 0.5
+    """Exponent of class balancing: 0 draws classes as they come, 1 all equally often."""
+    frozen_blocks: Annotated[int, Interval(ge=0, le=16)] = 7
+    """How many of the 17 blocks stay as ImageNet made them; 0 trains all layers."""
+    clean_views: Annotated[int, Interval(ge=0, le=200)] = 16
+    """Of each photograph on its board, beside the photograph as it is."""
+    chamber_views: Annotated[int, Interval(ge=0, le=200)] = 8
+    """Of each photograph, its item cut out and laid into drawn chambers."""
+    chamber_share: Share = 0.35
+    """Share of the photographs of a batch that are shown in a chamber."""
+    clear: tuple[str, ...] = ()
+    """Classes of which the ground may be seen through an item."""
+    rendered_share: Share = 0.0
+    """Renderings in a batch, as a share of its photographs."""
+    unknown_views: Annotated[int, Interval(ge=0)] = 1500
+    unknown_share: Share = 0.08
+    """Things of no class in a batch, as a share of its photographs."""
+    seed: int = 1
+
+
+@section
+class Gate:
+    """What a model must reach on held-out pictures to be packaged; null asks for nothing."""
+
+    accuracy: Share | None = None
+    macro_f1: Share | None = None
+    accepted_precision: Share | None = None
+    """Of the items above their threshold, the share that must be right."""
+    accepted_share: Share | None = None
+    """Share of the items that must be above their threshold."""
+    ece: Share | None = None
+    """Expected calibration error, at most."""
+    int8_loss: Share | None = None
+    """Accuracy that int8 may lose against float, at most."""
+    recall: dict[str, Share] = dataclasses.field(default_factory=dict)
+    """For a class, the share of its pictures that must be found."""
+    chambers: dict[str, Share] = dataclasses.field(default_factory=dict)
+    """For a real chamber, the accuracy on its crops."""
+    unknown_accepted: Share | None = None
+    """Share of things never seen that may be accepted, at most."""
+    kilobytes: Positive | None = None
+    """Size of the model file in 1000 bytes, at most."""
+
+
+@section
+class Recipe:
+    """What a training is: the part that both kinds of network share."""
+
+    name: Name
+    title: str
+    stands_for: str
+    """The published kind of system that it repeats, in plain words."""
+    labels: Labels | None = None
+    """Classes in the order of the scores; null takes the folders of the data, by alphabet."""
+    data: DataSpec
+    split: SplitSpec
+    gate: Gate = dataclasses.field(default_factory=Gate)
+    limits: tuple[str, ...] = ()
+    """What a user of the model should know of its data, a sentence each; the card quotes them."""
+    residual_labels: tuple[str, ...] = ()
+    """Classes that go where the unsure goes; what is taken for one is never accepted."""
+
+
+@section
+class KerasRecipe(Recipe):
+    """A recipe for a published backbone."""
+
+    network: KerasNetwork
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    training: KerasTraining = dataclasses.field(default_factory=KerasTraining)
+
+    @property
+    def kind(self) -> str:
+        """The kind of run that it makes."""
+        return self.network.kind
+
+
+@section
+class FoldedRecipe(Recipe):
+    """A recipe for the project's own folded network, whose augmentation is `export.augment`."""
+
+    network: FoldedNetwork
+    training: FoldedTraining = dataclasses.field(default_factory=FoldedTraining)
+
+    @property
+    def kind(self) -> str:
+        """The kind of run that it makes."""
+        return self.network.kind
+
+
+_KINDS: dict[str, type[KerasRecipe] | type[FoldedRecipe]] = {
+    "keras": KerasRecipe,
+    "folded": FoldedRecipe,
+}
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the project, by alphabet."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_recipe(name: str) -> KerasRecipe | FoldedRecipe:
+    """Read a recipe by its name, or from a path that ends in .yaml.
+
+    Raises:
+        ExportError: there is none, or it is wrong; a line for each mistake, with file, line, key.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(
+            f"{path}: cannot read this recipe; shipped ones: {', '.join(shipped())}"
+        ) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> KerasRecipe | FoldedRecipe:
+    """Check the text of a recipe; `file` stands for it in what ExportError says."""
+    try:
+        document = Document(text, file)
+    except ConfigError as error:
+        raise ExportError(str(error)) from error
+    return _checked(document.data, file, document.complaint, document.duplicates)
+
+
+def override(
+    recipe: KerasRecipe | FoldedRecipe, changes: Mapping[str, Any]
+) -> KerasRecipe | FoldedRecipe:
+    """The recipe with some settings changed.
+
+    Args:
+        recipe: stays as it is.
+        changes: values by dotted key, such as `training.epochs`.
+
+    Raises:
+        ExportError: a recipe has no such setting, or the value is none it may have.
+    """
+    if not changes:
+        return recipe
+    data = dataclasses.asdict(recipe)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        holder: Any = data
+        for part in path:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict):
+            raise ExportError(f"recipe {recipe.name}: {key}: there is no such setting")
+        holder[last] = value
+    where = f"recipe {recipe.name}"
+
+    def complaint(key: tuple[str, ...], words: str) -> str:
+        return f"{where}: {'.'.join(key) or 'settings'}: {words}"
+
+    return _checked(data, f"{recipe.name}.yaml", complaint, [])
+
+
+def _checked(
+    data: Any, file: str, complaint: Callable[[tuple[str, ...], str], str], faults: list[str]
+) -> KerasRecipe | FoldedRecipe:
+    """Build a recipe from plain data, or raise ExportError with a line for each mistake."""
+    network = data.get("network") if isinstance(data, dict) else None
+    kind = network.get("kind") if isinstance(network, dict) else None
+    if kind not in _KINDS:
+        raise ExportError(complaint(("network", "kind"), f"must be one of {', '.join(_KINDS)}"))
+    faults = list(faults)
+    try:
+        recipe = check(_KINDS[kind], data)
+        faults += [complaint(key, words) for key, words in _rules(recipe, file)]
+    except Invalid as invalid:
+        faults += [complaint(key, words) for key, words in invalid.faults]
+    if faults:
+        raise ExportError("\n".join(faults))
+    return recipe
+
+
+def _rules(recipe: Recipe, file: str) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong although each value by itself is right."""
+    faults = []
+    if recipe.name != Path(file).stem:
+        faults.append((("name",), f"'{recipe.name}' is not the name of the file"))
+    if recipe.labels and len(set(recipe.labels)) < len(recipe.labels):
+        faults.append((("labels",), "a class stands twice"))
+    if (recipe.split.folds is None) == (recipe.split.shares is None):
+        faults.append((("split",), "needs either folds or shares"))
+    if recipe.split.shares and abs(sum(recipe.split.shares) - 1.0) > 1e-6:
+        faults.append((("split", "shares"), f"sum up to {sum(recipe.split.shares):g}, not to 1"))
+    if recipe.data.archive and not recipe.data.address:
+        faults.append((("data", "address"), "is needed to fetch an archive"))
+    return faults
+
+
+def settings(recipe: KerasRecipe | FoldedRecipe) -> dict[str, Any]:
+    """All that decides the training, as plain data for config.json."""
+    chosen = {"network": recipe.network, "split": recipe.split, "training": recipe.training}
+    if isinstance(recipe, KerasRecipe):
+        chosen["augmentation"] = recipe.augmentation
+    return {name: dataclasses.asdict(part) for name, part in chosen.items()}

@@ -1,0 +1,231 @@
+"""Disturb pictures as bins do, to see what a model still knows of them.
+
+A square picture, a condition and a seed flow in, the disturbed picture flows out: the same three
+always give the same pixels. What a model says of them comes from a function that is handed in, so
+that nothing here knows about networks or files.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .cutouts import cut_out
+from .metrics import accuracy, confusion, macro
+
+REFERENCE_SIDE = 224
+"""Lengths are in pixels of a picture of this side, and grow with it."""
+GAMMA = 2.2
+"""Exponent between pixel values and light, close to that of sRGB."""
+
+PICTURES = 500
+"""As many are disturbed; more would tell little more and take long."""
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way to disturb a picture, in words, with the strengths that are tried, mildest first.
+
+    disturb: (square uint8 (s, s, 3), strength, generator) -> uint8 (s, s, 3), or None where this
+    picture cannot be disturbed so.
+    """
+
+    name: str
+    text: str
+    strengths: tuple[float, ...]
+    disturb: Callable[[np.ndarray, float, Rng], np.ndarray | None]
+
+
+def _dark(square: np.ndarray, exposure: float, _rng: Rng) -> np.ndarray:
+    return _bytes(255.0 * (square / 255.0) * exposure ** (1.0 / GAMMA))
+
+
+def _noise(square: np.ndarray, sigma: float, rng: Rng) -> np.ndarray:
+    return _bytes(square + rng.normal(0.0, sigma, square.shape))
+
+
+def _blur(square: np.ndarray, sigma: float, _rng: Rng) -> np.ndarray:
+    return cv2.GaussianBlur(square, (0, 0), sigma * len(square) / REFERENCE_SIDE)
+
+
+def _jpeg(square: np.ndarray, quality: float, _rng: Rng) -> np.ndarray:
+    _, stream = cv2.imencode(".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    return np.ascontiguousarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def _rotation(square: np.ndarray, angle_deg: float, rng: Rng) -> np.ndarray:
+    return _warped(square, angle_deg * rng.choice((-1.0, 1.0)), 1.0)
+
+
+def _scale(square: np.ndarray, scale: float, _rng: Rng) -> np.ndarray:
+    return _warped(square, 0.0, scale)
+
+
+def _ground(square: np.ndarray, darkness: float, rng: Rng) -> np.ndarray | None:
+    """The item on a ground whose colour fades from one side to the other."""
+    size = len(square)
+    mask = _item(square.tobytes(), size)
+    if mask is None:
+        return None
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    y, x = np.mgrid[-0.5 : 0.5 : size * 1j, -0.5 : 0.5 : size * 1j]
+    fade = 1.0 + 0.3 * (x * np.cos(angle) + y * np.sin(angle))
+    colour = 255.0 * (1.0 - darkness) * rng.uniform(0.75, 1.0, 3)
+    return _bytes(mask * square + (1.0 - mask) * fade[..., np.newaxis] * colour)
+
+
+@functools.lru_cache(maxsize=PICTURES)
+def _item(pixels: bytes, size: int) -> np.ndarray | None:
+    """Where the item lies, float32 (size, size, 1); None where it cannot be told from the board."""
+    item = cut_out(np.frombuffer(pixels, np.uint8).reshape(size, size, 3))
+    return None if item is None or item.mask.min() > 0.5 else item.mask[..., np.newaxis]
+
+
+CONDITIONS = (
+    Condition("dark", "share of the light that is left", (0.5, 0.25, 0.1), _dark),
+    Condition("noise", "sigma of sensor noise in grey levels", (8, 16, 32), _noise),
+    Condition("blur", "sigma of a Gaussian in pixels of 224", (1, 2, 4), _blur),
+    Condition("jpeg", "quality", (40, 20, 10), _jpeg),
+    Condition("rotation", "angle in degrees, left or right", (15, 45, 90), _rotation),
+    Condition(
+        "ground",
+        "light that a ground in place of the board lacks against white",
+        (0.3, 0.6, 0.85),
+        _ground,
+    ),
+    Condition("scale", "size against the view", (0.75, 0.5), _scale),
+)
+
+Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""uint8 (n, s, s, 3) -> the class found, int (n,), and whether it is accepted, bool (n,)."""
+
+
+def disturbed(
+    square: np.ndarray, condition: Condition, strength: float, seed: int
+) -> np.ndarray | None:
+    """A picture under a condition, uint8 (s, s, 3); None where it cannot be disturbed so."""
+    return condition.disturb(square, strength, np.random.default_rng(seed))
+
+
+def measure(squares: np.ndarray, truth: np.ndarray, classes: int, judge: Judge) -> list[dict]:
+    """One row for the clean pictures and for each condition and strength, as `row` makes it.
+
+    Args:
+        squares: uint8 (n, s, s, 3) RGB, as the network sees them.
+        truth: int (n,).
+        classes: how many there are.
+        judge: runs the model.
+    """
+    undisturbed = judge(squares)
+    every = np.arange(len(truth))
+    rows = [row("clean", "as photographed", None, every, truth, classes, undisturbed, undisturbed)]
+    for condition in CONDITIONS:
+        for strength in condition.strengths:
+            made = [disturbed(square, condition, strength, i) for i, square in enumerate(squares)]
+            chosen = np.array([i for i, square in enumerate(made) if square is not None], int)
+            if not len(chosen):
+                continue
+            judged = judge(np.stack([made[i] for i in chosen]))
+            rows.append(
+                row(
+                    condition.name,
+                    condition.text,
+                    strength,
+                    chosen,
+                    truth,
+                    classes,
+                    judged,
+                    undisturbed,
+                )
+            )
+    return rows
+
+
+def row(
+    name: str,
+    text: str,
+    strength: float | None,
+    chosen: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    judged: tuple[np.ndarray, np.ndarray],
+    undisturbed: tuple[np.ndarray, np.ndarray],
+) -> dict:
+    """Counts of a condition, and the figures that follow from them.
+
+    `clean_right` counts the same pictures undisturbed, so that the loss is that of the condition
+    where it could not be applied to all.
+    """
+    found, passed = judged
+    wanted = truth[chosen]
+    return with_figures(
+        {
+            "condition": name,
+            "text": text,
+            "strength": strength,
+            "confusion": confusion(found, wanted, classes).tolist(),
+            "clean_right": int((undisturbed[0][chosen] == wanted).sum()),
+            "accepted": int(passed.sum()),
+            "accepted_right": int((found == wanted)[passed].sum()),
+        }
+    )
+
+
+def with_figures(counts: dict) -> dict:
+    """A row with accuracy, macro recall, loss against clean, and accepted share and precision."""
+    table = np.array(counts["confusion"])
+    pictures = int(table.sum())
+    right = accuracy(table)
+    taken = counts["accepted"]
+    return {
+        **counts,
+        "pictures": pictures,
+        "accuracy": round(right, 4),
+        "macro_recall": round(macro("recall", table), 4),
+        "loss": round(counts["clean_right"] / pictures - right, 4),
+        "accepted_share": round(taken / pictures, 4),
+        "accepted_precision": round(counts["accepted_right"] / taken, 4) if taken else None,
+    }
+
+
+def summed(tables: Sequence[Sequence[dict]]) -> list[dict]:
+    """Rows of several models on pictures of their own, as one table; rows that all have."""
+    keyed = [{(row["condition"], row["strength"]): row for row in rows} for rows in tables]
+    result = []
+    for key, first in keyed[0].items():
+        if not all(key in rows for rows in keyed):
+            continue
+        rows = [table[key] for table in keyed]
+        counts = {
+            name: sum(row[name] for row in rows)
+            for name in ("clean_right", "accepted", "accepted_right")
+        }
+        confusions = np.sum([row["confusion"] for row in rows], axis=0).tolist()
+        result.append(with_figures({**first, **counts, "confusion": confusions}))
+    return result
+
+
+def _warped(square: np.ndarray, angle_deg: float, scale: float) -> np.ndarray:
+    """Turned and scaled about the middle; what comes into view has the colour of the border."""
+    size = len(square)
+    border = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
+    turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle_deg, scale)
+    smooth = cv2.GaussianBlur(square, (0, 0), 0.5 / scale) if scale < 1 else square
+    return cv2.warpAffine(
+        smooth,
+        turn,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=tuple(float(level) for level in np.median(border, axis=0)),
+    )
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

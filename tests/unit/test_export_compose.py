@@ -1,0 +1,114 @@
+"""Cutting items from their board, and laying them into drawn chambers."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from export import unknown
+from export.compose import FRAME, compose, cropped, empty_crop
+from export.cutouts import CutOut, board_of, cut_out
+from export.grounds import draw_ground, draw_light
+
+
+def on_board(colour=(150, 30, 40), board=225, slope=20.0):
+    """A picture of an ellipse on a board whose light falls off, and the ellipse's mask."""
+    height, width = 192, 256
+    x = np.linspace(-1.0, 1.0, width)
+    picture = np.repeat((board + slope * x)[None, :, None], height, axis=0)
+    picture = np.repeat(picture, 3, axis=2).astype(np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (130, 100), (60, 35), 20, 0, 360, 1, -1)
+    picture[mask > 0] = colour
+    noise = np.random.default_rng(0).normal(0.0, 2.0, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8), mask > 0
+
+
+def test_an_item_is_cut_from_its_board():
+    picture, truth = on_board()
+    item = cut_out(picture)
+    found = item.mask > 0.5
+    assert (found & truth).sum() / (found | truth).sum() > 0.9
+    assert item.mask.shape == picture.shape[:2] and item.mask.dtype == np.float32
+    np.testing.assert_allclose(item.board, 225 / 255, atol=0.05)
+
+
+def test_a_soft_shadow_on_the_board_is_no_part_of_the_item():
+    picture, truth = on_board()
+    shade = cv2.GaussianBlur(np.roll(truth, 40, axis=1).astype(np.float32), (0, 0), 9.0)
+    shaded = (picture * np.where(truth, 1.0, 1.0 - 0.25 * shade)[..., None]).astype(np.uint8)
+    found = cut_out(shaded).mask > 0.5
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+
+
+def test_white_on_white_is_no_cut_out():
+    picture, _ = on_board(colour=(226, 226, 226))
+    assert cut_out(picture) is None
+
+
+def test_a_picture_without_a_board_is_all_item():
+    texture = np.random.default_rng(1).integers(0, 90, (120, 160, 3)).astype(np.uint8)
+    assert board_of(texture) is None
+    assert cut_out(texture).mask.min() == 1.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_grounds_and_lights_are_in_range(seed):
+    ground = draw_ground(96, np.random.default_rng(seed))
+    light = draw_light(96, np.random.default_rng(seed))
+    assert ground.shape == light.shape == (96, 96, 3)
+    assert ground.min() >= 0.0 and ground.max() <= 1.0 and light.min() > 0.0
+    assert np.isfinite(light).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("clear", [False, True])
+def test_an_item_lies_where_its_coverage_says(seed, clear):
+    picture, _ = on_board()
+    item = cut_out(picture)
+    _, with_item, mask = compose(item, clear, FRAME, np.random.default_rng(seed))
+    _, without, nothing = compose(None, clear, FRAME, np.random.default_rng(seed))
+    assert with_item.shape == without.shape == (FRAME, FRAME, 3)
+    assert with_item.dtype == np.uint8
+    assert nothing.max() == 0.0 and 0.01 < mask.mean() < 0.95
+
+
+def test_a_composition_is_the_same_for_the_same_generator():
+    item = cut_out(on_board()[0])
+    first, second = (cropped(item, True, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_clear_thing_lets_the_ground_through():
+    grey = np.full((64, 64, 3), 200, np.uint8)
+    item = CutOut(grey, np.ones((64, 64), np.float32), np.full(3, 200 / 255, np.float32))
+    differ = 0.0
+    for seed in range(20):
+        solid = compose(item, False, FRAME, np.random.default_rng(seed))[1].astype(float)
+        clear = compose(item, True, FRAME, np.random.default_rng(seed))[1].astype(float)
+        differ += np.abs(solid - clear).mean()
+    assert differ / 20 > 5.0
+
+
+def test_an_empty_crop_is_a_picture_of_any_size():
+    sizes = {empty_crop(np.random.default_rng(seed)).shape[:2] for seed in range(10)}
+    assert len(sizes) > 1 and all(height == width for height, width in sizes)
+
+
+@pytest.mark.parametrize("name", [*unknown.SHOWN, *unknown.KEPT])
+def test_things_of_no_class_are_pictures(name):
+    draw = (unknown.SHOWN | unknown.KEPT)[name]
+    for seed in range(4):
+        picture = draw(np.random.default_rng(seed))
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+        assert picture.std() > 0.0
+
+
+def test_what_is_accepted_of_unknown_things_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(unknown, "DRAWN", 5)
+    cv2.imwrite(str(tmp_path / "pear.jpg"), np.full((80, 60, 3), 90, np.uint8))
+    found = unknown.measure(tmp_path, 224, lambda pictures: np.arange(len(pictures)) == 0)
+    assert found["kinds"]["arms"] == {"shown": 5, "accepted": 1}
+    assert found["kinds"]["fruit and vegetables"] == {"shown": 1, "accepted": 1}
+    assert found["accepted_share"] == pytest.approx(5 / 21, abs=1e-4)

@@ -1,0 +1,112 @@
+"""What a training sees: banks of views, and batches drawn from them."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from export.bank import Stem, open_bank
+from export.data import Picture
+from export.errors import ExportError
+from export.material import Material, batches, epoch_order, learnable
+from export.recipe import FoldedTraining
+from export.runs import Run
+
+
+def made(count, i):
+    return np.full((count, 4, 4, 3), i, np.uint8)
+
+
+def broken(limit, i):
+    if i >= limit:
+        raise OSError(28, "no space left")
+    return made(2, i)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "run")
+    run.create()
+    return run
+
+
+def opened(run, tmp_path, make, facts="same"):
+    return open_bank(run, tmp_path / "banks", "drawn", facts, 9, make, Stem({}, 0))
+
+
+def test_a_bank_holds_the_views_of_each_source(run, tmp_path):
+    bank = opened(run, tmp_path, functools.partial(made, 2))
+    assert bank.shape == (9, 2, 4, 4, 3)
+    assert [int(bank[i].mean()) for i in range(9)] == list(range(9))
+
+
+def test_a_bank_that_is_there_is_used_as_it_is(run, tmp_path):
+    opened(run, tmp_path, functools.partial(made, 2))
+    again = opened(run, tmp_path, functools.partial(broken, 0))
+    assert int(again[8].mean()) == 8
+
+
+def test_other_facts_make_another_bank(run, tmp_path):
+    opened(run, tmp_path, functools.partial(made, 2))
+    assert opened(run, tmp_path, functools.partial(made, 3), "other").shape[1] == 3
+
+
+def test_a_broken_off_bank_says_why(run, tmp_path):
+    with pytest.raises(ExportError, match="cannot keep the views"):
+        opened(run, tmp_path, functools.partial(broken, 4))
+
+
+def test_a_network_has_seventeen_blocks():
+    with pytest.raises(ExportError, match="17 blocks"):
+        Stem({}, 18)
+
+
+def test_pictures_that_contradict_their_group_are_not_learnt_from():
+    rows = [("a", "glass", "1"), ("b", "glass", "1"), ("c", "metal", "1"), ("d", "metal", "2")]
+    pictures = [Picture(file, label, group, 0) for file, label, group in rows]
+    assert learnable(pictures).tolist() == [True, True, False, True]
+
+
+def material(rendered=0, unknown=0):
+    photographs = np.zeros((60, 5, 2, 2, 1), np.float16)
+    photographs[:, 3:] = 1.0  # the two views in chambers
+    return Material(
+        photographs=photographs,
+        labels=np.repeat([0, 1, 2], [40, 15, 5]),
+        clean=2,
+        rendered=np.full((rendered, 2, 2, 2, 1), 2.0, np.float16),
+        rendered_labels=np.arange(rendered) % 3,
+        unknown=np.full((unknown, 1, 2, 2, 1), 3.0, np.float16),
+    )
+
+
+def drawn(plan, **parts):
+    pairs = [pair for epoch in range(30) for pair in batches(material(**parts), 3, plan, epoch)]
+    return np.concatenate([v for v, _ in pairs])[:, 0, 0, 0], np.concatenate([t for _, t in pairs])
+
+
+def test_views_come_in_the_shares_that_the_recipe_names():
+    plan = FoldedTraining(
+        batch=20, blend_share=0.0, chamber_share=0.25, rendered_share=0.2, unknown_share=0.1
+    )
+    kinds, _ = drawn(plan, rendered=6, unknown=4)
+    shares = [float(np.mean(kinds == kind)) for kind in range(4)]
+    np.testing.assert_allclose(shares, np.array([15, 5, 4, 2]) / 26, atol=0.03)
+
+
+def test_nothing_known_has_every_class_equally_right():
+    plan = FoldedTraining(batch=20, blend_share=0.0, unknown_share=0.1)
+    kinds, targets = drawn(plan, unknown=4)
+    np.testing.assert_allclose(targets[kinds == 3], 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_rare_classes_are_shown_more_often_and_orders_differ():
+    labels = np.repeat([0, 1], [90, 10])
+    plain = epoch_order(labels, FoldedTraining(balance=0.0), 0)
+    even = epoch_order(labels, FoldedTraining(balance=1.0), 0)
+    assert np.bincount(labels[plain]).tolist() == [90, 10]
+    assert np.bincount(labels[even]).tolist() == [90, 90]
+    assert not np.array_equal(even, epoch_order(labels, FoldedTraining(balance=1.0), 1))

@@ -1,0 +1,337 @@
+"""Evaluating, pooling and reporting runs of drawn pictures with the shipped model."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from export import evaluate as evaluation
+from export import unknown
+from export.data import Picture, write_split
+from export.errors import ExportError
+from export.evaluate import evaluate
+from export.plots import confusion_plot, standalone
+from export.pooling import pool
+from export.report import report
+from export.runs import Run
+
+MODEL = Path(__file__).resolve().parents[2] / "models" / "waste6" / "model.tflite"
+LABELS = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
+EACH = 1
+
+
+def draw(folder: Path) -> list[Picture]:
+    """Pictures of each class: a coloured box on a board."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+        for i in range(EACH):
+            canvas = np.full((80, 96, 3), 228, np.uint8)
+            colour = tuple(int(level) for level in rng.integers(0, 200, 3))
+            cv2.rectangle(canvas, (30, 20), (66, 60), colour, -1)
+            file = f"{label}/{i}.png"
+            cv2.imwrite(str(folder / file), canvas)
+            pictures.append(Picture(file, label, file, 0))
+    return pictures
+
+
+def make_run(folder: Path, held_out: list[Picture], fold: int | None = None, **more: object) -> Run:
+    """A quantised run with the shipped model that holds these pictures out."""
+    run = Run(folder)
+    run.create()
+    config = {
+        "recipe": "drawn",
+        "kind": "imported",
+        "labels": LABELS,
+        "size": 224,
+        "settings": {},
+        "data": "drawn",
+        "fold": fold,
+        "residual_labels": ["trash"],
+        "gate": {"accuracy": 0.999, "kilobytes": 4000},
+    }
+    run.write_json("config.json", {**config, **more})
+    shown = [Picture("metal/0.png", "metal", "shown", 0)]
+    write_split(run, {"train": shown, "held_out": held_out})
+    run.write_bytes("model.tflite", MODEL.read_bytes())
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_drawn_things() -> Iterator[None]:
+    """Two unknown things of each kind: this is not about how many are accepted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unknown, "DRAWN", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "drawn"
+    draw(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Run:
+    pictures = [
+        Picture(f"{label}/{i}.png", label, f"{label}{i}", 0)
+        for label in LABELS
+        for i in range(EACH)
+    ]
+    run = make_run(tmp_path_factory.mktemp("runs") / "drawn", pictures)
+    evaluate(run, data, ["evaluate", "--run", "drawn"])
+    return run
+
+
+def evaluation_of(run: Run) -> dict:
+    return json.loads(run.path("evaluation.json").read_text())
+
+
+def test_each_runtime_is_measured_on_the_file_itself(evaluated: Run) -> None:
+    found = evaluation_of(evaluated)
+
+    main = found["runtimes"][found["main_runtime"]]
+    assert np.sum(main["confusion"]) == len(LABELS) * EACH
+    assert main["invoke_ms"]["p95"] >= main["invoke_ms"]["median"] > 0
+    assert found["model_bytes"] == MODEL.stat().st_size
+    assert found["held_out"]["float"] is None
+    assert found["held_out"]["calibration"]["residual_labels"] == ["trash"]
+
+
+def test_the_verdict_of_the_gate_stands_in_the_evaluation(evaluated: Run) -> None:
+    checks = {check["figure"]: check for check in evaluation_of(evaluated)["gate"]["checks"]}
+
+    assert not evaluation_of(evaluated)["gate"]["passed"]
+    assert checks["size of the model in kB"]["passed"]
+    assert checks["accuracy"]["missed_by"] > 0
+
+
+def test_robustness_is_of_every_condition(evaluated: Run) -> None:
+    rows = evaluation_of(evaluated)["robustness"]
+
+    assert {row["condition"] for row in rows} >= {"clean", "dark", "jpeg", "ground", "scale"}
+    assert all(0 <= row["accuracy"] <= 1 and row["pictures"] <= 6 for row in rows)
+
+
+def test_a_runtime_that_refuses_the_model_is_reported_and_stops_nothing(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = evaluation.RUNTIMES
+    real = evaluation.Model
+
+    def picky(content: bytes, runtime: str) -> object:
+        if runtime == first:
+            raise ExportError(f"{runtime} refuses the model: op FANCY has version 9")
+        return real(content, runtime)
+
+    monkeypatch.setattr(evaluation, "Model", picky)
+    run = make_run(tmp_path / "run", [Picture("glass/0.png", "glass", "a", 0)])
+    if not evaluation._open(MODEL.read_bytes())[0]:
+        pytest.skip("only one runtime is installed")
+
+    found = evaluate(run, data, [])
+    page = report(run, data).read_text()
+
+    assert found["main_runtime"] in others
+    assert found["runtimes"][first] == {
+        "refused": f"{first} refuses the model: op FANCY has version 9"
+    }
+    assert "op FANCY has version 9" in page
+
+
+def test_a_model_that_no_runtime_takes_cannot_be_evaluated(tmp_path: Path, data: Path) -> None:
+    run = make_run(tmp_path / "run", [Picture("glass/0.png", "glass", "a", 0)])
+    run.write_bytes("model.tflite", b"no model at all")
+
+    with pytest.raises(ExportError, match="no runtime takes the model"):
+        evaluate(run, data, [])
+
+
+def test_float_logits_of_another_split_are_refused(tmp_path: Path, data: Path) -> None:
+    run = make_run(tmp_path / "run", [Picture("glass/0.png", "glass", "a", 0)])
+    np.savez(run.path("float.npz"), logits=np.zeros((7, 6)))
+
+    with pytest.raises(ExportError, match="is of 7 pictures, the split holds 1 out"):
+        evaluate(run, data, [])
+
+
+class Links(HTMLParser):
+    """What a page would load, and the ids it links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.tags: list[str] = []
+        self.anchors: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "srcset", "data") and value:
+                (self.anchors if value.startswith("#") else self.loaded).append(value)
+            if name == "id" and value:
+                self.ids.append(value)
+
+
+def test_a_report_needs_nothing_but_itself(evaluated: Run, data: Path) -> None:
+    page = report(evaluated, data).read_text()
+    links = Links()
+    links.feed(page)
+
+    assert links.loaded
+    assert all(target.startswith("data:image/jpeg;base64,") for target in links.loaded)
+    assert not {"script", "link", "iframe"} & set(links.tags)
+    assert not re.search(r"url\(|@import", page)
+    assert {anchor.lstrip("#") for anchor in links.anchors} <= set(links.ids)
+    assert str(data) not in page
+
+
+def test_a_report_shows_verdict_figures_and_examples(evaluated: Run, data: Path) -> None:
+    page = report(evaluated, data).read_text()
+    found = evaluation_of(evaluated)
+
+    assert "Not to be packaged: 1 of 2 demands missed." in page
+    assert f"{found['held_out']['int8']['macro_f1']:.3f}" in page
+    assert page.count("<svg") == 4
+    assert page.count("<figcaption>") == len(LABELS) * EACH
+    assert "never accepted" in page
+    assert "Things that are none of the classes" in page
+
+
+def test_names_from_outside_are_escaped_in_a_report(tmp_path: Path, data: Path) -> None:
+    run = make_run(
+        tmp_path / "run",
+        [Picture("glass/0.png", "glass", "a", 0), Picture("metal/0.png", "metal", "b", 0)],
+        recipe="<script>x</script>",
+    )
+    evaluate(run, data, ["<b>"])
+
+    page = report(run, data).read_text()
+
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>&" not in page.replace("<b>&lt;b&gt;", "<b>&")
+
+
+def test_training_curves_and_data_report_are_shown_where_there_are_some(
+    tmp_path: Path, data: Path
+) -> None:
+    run = make_run(tmp_path / "run", [Picture("glass/0.png", "glass", "a", 0)])
+    evaluate(run, data, [])
+    bare = report(run, data).read_text()
+    run.write_bytes(
+        "curves.csv", b"epoch,loss,accuracy,validation_loss\n1,1.5,0.4,1.6\n2,0.9,0.7,\n"
+    )
+    run.write_json(
+        "data.json",
+        {
+            "pictures": {"glass": 1},
+            "groups": {"glass": 1},
+            "grouped_by": "perceptual hash",
+            "findings": [{"severity": "warning", "kind": "few", "message": "glass has 1 picture"}],
+        },
+    )
+
+    page = report(run, data).read_text()
+
+    assert page.count("<svg") == bare.count("<svg") + 2
+    assert "validation loss" in page
+    assert "glass has 1 picture" in page
+
+
+def test_examples_are_left_out_where_the_pictures_are_gone(evaluated: Run, tmp_path: Path) -> None:
+    assert "<img" not in report(evaluated, tmp_path).read_text()
+
+
+def predicted(folder: Path, fold: int, **more: object) -> Run:
+    """An evaluated run of one fold: 200 pictures, of which three are wrong, all as sure."""
+    held_out = [Picture(f"metal/{fold}-{i}.png", "metal", f"{fold}-{i}", 0) for i in range(200)]
+    run = make_run(folder, held_out, fold, **more)
+    truth = np.arange(200) % 6
+    logits = np.eye(6)[truth] * 6.0
+    truth[:3] = (truth[:3] + 1 + fold) % 6
+    np.savez(
+        run.path("predictions.npz"),
+        files=np.array([picture.file for picture in held_out]),
+        logits=logits,
+        float_logits=logits,
+        truth=truth,
+        groups=np.array([picture.group for picture in held_out]),
+    )
+    run.write_json("evaluation.json", {"robustness": [], "runtimes": {}, "model_bytes": 1})
+    return run
+
+
+def without_own_figures(run: Run) -> Run:
+    found = evaluation_of(run)
+    run.write_json("evaluation.json", {**found, "held_out": None})
+    return run
+
+
+def test_pooled_figures_count_every_held_out_picture_once(tmp_path: Path) -> None:
+    runs = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(3)]
+
+    found = pool(runs[0], runs[1:])
+
+    assert found["pictures"] == 600
+    assert found["folds"] == [0, 1, 2]
+    assert found["int8"]["accuracy"] == pytest.approx(0.985)
+    assert found["calibration"]["ece"] < 0.02
+    assert evaluation_of(runs[0])["pooled"]["pictures"] == 600
+
+
+def test_a_model_of_all_pictures_takes_thresholds_and_figures_from_its_folds(
+    tmp_path: Path, data: Path
+) -> None:
+    folds = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(2)]
+    whole = make_run(tmp_path / "whole", [])
+
+    pool(whole, folds)
+    found = evaluate(whole, data, [])
+    page = report(whole, data).read_text()
+
+    assert found["held_out"] is None
+    assert found["agreement"]["on"] == "training pictures"
+    assert found["pooled"]["folds"] == [0, 1]
+    assert set(found["pooled"]["calibration"]["thresholds"]) == set(LABELS)
+    assert "2 of 5 folds pooled" in page
+
+
+def test_a_run_without_any_figures_says_how_to_get_some(tmp_path: Path, data: Path) -> None:
+    whole = make_run(tmp_path / "whole", [])
+    evaluate(whole, data, [])
+
+    with pytest.raises(ExportError, match="train its folds"):
+        report(whole, data)
+
+
+def test_runs_that_do_not_belong_together_are_not_pooled(tmp_path: Path) -> None:
+    first = predicted(tmp_path / "a", 0)
+
+    with pytest.raises(ExportError, match="each once is needed"):
+        pool(first, [predicted(tmp_path / "b", 0)])
+    with pytest.raises(ExportError, match="different recipes .settings differs"):
+        pool(first, [predicted(tmp_path / "c", 1, settings={"seed": 2})])
+    with pytest.raises(ExportError, match="different recipes .labels differs"):
+        pool(first, [predicted(tmp_path / "d", 1, labels=["can", "cup"])])
+
+
+def test_a_chart_of_its_own_is_well_formed_and_carries_its_colours() -> None:
+    from xml.etree import ElementTree
+
+    chart = standalone(confusion_plot(np.array([[3, 1], [0, 4]]), ["a<b", "c&d"], "counts"))
+    root = ElementTree.fromstring(chart)
+
+    assert root.tag.endswith("svg")
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a<b" in texts
+    assert "c&d" in texts
+    assert "--s0" in root.findtext("{http://www.w3.org/2000/svg}style", "")
