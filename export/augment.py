@@ -108,6 +108,29 @@ def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picture
 
 
+def jitter(view: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A view that is kept, once more a little different: flipped, turned by quarters, cropped.
+
+    Args:
+        view: uint8 (s, s, 3) RGB.
+        size: side of the result in pixels.
+        rng: source of every random number.
+
+    Returns:
+        uint8 (size, size, 3) RGB.
+    """
+    side = view.shape[0]
+    cut = round(side * rng.uniform(0.85, 1.0))
+    top, left = rng.integers(0, side - cut + 1, 2)
+    part = np.rot90(view[top : top + cut, left : left + cut], int(rng.integers(4)))
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    shrinks = cv2.INTER_AREA if cut > size else cv2.INTER_LINEAR
+    fitted = cv2.resize(np.ascontiguousarray(part), (size, size), interpolation=shrinks)
+    gain = np.exp(rng.normal(0.0, 0.05, 3))
+    return cv2.convertScaleAbs(cv2.transform(fitted, np.diag(gain)))
+
+
 def blend(
     pictures: np.ndarray, targets: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +140,7 @@ def blend(
     arXiv:1905.04899 (Beta(1, 1)).
 
     Args:
-        pictures: (n, s, s, c), pictures or feature maps; not changed.
+        pictures: uint8 (n, s, s, 3); not changed.
         targets: float32 (n, classes), rows that sum to 1; not changed.
         share: part of the batches to blend, 0 to 1.
         rng: source of every random number.
@@ -129,9 +152,7 @@ def blend(
         return pictures, targets
     if rng.random() < 0.5:
         keep = float(rng.beta(0.4, 0.4))
-        # In whole numbers for pictures, in the numbers' own precision for feature maps.
-        mixed = keep * pictures.astype(np.float32) + (1.0 - keep) * pictures[::-1]
-        mixed = mixed.astype(pictures.dtype)
+        mixed = cv2.addWeighted(pictures, keep, pictures[::-1].copy(), 1.0 - keep, 0.0)
     else:
         side = pictures.shape[1]
         cut = round(side * np.sqrt(1.0 - float(rng.random())))

@@ -1,9 +1,8 @@
 """A bank of views: every training picture as a camera might see it, many times, made once.
 
-Sources flow in; out flows an array on disk that trainings draw from. The views are taken through
-the first layers of the network already, where a training leaves those as they are: that is most of
-the work, and all folds share it. A bank that was broken off is gone on with; one that is there
-already, made by the same settings from the same pictures, is used as it is.
+Sources flow in; out flows an array on disk that trainings draw from. Composing a chamber takes
+longer than a training step, and all folds share the views. A bank that was broken off is gone on
+with; one that is there already, made by the same settings from the same pictures, is used as it is.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ from .compose import cropped
 from .cutouts import cut_out
 from .data import read_rgb
 from .errors import ExportError
-from .network import Weights, blank_head, blocks, make_network, normalise
 from .runs import Run
 from .unknown import SHOWN
 
 SIZE = 224
 SOURCE_MARGIN = 1.15
 """Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
-BATCH = 64
 FORMAT = 1  # rises when views are made in another way, so that old banks are not used
 
 Views = np.ndarray
@@ -71,37 +68,7 @@ def unknown_views(i: int) -> Views:
     return prepare(draw(rng), SIZE, SIZE)[None]
 
 
-class Stem:
-    """The first blocks of a network, which a training leaves as they are.
-
-    blocks: how many of the 17 inverted residual blocks, with the convolution before them; 0 leaves
-    the pictures as they are, and all layers are trained.
-    """
-
-    def __init__(self, weights: Weights, count: int) -> None:
-        if not 0 <= count <= len(list(blocks())):
-            raise ExportError(f"frozen_blocks: {count}: the network has 17 blocks")
-        self.count = count
-        self._run: Callable[[np.ndarray], np.ndarray] = lambda views: views
-        if count:
-            import tensorflow as tf
-
-            network = make_network({**blank_head(), **weights})
-
-            @tf.function
-            def run(pixels):
-                return network.stem(normalise(tf.cast(pixels, tf.float32)), count)
-
-            self._run = lambda views: run(views).numpy().astype(np.float16)
-
-    def __call__(self, views: Views) -> np.ndarray:
-        """What the trained layers see: float16 (n, h, w, c), or the uint8 pictures themselves."""
-        return np.concatenate(
-            [self._run(views[i : i + BATCH]) for i in range(0, len(views), BATCH)]
-        )
-
-
-def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker, stem: Stem):
+def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker) -> np.ndarray:
     """Make a bank, go on with it, or find it made.
 
     Args:
@@ -111,26 +78,25 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
         facts: all that decides what is in it, as plain data.
         count: of the sources.
         make: gives the views of one.
-        stem: what the views are taken through.
 
     Returns:
-        A read-only array on disk, (count, views, ...) of what `stem` gives.
+        An array on disk, uint8 (count, views, 224, 224, 3) RGB.
 
     Raises:
         ExportError: the disk is full, or a source cannot be read.
     """
-    text = json.dumps([FORMAT, SIZE, stem.count, facts], sort_keys=True)
+    text = json.dumps([FORMAT, SIZE, facts], sort_keys=True)
     folder = banks / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     done_file = folder / "done.npy"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
-        array = _opened(folder / "views.npy", done, make, stem)
+        array = _opened(folder / "views.npy", done, make)
         todo = np.flatnonzero(~done)
         if len(todo):
             run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
         for n, (i, views) in enumerate(_made(make, todo), start=1):
-            array[i] = stem(views)
+            array[i] = views
             done[i] = True
             if n % 200 == 0 or n == len(todo):
                 array.flush()
@@ -141,10 +107,10 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
     return array
 
 
-def _opened(path: Path, done: np.ndarray, make: Maker, stem: Stem) -> np.ndarray:
+def _opened(path: Path, done: np.ndarray, make: Maker) -> np.ndarray:
     if done.any() and path.is_file():
         return np.load(path, mmap_mode="r" if done.all() else "r+")
-    first = stem(make(0))
+    first = make(0)
     done[:] = False
     return np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
 

@@ -150,33 +150,20 @@ def make_network(weights: Mapping[str, np.ndarray], *, relative: bool = False):
             x = tf.nn.depthwise_conv2d(x, self.kernel(layer), strides, "SAME")
             return tf.nn.relu6(x + self.parts[layer][2])
 
-        def stem(self, x, count: int, taps: dict | None = None):
-            """Float pictures in [-1, 1], (n, s, s, 3), through the first `count` blocks.
+        def embed(self, x, taps: dict | None = None):
+            """Float pictures in [-1, 1], (n, s, s, 3), to embeddings (n, 1280).
 
             `taps`, if given, receives the output of every layer under its name.
             """
             taps = {} if taps is None else taps
             x = taps["Conv1"] = self.conv(x, "Conv1", 2)
-            return self.through(x, list(blocks())[:count], taps)
-
-        def through(self, x, part: list[Block], taps: dict):
-            """What `part`, some blocks in a row, makes of x."""
-            for block in part:
+            for block in blocks():
                 entry = x
                 if block.expand:
                     x = taps[block.expand] = self.conv(x, block.expand)
                 x = taps[block.depthwise] = self.depthwise(x, block.depthwise, block.stride)
                 x = self.conv(x, block.project, relu6=False)
                 x = taps[block.project] = x + entry if block.residual else x
-            return x
-
-        def embed(self, x, taps: dict | None = None, first: int = 0):
-            """Embeddings (n, 1280) of float pictures in [-1, 1], (n, s, s, 3).
-
-            taps: see `stem`. first: x is what `stem` gave for that many blocks; 0 for pictures.
-            """
-            taps = {} if taps is None else taps
-            x = self.through(x, list(blocks())[first:], taps) if first else self.stem(x, 17, taps)
             x = taps["Conv_1"] = self.conv(x, "Conv_1")
             return tf.reduce_mean(x, [1, 2])
 

@@ -131,9 +131,13 @@ class KerasTraining:
 class FoldedTraining:
     """How the folded network learns; see `export.train` and `export.bank`."""
 
-    epochs: Epochs = 36
+    small_epochs: Annotated[int, Interval(ge=0)] = 26
+    small_size: Side = 160
+    """Side of the pictures in the first epochs, pixels."""
+    large_epochs: Annotated[int, Interval(ge=0)] = 8
+    """At the full size."""
     batch: Annotated[int, Interval(ge=2, le=1024)] = 32
-    """Photographs in a batch; renderings and unknown things come on top."""
+    """Photographs in a batch; unknown things come on top."""
     learning_rate: Positive = 1.2e-3
     weight_decay: Annotated[float, Interval(ge=0)] = 0.02
     warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
@@ -144,9 +148,7 @@ class FoldedTraining:
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2
     balance: Share = 0.5
     """Exponent of class balancing: 0 draws classes as they come, 1 all equally often."""
-    frozen_blocks: Annotated[int, Interval(ge=0, le=16)] = 7
-    """How many of the 17 blocks stay as ImageNet made them; 0 trains all layers."""
-    clean_views: Annotated[int, Interval(ge=0, le=200)] = 16
+    clean_views: Annotated[int, Interval(ge=0, le=200)] = 8
     """Of each photograph on its board, beside the photograph as it is."""
     chamber_views: Annotated[int, Interval(ge=0, le=200)] = 8
     """Of each photograph, its item cut out and laid into drawn chambers."""
@@ -154,12 +156,19 @@ class FoldedTraining:
     """Share of the photographs of a batch that are shown in a chamber."""
     clear: tuple[str, ...] = ()
     """Classes of which the ground may be seen through an item."""
-    rendered_share: Share = 0.0
-    """Renderings in a batch, as a share of its photographs."""
     unknown_views: Annotated[int, Interval(ge=0)] = 1500
     unknown_share: Share = 0.08
     """Things of no class in a batch, as a share of its photographs."""
     seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at both sizes together."""
+        return self.small_epochs + self.large_epochs
+
+    def size(self, epoch: int) -> int:
+        """Side of the training pictures in an epoch, counted from 0."""
+        return self.small_size if epoch < self.small_epochs else 224
 
 
 @section

@@ -27,7 +27,6 @@ from .network import (
     HEAD,
     Weights,
     blank_head,
-    blocks,
     make_network,
     normalise,
     read_weights,
@@ -62,7 +61,7 @@ def train(run: Run, recipe: FoldedRecipe, data: Path, backbone: Path, fold: int 
         run.log("train: weights.npz is there already; only the held-out fold is measured again")
         trained = read_weights(run.path("weights.npz"))
     else:
-        material = gather(run, recipe, data, pictures, labels, weights, fold)
+        material = gather(run, recipe, data, pictures, labels, fold)
         trained = _fit(run, material, labels, weights, recipe.training)
         np.savez(run.path("weights.npz"), **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
@@ -148,10 +147,9 @@ def _fit(
 
     tf.keras.utils.set_random_seed(plan.seed)
     steps = max(1, len(epoch_order(material.labels, plan, 0)) // plan.batch)
-    start = {**backbone, **_probe(backbone, material, len(labels), plan)}
+    start = {**backbone, **_probe(backbone, material, len(labels))}
     network = make_network(start, relative=True)
-    names = [name for name in network.parts if name not in set(_frozen(plan.frozen_blocks))]
-    variables = [part for name in names for part in network.parts[name][1:]]
+    variables = list(network.trainable_variables)
     averages = [tf.Variable(variable) for variable in variables]
     schedule = keras.optimizers.schedules.CosineDecay(
         plan.learning_rate / 50,
@@ -165,11 +163,9 @@ def _fit(
     epoch_done = tf.Variable(0, dtype=tf.int64)
 
     @tf.function(reduce_retracing=True)
-    def step(views, targets):
+    def step(pixels, targets):
         with tf.GradientTape() as tape:
-            views = tf.cast(views, tf.float32)
-            views = views if plan.frozen_blocks else normalise(views)
-            embedding = network.embed(views, first=plan.frozen_blocks)
+            embedding = network.embed(normalise(tf.cast(pixels, tf.float32)))
             logits = network.classify(tf.nn.dropout(embedding, plan.dropout))
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -193,27 +189,19 @@ def _fit(
     for epoch in range(int(epoch_done), plan.epochs):
         began = time.monotonic()
         losses = [
-            float(step(tf.constant(views), tf.constant(targets)))
-            for views, targets in prefetch(batches(material, len(labels), plan, epoch))
+            float(step(tf.constant(pixels), tf.constant(targets)))
+            for pixels, targets in prefetch(batches(material, len(labels), plan, epoch))
         ]
         epoch_done.assign(epoch + 1)
         manager.save()
         _note_curve(run, epoch + 1, float(np.mean(losses)))
         run.log(
-            f"train: epoch {epoch + 1}/{plan.epochs}, loss {np.mean(losses):.4f}, "
-            f"{time.monotonic() - began:.0f} s"
+            f"train: epoch {epoch + 1}/{plan.epochs} at {plan.size(epoch)} px, "
+            f"loss {np.mean(losses):.4f}, {time.monotonic() - began:.0f} s"
         )
     for average, variable in zip(averages, variables, strict=True):
         variable.assign(average)
     return network.export_weights()
-
-
-def _frozen(count: int) -> list[str]:
-    """Names of the layers that the first `count` blocks hold, with the convolution before them."""
-    if not count:
-        return []
-    held = [(block.expand, block.depthwise, block.project) for block in list(blocks())[:count]]
-    return ["Conv1", *(name for names in held for name in names if name)]
 
 
 def _note_curve(run: Run, epoch: int, loss: float) -> None:
@@ -226,29 +214,16 @@ def _note_curve(run: Run, epoch: int, loss: float) -> None:
         writer.writerow((epoch, f"{loss:.5f}"))
 
 
-def _probe(backbone: Weights, material: Material, classes: int, plan: FoldedTraining) -> Weights:
+def _probe(backbone: Weights, material: Material, classes: int) -> Weights:
     """A head for the untouched backbone: ridge regression to class scores, in closed form.
 
     Starting from it, the first steps do not tear the backbone apart to please a random head.
     """
-    import tensorflow as tf
-
-    network = make_network({**backbone, **blank_head(classes)})
-
-    @tf.function(reduce_retracing=True)
-    def embed(views):
-        views = tf.cast(views, tf.float32)
-        return network.embed(
-            views if plan.frozen_blocks else normalise(views), first=plan.frozen_blocks
-        )
-
     # One view on the board and one in a chamber of each picture say enough.
-    shown = material.photographs[:, [0, material.photographs.shape[1] - 1]]
-    shown = shown.reshape(-1, *shown.shape[2:])
-    labels = np.repeat(material.labels, 2)
-    features = np.concatenate(
-        [embed(tf.constant(shown[i : i + 64])).numpy() for i in range(0, len(shown), 64)]
-    ).astype(np.float64)
+    last = material.photographs.shape[1] - 1
+    shown = np.concatenate([material.photographs[material.chosen, k] for k in (0, last)])
+    features = predict({**backbone, **blank_head(classes)}, shown)[1].astype(np.float64)
+    labels = np.tile(material.labels, 2)
     middle = features.mean(axis=0)
     centred = features - middle
     wanted = np.eye(classes)[labels]

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from export.bank import Stem, open_bank
+from export.bank import open_bank
 from export.data import Picture
 from export.errors import ExportError
 from export.material import Material, batches, epoch_order, learnable
@@ -33,7 +33,7 @@ def run(tmp_path):
 
 
 def opened(run, tmp_path, make, facts="same"):
-    return open_bank(run, tmp_path / "banks", "drawn", facts, 9, make, Stem({}, 0))
+    return open_bank(run, tmp_path / "banks", "drawn", facts, 9, make)
 
 
 def test_a_bank_holds_the_views_of_each_source(run, tmp_path):
@@ -58,49 +58,54 @@ def test_a_broken_off_bank_says_why(run, tmp_path):
         opened(run, tmp_path, functools.partial(broken, 4))
 
 
-def test_a_network_has_seventeen_blocks():
-    with pytest.raises(ExportError, match="17 blocks"):
-        Stem({}, 18)
-
-
 def test_pictures_that_contradict_their_group_are_not_learnt_from():
     rows = [("a", "glass", "1"), ("b", "glass", "1"), ("c", "metal", "1"), ("d", "metal", "2")]
     pictures = [Picture(file, label, group, 0) for file, label, group in rows]
     assert learnable(pictures).tolist() == [True, True, False, True]
 
 
-def material(rendered=0, unknown=0):
-    photographs = np.zeros((60, 5, 2, 2, 1), np.float16)
-    photographs[:, 3:] = 1.0  # the two views in chambers
+def material(unknown=0):
+    photographs = np.full((90, 5, 8, 8, 3), 10, np.uint8)
+    photographs[:, 3:] = 110  # the two views in chambers
+    photographs[60:] = 60  # those that this training may not see
     return Material(
         photographs=photographs,
+        chosen=np.arange(60),
         labels=np.repeat([0, 1, 2], [40, 15, 5]),
         clean=2,
-        rendered=np.full((rendered, 2, 2, 2, 1), 2.0, np.float16),
-        rendered_labels=np.arange(rendered) % 3,
-        unknown=np.full((unknown, 1, 2, 2, 1), 3.0, np.float16),
+        unknown=np.full((unknown, 1, 8, 8, 3), 230, np.uint8),
     )
 
 
 def drawn(plan, **parts):
+    """What kind each view of 30 epochs is (10, 60, 110 or 230), and its targets."""
     pairs = [pair for epoch in range(30) for pair in batches(material(**parts), 3, plan, epoch)]
-    return np.concatenate([v for v, _ in pairs])[:, 0, 0, 0], np.concatenate([t for _, t in pairs])
+    levels = np.concatenate([pixels.mean(axis=(1, 2, 3)) for pixels, _ in pairs])
+    kinds = np.array([10, 60, 110, 230])
+    nearest = kinds[np.abs(levels[:, None] - kinds).argmin(axis=1)]
+    return nearest, np.concatenate([targets for _, targets in pairs])
 
 
 def test_views_come_in_the_shares_that_the_recipe_names():
     plan = FoldedTraining(
-        batch=20, blend_share=0.0, chamber_share=0.25, rendered_share=0.2, unknown_share=0.1
+        batch=20, small_size=32, blend_share=0.0, chamber_share=0.25, unknown_share=0.1
     )
-    kinds, _ = drawn(plan, rendered=6, unknown=4)
-    shares = [float(np.mean(kinds == kind)) for kind in range(4)]
-    np.testing.assert_allclose(shares, np.array([15, 5, 4, 2]) / 26, atol=0.03)
+    kinds, _ = drawn(plan, unknown=4)
+    shares = [float(np.mean(kinds == kind)) for kind in (10, 60, 110, 230)]
+    np.testing.assert_allclose(shares, np.array([15, 0, 5, 2]) / 22, atol=0.03)
 
 
 def test_nothing_known_has_every_class_equally_right():
-    plan = FoldedTraining(batch=20, blend_share=0.0, unknown_share=0.1)
+    plan = FoldedTraining(batch=20, small_size=32, blend_share=0.0, unknown_share=0.1)
     kinds, targets = drawn(plan, unknown=4)
-    np.testing.assert_allclose(targets[kinds == 3], 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(targets[kinds == 230], 1 / 3, atol=1e-6)
     np.testing.assert_allclose(targets.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_first_epochs_are_small_and_the_last_are_large():
+    plan = FoldedTraining(small_epochs=1, small_size=64, large_epochs=1, batch=20)
+    sizes = [next(batches(material(), 3, plan, epoch))[0].shape for epoch in range(2)]
+    assert sizes == [(20, 64, 64, 3), (20, 224, 224, 3)]
 
 
 def test_rare_classes_are_shown_more_often_and_orders_differ():
