@@ -51,8 +51,9 @@ class _Interrupted(BaseException):
 class App:
     """The daemon: a `Bin` with its lock, store, telemetry, supervision and control interface.
 
-    state: the folder it writes to. camera: instead of the configured one. `stop` may be called
-    from any thread or a signal handler, `interrupt` from a handler in the thread of `run`.
+    state: the folder it writes to. camera: instead of the configured one. taught: whether it uses
+    what it was taught. `stop` may be called from any thread or a signal handler, `interrupt` from a
+    handler in the thread of `run`.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class App:
         state: Path | None = None,
         clock: Clock | None = None,
         camera: Camera | None = None,
+        taught: bool = True,
     ) -> None:
         self.config = config
+        self._taught = taught
         self._camera = camera
         self._state = state or paths.state()
         self.clock = clock or SystemClock()
@@ -161,6 +164,8 @@ class App:
             reference=self._state / "reference.npz",
             kept=self._state,
             told=self._tell_state,
+            samples=paths.teaching(self._state),
+            taught=self._state if self._taught else None,
         )
         with parts:
             self.bin = parts
@@ -201,7 +206,8 @@ class App:
             if self._failures.good():
                 self.telemetry.resolve_alert(DEGRADED)
             if self._reporter.due():
-                self._reporter.tell(self.bin.sensors.read(), self._failures.problems())
+                problems = (*self._failures.problems(), *self.bin.problems())
+                self._reporter.tell(self.bin.sensors.read(), problems)
 
     def _pass(self, beats: Mapping[str, float]) -> None:
         """Feed the watchdog, if every part has met its own deadline. Raises StalledError."""
@@ -214,7 +220,7 @@ class App:
         """The camera delivers: tell systemd, then the world."""
         notify("READY=1\nSTATUS=sorting")
         self._absent = ""
-        log.info("ready: %s on %s", self.bin.package.id, self.bin.classifier.runtime)
+        log.info("ready: %s on %s", self.bin.classifier.id, self.bin.classifier.runtime)
         self._reporter.tell_info(self.bin, self._failures.count)
         self._tell_state(self.bin.cycle.state)
         self._start_telling()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bin_daemon import paths
 from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.chute.pins import open_factory
@@ -20,8 +21,8 @@ from bin_daemon.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.config import Config
 from bin_daemon.cycle import Cycle, Recorder
 from bin_daemon.decision import decide
-from bin_daemon.errors import BinDaemonError, CameraError, PictureError
-from bin_daemon.messages import Observation, View
+from bin_daemon.errors import BinDaemonError, CameraError, PictureError, UsageError
+from bin_daemon.messages import Alert, Observation, Severity, View
 from bin_daemon.model_store import Package, open_package
 from bin_daemon.outputs import Outputs
 from bin_daemon.policy import policy_of
@@ -31,6 +32,8 @@ from bin_daemon.sorter import Sorter, State
 if TYPE_CHECKING:
     from bin_daemon.chamber import Chamber
     from bin_daemon.light import LampChamber
+    from bin_daemon.teaching.head import Head
+    from bin_daemon.teaching.keeping import Keeping
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ class Bin:
 
     clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
     camera: instead of the configured one. reference: file of the empty view, kept: folder
-    that remembers what was checked; None keeps nothing.
+    that remembers what was checked; None keeps nothing. told: see `Cycle`. samples:
+    folder of the pictures that the configuration wants kept; None keeps none of them either.
+    taught: the state directory whose taught head is used; None uses the package as it ships.
     Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
     """
 
@@ -62,14 +67,19 @@ class Bin:
         reference: Path | None = None,
         kept: Path | None = None,
         told: Callable[[State], None] = lambda state: None,
+        samples: Path | None = None,
+        taught: Path | None = None,
     ) -> None:
         from bin_daemon.classifier import Classifier
 
         self._config, self._clock, self._reference = config, clock, reference
         self.package: Package = open_package(config.model.name, kept)
-        policy = policy_of(config, self.package)
         with contextlib.ExitStack() as stack:
+            self._keeping = self._start_keeping(stack, samples)
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
+            if taught is not None and paths.taught_head(taught).exists():
+                self.classifier.head = self._taught_head(taught, recorder, kept is not None)
+            policy = policy_of(config, self.package, self.classifier.head)
             self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)
             self.outputs = stack.enter_context(Outputs(config.outputs, self.pins))
@@ -106,20 +116,57 @@ class Bin:
                 recorder=recorder,
                 clock=clock,
                 session=session,
-                model=self.package.id,
+                model=self.classifier.id,
                 boot_id=boot_id(),
                 told=told,
+                noticed=self._keeping.noticed if self._keeping else None,
             )
             self._stack = stack.pop_all()
         self._home_pending = config.chute.homing == "auto"
         self._dropped = False
         self._bad_frames = 0
 
+    def _taught_head(self, state: Path, recorder: Recorder, keep: bool) -> Head | None:
+        """What the bin was taught, for this network; an alert where that cannot be used."""
+        from bin_daemon.teaching.active import head_for
+
+        head, words = head_for(self.classifier, state, keep=keep)
+        if words:
+            log.warning("%s", words)
+            now = self._clock.time()
+            recorder.raise_alert(Alert("teaching", Severity.WARNING, words, now))
+        return head
+
     def _start_ticker(self, stack: contextlib.ExitStack) -> ChuteThread | None:
         if isinstance(self._clock, SimulatedClock):
             self._clock.watchers.append(self.chute.tick)
             return None
         return stack.enter_context(ChuteThread(self.chute))
+
+    def _start_keeping(self, stack: contextlib.ExitStack, folder: Path | None) -> Keeping | None:
+        keep = self._config.teaching.keep
+        if folder is None or not (keep.unsure or keep.corrected):
+            return None
+        from bin_daemon.teaching.keeping import Keeping
+
+        return stack.enter_context(Keeping(folder, keep, self._clock))
+
+    def correct(self, event_id: str, label: str) -> None:
+        """Keep the picture of an item as one of `label`; from any thread.
+
+        Raises UsageError where no route takes such items or the picture cannot be had.
+        """
+        classes = {label for route in self._config.routes.values() for label in route.takes}
+        if label not in classes:
+            known = ", ".join(sorted(classes))
+            raise UsageError(f"no route takes '{label}'; the classes of this bin: {known}")
+        if self._keeping is None:
+            raise UsageError("this bin keeps no pictures of items; see teaching.keep")
+        self._keeping.correct(event_id, label)
+
+    def problems(self) -> tuple[str, ...]:
+        """What the operator should know, though it does not keep the bin from sorting."""
+        return self._keeping.problems() if self._keeping else ()
 
     def _open_chamber(self) -> Chamber | LampChamber:
         self._lamp: LampChamber | None = None

@@ -17,13 +17,16 @@ import os
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bin_daemon.errors import ModelError, PictureError
 from bin_daemon.messages import Image, Prediction, Vector
 from bin_daemon.model_store import GOLDEN, MODEL, Package
+
+if TYPE_CHECKING:
+    from bin_daemon.teaching.head import Head
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ RUNTIMES = {
 
 # tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h: TFLITE_XNNPACK_DELEGATE_FLAG_QS8, _QU8.
 _XNNPACK_SIGNED, _XNNPACK_UNSIGNED = 1, 2
+
+_NO_VECTOR: Vector = np.zeros(0, np.float32)
 
 
 def installed_runtimes() -> list[Runtime]:
@@ -94,12 +99,19 @@ class _Output:
 class Classifier:
     """A model package, ready to look.
 
+    head: one that was taught for this network; it then says the class instead of the shipped one.
     Raises ModelError where the package is damaged, or the runtime is missing or refuses it.
     """
 
-    def __init__(self, package: Package, runtime: Runtime = "auto", threads: int = 1) -> None:
-        self.package = package
-        name, module = _load_runtime(runtime)
+    def __init__(
+        self,
+        package: Package,
+        runtime: Runtime = "auto",
+        threads: int = 1,
+        head: Head | None = None,
+    ) -> None:
+        self.package, self.head = package, head
+        name, module = load_runtime(runtime)
         self._interpreter, accelerated = _interpreter(
             module, name, package.verified(MODEL), threads, str(package.folder)
         )
@@ -113,6 +125,21 @@ class Classifier:
         """The runtime in use: name, version, acceleration."""
         return f"{self._name} {_version(self._name)} ({self._accelerated})"
 
+    @property
+    def id(self) -> str:
+        """The package, and the day on which it was taught, if it was, as events quote it."""
+        return self.package.id if self.head is None else self.head.id
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that it can say, in the order of a prediction's probabilities."""
+        return self.package.labels if self.head is None else self.head.labels
+
+    @property
+    def interpreter(self) -> Any:
+        """The TFLite interpreter, for whoever reads constants out of the network."""
+        return self._interpreter
+
     def classify(self, image: Image) -> Prediction:
         """Look at one picture.
 
@@ -125,16 +152,21 @@ class Classifier:
         prepared = time.perf_counter()
         self._interpreter.invoke()
         invoked = time.perf_counter()
-        logits = self._logits.read(self._interpreter)
-        probabilities = softmax(logits, self.package.manifest.temperature)
-        embedding = self._embedding.read(self._interpreter)
+        embedding = _NO_VECTOR
+        if self._embedding is not None:
+            embedding = self._embedding.read(self._interpreter)
+        if self.head is None:
+            logits = self._logits.read(self._interpreter)
+            probabilities = softmax(logits, self.package.manifest.temperature)
+        else:
+            probabilities = softmax(self.head.logits(embedding), self.head.temperature)
         finished = time.perf_counter()
         timings = {
             "prepare": (prepared - started) * 1e3,
             "invoke": (invoked - prepared) * 1e3,
             "finish": (finished - invoked) * 1e3,
         }
-        return Prediction(self.package.labels, probabilities, embedding, timings)
+        return Prediction(self.labels, probabilities, embedding, timings)
 
     def invoke(self) -> None:
         """Run the network on what its input holds, and nothing else; for measuring."""
@@ -160,8 +192,8 @@ class Classifier:
                     f"compute this model"
                 )
 
-    def _outputs(self) -> tuple[_Output, _Output]:
-        """The two outputs, their shapes checked against the manifest and the labels."""
+    def _outputs(self) -> tuple[_Output, _Output | None]:
+        """Logits and embedding, if there is one, checked against the manifest and the labels."""
         spec, folder = self.package.manifest, self.package.folder
         details = self._interpreter.get_input_details()[0]
         shape = (1, spec.input.height, spec.input.width, 3)
@@ -176,6 +208,8 @@ class Classifier:
             ("logits", spec.outputs.logits),
             ("embedding", spec.outputs.embedding),
         ):
+            if position is None:
+                continue
             if position >= len(outputs):
                 raise ModelError(f"{folder / MODEL}: has no output {position} for the {part}")
             detail = outputs[position]
@@ -187,10 +221,10 @@ class Classifier:
                 f"{folder / MODEL}: gives {count} class scores, "
                 f"the package has {len(self.package.labels)} labels"
             )
-        return found[0], found[1]
+        return found[0], found[1] if len(found) > 1 else None
 
 
-def _load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
+def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
     """The first runtime that is installed, of those allowed."""
     wanted = list(RUNTIMES) if runtime == "auto" else [runtime]
     reasons = []

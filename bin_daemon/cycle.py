@@ -18,7 +18,9 @@ from bin_daemon.clock import Clock, clock_synced, uuid7
 from bin_daemon.errors import PictureError
 from bin_daemon.messages import (
     Alert,
+    Decision,
     Frame,
+    Item,
     Observation,
     Outcome,
     Prediction,
@@ -79,6 +81,9 @@ class Recorder(Protocol):
         ...
 
 
+Noticed = Callable[[SortEvent, Decision, Item, Prediction], None]
+
+
 class Panel(Protocol):
     """What the cycle needs of the outputs."""
 
@@ -96,7 +101,8 @@ class Cycle:
 
     session: the number of this start of the daemon, for the events. model: id of the package.
     read: gives the sensors' readings now. told: called with the state after every pass in which it
-    changed.
+    changed. noticed: called with every event that was decided, its item and the last prediction of
+    it; returns at once.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class Cycle:
         model: str,
         boot_id: str = "",
         told: Callable[[State], None] = lambda state: None,
+        noticed: Noticed | None = None,
     ) -> None:
         self._chamber = chamber
         self._classifier = classifier
@@ -127,9 +134,10 @@ class Cycle:
         self._model = model
         self._boot_id = boot_id
         self._told = told
+        self._noticed = noticed
         self._sequence = 0
         self._open: SortEvent | None = None
-        self._classify_ms = 0.0
+        self._prediction: Prediction | None = None
         self._class_alerts: set[str] = set()
         self._moved_at: float | None = None
         self._last_state = sorter.state
@@ -217,12 +225,13 @@ class Cycle:
         except PictureError as error:  # this look is lost, the next frame gives another
             log.warning("look skipped: %s", error)
             return
-        self._classify_ms = sum(prediction.timings_ms.values())
+        self._prediction = prediction
         now = self._clock.monotonic()
         self._perform(self._sorter.looked(prediction, readings, self._idle(), now), readings)
 
     def _decide(self, action: Decide) -> None:
-        decision, item = action.decision, action.item
+        decision, item, prediction = action.decision, action.item, self._prediction
+        assert prediction is not None
         self._sequence += 1
         wall = self._clock.time()
         event = SortEvent(
@@ -238,7 +247,7 @@ class Cycle:
             model=self._model,
             looks=action.looks,
             item={"box": item.box, "area": item.area, "centre": item.centre},
-            timings_ms={**action.timings_ms, "classify": self._classify_ms},
+            timings_ms={**action.timings_ms, "classify": sum(prediction.timings_ms.values())},
             boot_id=self._boot_id,
             monotonic_s=self._clock.monotonic(),
             clock_synced=clock_synced(),
@@ -246,6 +255,8 @@ class Cycle:
         self._open = event
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
+        if self._noticed is not None:
+            self._noticed(event, decision, item, prediction)
         self._panel.beep(BEEPS_TAKEN)
         if decision.alert:
             kind = f"class_{decision.label}"

@@ -54,7 +54,8 @@ class OutputSpec:
     """Which output of the interpreter is which."""
 
     logits: Annotated[int, Interval(ge=0)]
-    embedding: Annotated[int, Interval(ge=0)]
+    embedding: Annotated[int, Interval(ge=0)] | None = None
+    """Null in a model that gives none: it classifies, but cannot be taught."""
 
 
 @section

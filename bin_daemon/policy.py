@@ -1,12 +1,13 @@
 """What the owner wrote in the configuration, joined with the labels of a model: a `Policy`.
 
-A `Config` and a `Package` flow in, the arrays that `decision` works on flow out, or a `ConfigError`
-that names every label nobody takes.
+A `Config` and a `Package`, with the head it was taught, flow in; the arrays that `decision` works
+on flow out, or a `ConfigError` that names every label nobody takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,36 +17,37 @@ from bin_daemon.errors import ConfigError
 from bin_daemon.messages import Vector
 from bin_daemon.model_store import Package
 
+if TYPE_CHECKING:
+    from bin_daemon.teaching.head import Head
+
 # A class that neither the owner nor the model gives a threshold needs an even chance.
 DEFAULT_THRESHOLD = 0.5
 OTHER = "other"
 
 
-def policy_of(config: Config, package: Package) -> Policy:
-    """Join configuration and model.
+def policy_of(config: Config, package: Package, head: Head | None = None) -> Policy:
+    """Join configuration and model; head: one that was taught on it, with classes of its own.
 
     Raises ConfigError where a label of the model is taken by no route, or the configuration names
     labels that the model does not have.
     """
-    labels = package.labels
-    taken_by = {label: name for name, route in config.routes.items() for label in route.takes}
-    faults = [
-        f"routes: no route takes '{label}', which {package.id} can say; add it to one's takes"
-        for label in labels
-        if label not in taken_by
-    ]
+    model = package.id if head is None else head.id
+    labels = package.labels if head is None else head.labels
+    trusted = package.manifest.thresholds if head is None else head.thresholds
+    faults = untaken(config, labels, model)
     for key, names in _named_labels(config):
         faults += [
-            f"{key}: {package.id} has no class '{name}'; it has {', '.join(labels)}"
+            f"{key}: {model} has no class '{name}'; it has {', '.join(labels)}"
             for name in names
             if name not in labels
         ]
     if faults:
         raise ConfigError("\n".join(faults))
     routes = tuple(config.routes)
+    taken_by = _taken_by(config)
     home = tuple(routes.index(taken_by[label]) for label in labels)
     residual = routes.index(config.decision.residual)
-    thresholds = {**package.manifest.thresholds, **config.decision.thresholds}
+    thresholds = {**trusted, **config.decision.thresholds}
     evidence = config.decision.evidence
     return Policy(
         labels=labels,
@@ -59,6 +61,20 @@ def policy_of(config: Config, package: Package) -> Policy:
         alerts=config.decision.alerts,
         full_percent=config.decision.full_percent,
     )
+
+
+def untaken(config: Config, labels: Iterable[str], model: str) -> list[str]:
+    """A fault for each label of `model` that no route takes, with the key to edit."""
+    taken_by = _taken_by(config)
+    return [
+        f"routes: no route takes '{label}', which {model} can say; add it to one's takes"
+        for label in labels
+        if label not in taken_by
+    ]
+
+
+def _taken_by(config: Config) -> dict[str, str]:
+    return {label: name for name, route in config.routes.items() for label in route.takes}
 
 
 def _named_labels(config: Config) -> list[tuple[str, Iterable[str]]]:

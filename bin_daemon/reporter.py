@@ -20,6 +20,7 @@ from bin_daemon.telemetry.client import Telemetry
 
 if TYPE_CHECKING:
     from bin_daemon.bin import Bin
+    from bin_daemon.teaching.head import Head
 
 CHECK_S = 1.0
 _HARDWARE = Path("/proc/device-tree/model")
@@ -96,7 +97,8 @@ class Reporter:
             "name": config.bin.name,
             "version": __version__,
             "model": parts.package.id if parts else None,
-            "labels": parts.package.labels if parts else [],
+            "labels": parts.classifier.labels if parts else [],
+            "taught": _taught(parts.classifier.head) if parts and parts.classifier.head else None,
             "runtime": parts.classifier.runtime if parts else None,
             "routes": list(config.routes),
             "hardware": _hardware(),
@@ -108,6 +110,18 @@ class Reporter:
             "failures": failures,
         }
         self._telemetry.retain(self._telemetry.topics.info, info)
+
+
+def _taught(head: Head) -> dict[str, Any]:
+    """What the bin was taught, and how well it did by cross-validation."""
+    after = head.figures["after"]
+    return {
+        "model": head.id,
+        "taught_at": head.taught_at,
+        "pictures": head.figures["pictures"],
+        "accuracy": after["accuracy"],
+        "accuracy_se": after["accuracy_se"],
+    }
 
 
 def _hardware() -> str:

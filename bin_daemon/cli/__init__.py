@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from bin_daemon import __version__
 from bin_daemon.errors import BinDaemonError, UsageError
 
-FAMILIES = ("run", "look", "device", "hardware", "sensing", "model")
+FAMILIES = ("run", "look", "device", "hardware", "sensing", "model", "teach", "samples")
 
 
 def parser(families: Sequence[str] = FAMILIES) -> argparse.ArgumentParser:

@@ -48,6 +48,16 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, metavar="N", help="threads of one inference")
 
 
+def add_taught(command: argparse.ArgumentParser) -> None:
+    """`--no-taught`."""
+    command.add_argument(
+        "--no-taught",
+        dest="taught",
+        action="store_false",
+        help="use the model as it ships, not what the bin was taught",
+    )
+
+
 def config_name(options: argparse.Namespace) -> str:
     """The file or the profile that `--config` and the environment mean."""
     name: str = options.config or os.environ.get(CONFIG_VARIABLE, "")
@@ -93,6 +103,23 @@ def looked_into(options: argparse.Namespace) -> Path:
     if options.state is None and paths.SYSTEM_STATE.is_dir():
         return paths.SYSTEM_STATE
     return state_of(options)
+
+
+def taught_in(options: argparse.Namespace) -> Path | None:
+    """The state directory whose taught head is meant; None where the package as it ships is.
+
+    One of the service that may not be read counts as that too, and is told.
+    """
+    state = looked_into(options)
+    try:
+        return state if options.taught and paths.taught_head(state).exists() else None
+    except PermissionError:
+        print(
+            f"bin-daemon: warning: {state} may not be read, so the model is used as it ships; run "
+            f"it with sudo, or give --no-taught",
+            file=sys.stderr,
+        )
+        return None
 
 
 @contextlib.contextmanager

@@ -8,18 +8,20 @@ import dataclasses
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bin_daemon.cli import common
 from bin_daemon.errors import PictureError, UsageError
-from bin_daemon.messages import Alert, Outcome, Prediction, Readings, SortEvent, stamp, to_json
+from bin_daemon.messages import Alert, Outcome, SortEvent, stamp, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
+    from bin_daemon.classifier import Classifier
     from bin_daemon.config import Config
-    from bin_daemon.messages import Decision
+    from bin_daemon.instances import Sight
+    from bin_daemon.messages import Image
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,8 +35,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PICTURE",
         help="the empty chamber: the item is cut out and its colour corrected by it",
     )
+    classify.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="OUT",
+        help="draw what was seen: a picture file, or a folder for several",
+    )
+    classify.add_argument(
+        "--why", action="store_true", help="with --overlay: heat where the class was seen"
+    )
     common.add_config(classify)
+    common.add_state(classify)
     common.add_model(classify)
+    common.add_taught(classify)
     classify.set_defaults(command=run_classify)
 
     replay = commands.add_parser("replay", help="run the sort cycle on recorded or posed frames")
@@ -51,7 +64,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="with --hold: the empty chamber; else the median of the pictures",
     )
     common.add_config(replay)
+    common.add_state(replay)
     common.add_model(replay)
+    common.add_taught(replay)
     replay.set_defaults(command=run_replay)
 
     events = commands.add_parser("events", help="list what was sorted")
@@ -63,42 +78,71 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
-    from bin_daemon.chamber import isolate
     from bin_daemon.classifier import Classifier
-    from bin_daemon.decision import decide
+    from bin_daemon.instances import look_at
     from bin_daemon.model_store import open_package
     from bin_daemon.pictures import read_picture
     from bin_daemon.policy import policy_of
 
     config = common.config_of(options)
     package = open_package(config.model.name)
-    policy = policy_of(config, package)
     pictures = common.pictures_in(options.pictures)
     empty = read_picture(options.empty) if options.empty else None
     classifier = Classifier(package, config.model.runtime, config.model.threads)
+    if (taught := common.taught_in(options)) is not None:
+        from bin_daemon.teaching.active import head_for
+
+        classifier.head, words = head_for(classifier, taught, keep=False)
+        if words:
+            print(f"bin-daemon: warning: {words}", file=sys.stderr)
+    policy = policy_of(config, package, classifier.head)
+    draw = _drawing(options, config, pictures, classifier)
     failed = 0
     with common.progress("classifying") as tell:
         for number, path in enumerate(pictures, start=1):
             tell(f"picture {number} of {len(pictures)}")
             try:
-                image, area = read_picture(path), None
-                if empty is not None:
-                    item = isolate(image, empty, config.chamber)
-                    if item is None:
-                        raise PictureError(f"{path}: shows nothing but the empty chamber")
-                    image, area = item.crop, item.area
-                prediction = classifier.classify(image)
+                image = read_picture(path)
+                sight = look_at(image, empty, config.chamber, classifier, policy)
+                if sight is None:
+                    raise PictureError(f"{path}: shows nothing but the empty chamber")
             except PictureError as error:
                 print(f"bin-daemon: {error}", file=sys.stderr)
                 failed += 1
                 continue
-            decision = decide([prediction], policy, Readings(), area)
-            _print_classified(path, prediction, decision, options.json)
+            draw(path, image, sight)
+            _print_classified(path, sight, options)
     return 1 if failed else 0
 
 
-def _print_classified(path: Path, seen: Prediction, decision: Decision, as_json: bool) -> None:
-    if as_json:
+def _drawing(
+    options: argparse.Namespace, config: Config, pictures: list[Path], classifier: Classifier
+) -> Callable[[Path, Image, Sight], None]:
+    """What draws a picture as `--overlay` and `--why` ask for."""
+    if options.overlay is None:
+        if options.why:
+            raise UsageError("--why is drawn on the overlay; give --overlay OUT too")
+        return lambda path, image, sight: None
+    from bin_daemon import overlay
+    from bin_daemon.saliency import Saliency
+
+    saliency = None
+    if options.why:
+        saliency = Saliency(classifier.package, config.model.runtime, classifier.head)
+    targets = overlay.targets(options.overlay, pictures, options.empty)
+
+    def draw(path: Path, image: Image, sight: Sight) -> None:
+        maps = [saliency.look(thing.crop) for thing in sight.things] if saliency else []
+        overlay.write_picture(targets[path], overlay.draw(image, sight, maps))
+
+    return draw
+
+
+def _print_classified(path: Path, sight: Sight, options: argparse.Namespace) -> None:
+    seen, decision = sight.whole.prediction, sight.whole.decision
+    if options.json:
+        from bin_daemon.instances import plain
+
         line = {
             "file": str(path),
             "label": seen.label,
@@ -108,12 +152,17 @@ def _print_classified(path: Path, seen: Prediction, decision: Decision, as_json:
             "reason": decision.reason,
             "timings_ms": seen.timings_ms,
         }
+        if options.empty:
+            line["items"] = [plain(thing) for thing in sight.things]
         print(to_json(line), flush=True)
-    else:
-        print(
-            f"{path}: {seen.label} {seen.confidence:.2f} -> {decision.route} ({decision.reason})",
-            flush=True,
-        )
+        return
+    lines = [f"{path}: {seen.label} {seen.confidence:.2f} -> {decision.route} ({decision.reason})"]
+    for thing in sight.things if len(sight.things) > 1 else ():
+        x, y, width, height = thing.box
+        label, sure = thing.prediction.label, thing.prediction.confidence
+        where = f"{width}x{height} at {x},{y}"
+        lines.append(f"  {where}: {label} {sure:.2f}, alone -> {thing.decision.route}")
+    print("\n".join(lines), flush=True)
 
 
 class EventPrinter:
@@ -177,7 +226,7 @@ def run_replay(options: argparse.Namespace) -> int:
     frames = itertools.count(1)
     with (
         common.progress("replaying") as tell,
-        Bin(config, clock, printer, camera=camera) as parts,
+        Bin(config, clock, printer, camera=camera, taught=common.taught_in(options)) as parts,
         contextlib.suppress(CameraFinishedError),
     ):
         while True:

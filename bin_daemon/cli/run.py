@@ -27,6 +27,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     common.add_config(run)
     common.add_state(run)
     common.add_model(run)
+    common.add_taught(run)
     run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     run.set_defaults(command=run_daemon)
     silence = commands.add_parser("silence", help="every servo and output off; nothing moves")
@@ -49,7 +50,7 @@ def run_daemon(options: argparse.Namespace) -> int:
     logs.start(options.log_level)
     faulthandler.enable()  # systemd's watchdog aborts: then the journal says where it hung
     state = common.state_of(options)
-    app = App(common.config_of(options, kept=state), state)
+    app = App(common.config_of(options, kept=state), state, taught=options.taught)
     _obey_signals(app)
     try:
         app.run(ready=gc.enable)

@@ -1,0 +1,230 @@
+"""`teach`: the bin learns its own chamber from pictures, and forgets it again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bin_daemon import paths
+from bin_daemon.cli import common
+from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.messages import to_json
+
+if TYPE_CHECKING:
+    from bin_daemon.classifier import Classifier
+    from bin_daemon.config import Config
+    from bin_daemon.teaching.folder import TeachingFolder
+    from bin_daemon.teaching.lesson import Lesson, Shown
+    from bin_daemon.teaching.samples import Samples
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this family to the command line."""
+    teach = commands.add_parser(
+        "teach",
+        help="teach the bin its own chamber and classes",
+        description="Without --from, --undo or --forget: put items into the bin one by one and "
+        "say what each is, in a terminal. The daemon must be stopped for that.",
+    )
+    what = teach.add_mutually_exclusive_group()
+    what.add_argument(
+        "--from", dest="folder", type=Path, metavar="DIR",
+        help="learn from pictures: a folder for each class, and sessions.csv if there is one",
+    )  # fmt: skip
+    what.add_argument("--undo", action="store_true", help="go back to what was in force before")
+    what.add_argument(
+        "--forget", action="store_true", help="delete the kept pictures; what was learnt stays"
+    )
+    teach.add_argument(
+        "--empty", type=Path, metavar="PICTURE", help="with --from: the empty chamber of them all"
+    )
+    teach.add_argument("--json", action="store_true", help="one object with all figures")
+    common.add_config(teach)
+    common.add_state(teach)
+    common.add_model(teach)
+    teach.set_defaults(command=run_teach)
+
+
+def run_teach(options: argparse.Namespace) -> int:
+    """Teach, undo or forget, as the options say."""
+    if options.empty and not options.folder:
+        raise UsageError("--empty goes with --from")
+    if options.undo:
+        return _undo(options)
+    if options.forget:
+        return _forget(options)
+    if options.folder:
+        return _teach_from(options)
+    if options.json:
+        raise UsageError("--json goes with --from, --undo or --forget")
+    from bin_daemon.cli.teach_live import teach_live
+
+    return teach_live(options)
+
+
+def _undo(options: argparse.Namespace) -> int:
+    from bin_daemon.teaching.active import undo
+
+    head = undo(common.looked_into(options))
+    if options.json:
+        print(to_json({"model": head.id if head else None}))
+    else:
+        print(f"in force: {head.id if head else 'the package as it ships'}")
+        _tell_restart()
+    return 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from bin_daemon.teaching.samples import forget
+
+    count = forget(paths.teaching(common.looked_into(options)))
+    if options.json:
+        print(to_json({"forgotten": count}))
+    else:
+        print(
+            f"{count} pictures deleted. What was learnt from them stays in force (--undo takes it "
+            f"back), but cannot be carried over to another model."
+        )
+    return 0
+
+
+def _teach_from(options: argparse.Namespace) -> int:
+    from bin_daemon.classifier import Classifier, prepare
+    from bin_daemon.model_store import open_package
+    from bin_daemon.policy import policy_of
+    from bin_daemon.teaching.active import activate, relearn
+    from bin_daemon.teaching.folder import TeachingFolder
+    from bin_daemon.teaching.lesson import check_counts
+    from bin_daemon.teaching.samples import Samples
+
+    config, state = common.config_of(options), common.looked_into(options)
+    package = open_package(config.model.name)
+    folder = TeachingFolder(options.folder, config.chamber, options.empty)
+    _check_routes(config, folder.counts())
+    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    with (
+        common.progress("teaching") as tell,
+        Samples(paths.teaching(state), config.teaching.keep) as samples,
+    ):
+        kept = [sample.label or "" for sample in samples.list(labelled=True)]
+        check_counts([*kept, *(one.label for one in folder.listed)])
+        grounds, spec = {}, package.manifest.input
+        for number, one in enumerate(folder, start=1):
+            tell(f"keeping picture {number} of {len(folder)}")
+            ground = one.ground  # small, for all of them are in memory together
+            if ground is not None:
+                ground = prepare(ground, spec.width, spec.height)
+            grounds[_keep(samples, one, classifier)] = ground
+        lesson = relearn(samples, classifier, time.time(), grounds, tell)
+    if lesson.better:
+        policy_of(config, package, lesson.head)
+        activate(state, lesson.head)
+    _print_lesson(lesson, folder, options.json)
+    return 0
+
+
+def _check_routes(config: Config, labels: dict[str, int]) -> None:
+    """Raise ConfigError for classes that would have nowhere to go."""
+    from bin_daemon.policy import untaken
+
+    if faults := untaken(config, sorted(labels), "the taught bin"):
+        raise ConfigError("\n".join(faults))
+
+
+def _keep(samples: Samples, one: Shown, classifier: Classifier) -> str:
+    """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
+    seen = classifier.classify(one.crop)
+    for known in samples.list(labelled=True, item=one.item):
+        same = known.model == classifier.package.id
+        if same and known.embedding.tobytes() == seen.embedding.tobytes():
+            if known.label != one.label:
+                samples.label(known.id, one.label)
+            return known.id
+    return samples.add(
+        one.crop,
+        seen.embedding,
+        one.label,
+        "taught",
+        model=classifier.package.id,
+        taken_at=time.time(),
+        session=one.session,
+        predicted=seen.label,
+        confidence=seen.confidence,
+        item=one.item,
+    )
+
+
+def _print_lesson(lesson: Lesson, folder: TeachingFolder, as_json: bool) -> None:
+    """The figures, and what was done."""
+    if as_json:
+        told = {
+            "activated": lesson.better,
+            "model": lesson.head.id,
+            "labels": lesson.head.labels,
+            "temperature": lesson.head.temperature,
+            "thresholds": lesson.head.thresholds,
+            **lesson.figures,
+            "empty_views": folder.words,
+            "skipped": [{"file": str(p), "reason": why} for p, why in folder.skipped.items()],
+            "warnings": lesson.warnings,
+        }
+        print(to_json(told))
+        return
+    for words in (*folder.words, *folder.skipped.values()):
+        print(f"bin-daemon: {words}", file=sys.stderr)
+    tell_lesson(lesson)
+
+
+def tell_lesson(lesson: Lesson) -> None:
+    """The figures for people, and what was done."""
+    print("\n".join(lines_of(lesson.figures)))
+    for words in lesson.warnings:
+        print(f"bin-daemon: warning: {words}", file=sys.stderr)
+    gain = lesson.figures["gain"]
+    words = f"{gain['accuracy']:+.3f} accuracy, standard error {gain['se']:.3f}"
+    if lesson.better:
+        print(f"in force: {lesson.head.id} ({words})")
+        _tell_restart()
+    else:
+        print(
+            f"not put in force: no better than what ships by more than one standard error "
+            f"({words}). The pictures are kept; show more, and teach again."
+        )
+
+
+def lines_of(figures: dict[str, Any]) -> list[str]:
+    """The figures of a lesson as a table for people."""
+    before, after = figures["before"], figures["after"]
+    lines = [
+        f"{sum(figures['pictures'].values())} pictures, tested on {figures['tested_on']} that the "
+        f"head was not taught; before -> after",
+        f"{'':<20}{'pictures':>8}   {'recall':<16}{'precision':<16}F1",
+    ]
+    for label, now in after["classes"].items():
+        was = before["classes"][label]
+        pairs = [f"{was[n]:.2f} -> {now[n]:.2f}" for n in ("recall", "precision", "f1")]
+        lines.append(f"{label:<20}{now['count']:>8}   {pairs[0]:<16}{pairs[1]:<16}{pairs[2]}")
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+        pair = [f"{side[name]:.3f} ± {side[name + '_se']:.3f}" for side in (before, after)]
+        lines.append(f"{words:<20}{' -> '.join(pair)}")
+    if unseen := figures["unseen_session"]:
+        lines.append(
+            f"{'unseen session':<20}{unseen['accuracy']:.3f} ({unseen['pictures']} pictures, each "
+            f"session judged by a head taught the others)"
+        )
+    if control := figures["control"]:
+        lines.append(
+            f"{'item taken out':<20}{control['accuracy']:.3f} ± {control['se']:.3f} (commonest "
+            f"class {control['majority']:.3f}): near it, the head knows the items, not the ground"
+        )
+    if (right := figures["accepted"]["right"]) is not None:
+        share = figures["accepted"]["share"]
+        lines.append(f"{'accepted':<20}{share:.3f} of the pictures, {right:.3f} of those right")
+    return lines
+
+
+def _tell_restart() -> None:
+    print("A running bin takes it up at its next start: sudo systemctl restart bin-daemon")

@@ -1,0 +1,123 @@
+"""The solver: a multinomial logistic head on embeddings, pulled towards a head that is known.
+
+Embeddings and class indices flow in, kernel and bias flow out. numpy alone does it: with a few
+hundred pictures of 1280 numbers the problem has as many dimensions as pictures, and Newton's method
+on those takes milliseconds, while scikit-learn would bring SciPy and 100 MB to a Raspberry Pi and
+cannot pull towards anything but zero. Nothing here knows what a picture or a class name is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bin_daemon.calibration import Counts, Doubles, probabilities
+
+Floats = npt.NDArray[np.float32]
+Head = tuple[Floats, Floats]  # kernel (d, k), bias (k,)
+
+_NEWTON_STEPS = 50
+_CG_STEPS = 100
+_ENOUGH = 1e-8  # of the loss: less than this is gained by no further step
+
+
+def unit(embeddings: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Embeddings (n, d) or (d,) scaled to length 1, float32.
+
+    How strongly a crop excites the network varies with light and sharpness; what it excites tells
+    the class. It also makes `strength` mean the same for every network.
+    """
+    length = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(length, 1e-12), np.float32)
+
+
+def fit(features: Floats, labels: Counts, prior: Head, strength: float) -> Head:
+    """The head of least penalised cross-entropy, kernel float32 (d, k) and bias float32 (k,).
+
+    It minimises, over kernel W and bias b, the sum of -log softmax(x W + b)[label] over the
+    pictures plus strength / 2 times the squared distance of (W, b) from the prior: the maximum a
+    posteriori estimate under a Gaussian prior of variance 1 / strength around the known head
+    (Chelba and Acero 2004, "Adaptation of Maximum Entropy Capitalizer: Little Data Can Help a
+    Lot"). Convex, so there is one answer.
+
+    features: float (n, d), of length about 1 (`unit`). labels: int (n,), 0 to k - 1. prior: kernel
+    (d, k) and bias (k,); zeros where nothing is known. strength: above 0.
+    """
+    # The answer differs from the prior by a combination of the pictures (representer theorem), so
+    # it is sought in the space that they span.
+    basis, known = np.linalg.qr(_with_bias(features).T)
+    coordinates = known.T.copy()
+    shift = _newton(coordinates, labels, features @ prior[0] + prior[1], strength)
+    change = basis @ shift
+    kernel, bias = prior[0] + change[:-1], prior[1] + change[-1]
+    return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+
+
+def compact(features: Floats, prior: Head) -> tuple[Floats, Head]:
+    """The same problem in as many dimensions as there are pictures, for many fits to parts of it.
+
+    A rotation into the space that the pictures span: the logits of all of them come out the same,
+    whichever of them are fitted to. Returns features (n, r) and prior (r, k), (k,).
+    """
+    basis, known = np.linalg.qr(features.T)
+    return np.asarray(known.T, np.float32), (np.asarray(basis.T @ prior[0]), prior[1])
+
+
+def _with_bias(features: Floats) -> Doubles:
+    return np.hstack([features, np.ones((len(features), 1))]).astype(np.float64)
+
+
+def _newton(inputs: Doubles, labels: Counts, offset: Doubles | Floats, strength: float) -> Doubles:
+    """C (r, k) that minimises the loss of the logits offset + inputs @ C, plus its penalty.
+
+    Newton's method; each step by conjugate gradients, halved until the loss falls.
+    """
+    target = np.eye(offset.shape[1])[labels]
+    start = offset.astype(np.float64)
+
+    def judged(at: Doubles) -> tuple[float, Doubles]:
+        likely = probabilities(start + inputs @ at)
+        chosen = likely[np.arange(len(labels)), labels]
+        loss = -np.log(np.maximum(chosen, 1e-300)).sum() + strength / 2 * np.sum(at * at)
+        return float(loss), likely
+
+    def curved(likely: Doubles, direction: Doubles) -> Doubles:
+        """The Hessian of the loss times a direction."""
+        moved = likely * (inputs @ direction)
+        moved -= likely * moved.sum(axis=1, keepdims=True)
+        return np.asarray(inputs.T @ moved + strength * direction)
+
+    at = np.zeros((inputs.shape[1], offset.shape[1]))
+    loss, likely = judged(at)
+    for _ in range(_NEWTON_STEPS):
+        gradient = inputs.T @ (likely - target) + strength * at
+        step, size = _solved(functools.partial(curved, likely), -gradient), 1.0
+        while (found := judged(at + size * step))[0] > loss and size > 1e-6:
+            size /= 2
+        gained = loss - found[0]
+        if gained <= 0.0:
+            break
+        at, (loss, likely) = at + size * step, found
+        if gained < _ENOUGH * max(loss, 1.0):
+            break
+    return at
+
+
+def _solved(times: Callable[[Doubles], Doubles], right: Doubles) -> Doubles:
+    """x with times(x) = right, by conjugate gradients; `times` is symmetric and positive."""
+    solution, rest = np.zeros_like(right), right
+    direction, before = right, float(np.sum(right * right))
+    goal = before * 1e-12
+    for _ in range(_CG_STEPS):
+        if before <= goal:
+            break
+        image = times(direction)
+        length = before / float(np.sum(direction * image))
+        solution, rest = solution + length * direction, rest - length * image
+        now = float(np.sum(rest * rest))
+        direction, before = rest + now / before * direction, now
+    return solution

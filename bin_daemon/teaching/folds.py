@@ -1,0 +1,87 @@
+"""Which pictures belong together, and how they are dealt into folds for cross-validation.
+
+Embeddings, labels, sessions and items flow in, a fold for each picture flows out. Pictures of one
+thing never straddle folds, else a head would be tested on what it was taught.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from bin_daemon.calibration import Counts
+from bin_daemon.teaching.fit import Floats
+
+FOLDS = 5
+# Squared distance of two embeddings of one thing seen again, as a share of the median one of any
+# two pictures. Of different things of one class in one chamber about one pair in a hundred is so
+# near.
+ALIKE = 0.2
+# So many sessions make it possible to test on unseen ones.
+SESSIONS = 3
+SESSION_FOLDS = 10
+
+
+def by_session(labels: Sequence[str], sessions: Sequence[str]) -> bool:
+    """Whether whole sessions can be held out: three or more, and in each two classes or more.
+
+    Then the figures are of sittings that the head was not taught in. Where a session shows one
+    class only, its ground tells the class, and without it the head would be judged by that.
+    """
+    in_session, of_class = defaultdict(set), defaultdict(set)
+    for label, session in zip(labels, sessions, strict=True):
+        in_session[session].add(label)
+        of_class[label].add(session)
+    mixed = all(len(seen) >= 2 for seen in (*in_session.values(), *of_class.values()))
+    return mixed and len(in_session) >= SESSIONS
+
+
+def things(
+    features: Floats, labels: Sequence[str], sessions: Sequence[str], items: Sequence[str]
+) -> list[str]:
+    """Which thing each picture shows: its item, and what looks alike is taken for one.
+
+    Things are joined where a chain of look-alikes of one class and session connects them.
+    features: float (n, d) of length 1. Returns a name for each picture.
+    """
+    parent = list(range(len(labels)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = at = parent[parent[at]]
+        return at
+
+    members = defaultdict(list)
+    for at, key in enumerate(zip(labels, sessions, strict=True)):
+        members[key].append(at)
+    apart = 2.0 - 2.0 * features @ features.T  # squared distances of vectors of length 1
+    near = ALIKE * np.median(apart[np.triu_indices(len(apart), 1)])
+    for mine in members.values():
+        for one, other in np.argwhere(np.triu(apart[np.ix_(mine, mine)] < near, 1)):
+            parent[root(mine[other])] = root(mine[one])
+    first: dict[str, int] = {}
+    for at, item in enumerate(items):
+        parent[root(at)] = root(first.setdefault(item, at))
+    return [str(root(at)) for at in range(len(labels))]
+
+
+def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool) -> Counts:
+    """The fold of each picture, int64 (n,): no group straddles two, and there is no seed.
+
+    whole_sessions: groups are sessions. They take turns, one fold each while there are at most
+    SESSION_FOLDS. Things are dealt so that each class is spread evenly over FOLDS: the largest
+    group first, each to the fold with the fewest pictures of its class.
+    """
+    if whole_sessions:
+        turn = {name: at % SESSION_FOLDS for at, name in enumerate(sorted(set(groups)))}
+        return np.array([turn[group] for group in groups], np.int64)
+    members = Counter(zip(labels, groups, strict=True))
+    filled: dict[str, list[int]] = defaultdict(lambda: [0] * FOLDS)
+    dealt: dict[str, int] = {}
+    for (label, group), pictures in sorted(members.items(), key=lambda m: (-m[1], m[0])):
+        sizes = filled[label]
+        fold = dealt.setdefault(group, sizes.index(min(sizes)))
+        sizes[fold] += pictures
+    return np.array([dealt[group] for group in groups], np.int64)

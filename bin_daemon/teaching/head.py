@@ -1,0 +1,115 @@
+"""A head that a bin was taught: its own classes, on the embedding of one network.
+
+An embedding flows in, logits flow out. A `Head` is a value in one file, written whole or not at
+all; it knows which network it belongs to and what it was worth when it was taught.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+
+from bin_daemon.errors import ModelError
+from bin_daemon.files import write_whole
+from bin_daemon.model_store import MODEL, Package
+from bin_daemon.teaching.fit import Floats, unit
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Base:
+    """The network that a head belongs to: id of its package, SHA-256 of its `model.tflite`."""
+
+    id: str
+    sha256: str
+
+    @classmethod
+    def of(cls, package: Package) -> Self:
+        """The network of `package`."""
+        return cls(package.id, package.manifest.files[MODEL].sha256)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Head:
+    """A taught head.
+
+    labels: k classes. kernel: float32 (d, k), for embeddings of length 1. bias: float32 (k,).
+    temperature: of the softmax. thresholds: for each class, the confidence from which to trust it.
+    taught_at: wall clock. figures: what it was worth, see `lesson`.
+    """
+
+    labels: tuple[str, ...]
+    kernel: Floats
+    bias: Floats
+    temperature: float
+    thresholds: Mapping[str, float]
+    base: Base
+    taught_at: float
+    figures: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Network and day of teaching (UTC), as events quote it ("waste6@3+taught-20261121")."""
+        day = datetime.datetime.fromtimestamp(self.taught_at, datetime.UTC)
+        return f"{self.base.id}+taught-{day:%Y%m%d}"
+
+    def logits(self, embedding: Floats) -> Floats:
+        """Scores before softmax, float32 (k,) or (n, k), of embeddings (d,) or (n, d)."""
+        return np.asarray(unit(embedding) @ self.kernel + self.bias, np.float32)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """The head kept at `path`; None where there is none, or the file is an empty one.
+
+        Raises ModelError where the file is damaged or cannot be read.
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ModelError(
+                f"{path}: cannot read the taught head: {error.strerror}; check who owns it"
+            ) from error
+        if not data:
+            return None
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as kept:
+                told = json.loads(str(kept["told"]))
+                kernel, bias = kept["kernel"], kept["bias"]
+            if told.pop("format") != _FORMAT:
+                raise ValueError("it is of another version of this program")
+            head = cls(
+                kernel=np.asarray(kernel, np.float32),
+                bias=np.asarray(bias, np.float32),
+                labels=tuple(told.pop("labels")),
+                base=Base(**told.pop("base")),
+                **told,
+            )
+            if head.kernel.shape[1:] != head.bias.shape or len(head.labels) != len(head.bias):
+                raise ValueError("its parts do not fit together")
+        except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
+            raise ModelError(
+                f"{path}: the taught head is damaged ({error}); `bin-daemon teach --undo` takes it "
+                f"away, `bin-daemon teach` makes it anew from the kept pictures"
+            ) from error
+        return head
+
+    def save(self, path: Path, like: os.stat_result | None = None) -> None:
+        """Keep it at `path`, whole or not at all; like: see `write_whole`. Raises OSError."""
+        told: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        kernel, bias = told.pop("kernel"), told.pop("bias")
+        told["base"], told["format"] = dataclasses.asdict(self.base), _FORMAT
+        file = io.BytesIO()
+        np.savez(file, kernel=kernel, bias=bias, told=np.array(json.dumps(told)))
+        write_whole(path, file.getbuffer(), like=like)

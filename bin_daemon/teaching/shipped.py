@@ -1,0 +1,67 @@
+"""The head that a package ships, read out of its network, for teaching to start from.
+
+A classifier flows in, kernel and bias flow out, proved on the package's golden inputs. Nothing is
+run, and nothing is approximated but for the quantisation of the network.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bin_daemon.classifier import Classifier
+from bin_daemon.errors import ModelError
+from bin_daemon.model_store import GOLDEN
+from bin_daemon.teaching.fit import Floats, Head
+
+
+def shipped_head(classifier: Classifier) -> Head:
+    """Kernel float32 (d, k) and bias (k,) that the network applies to its embedding.
+
+    The last layer is a convolution of 1 x 1 or a dense one. Raises ModelError where the scores of
+    the network are not a linear function of its embedding.
+    """
+    package = classifier.package
+    if package.manifest.outputs.embedding is None:
+        raise ModelError(f"{package.id}: cannot be taught: its network gives no embedding")
+    with np.load(io.BytesIO(package.verified(GOLDEN))) as golden:
+        embedding, logits = golden["embedding"], golden["logits"]
+        tolerance = float(golden["tolerance"])
+    count, length = logits.shape[1], embedding.shape[1]
+    dense, convolution = (count, length), (count, 1, 1, length)
+    kernels = [k.reshape(count, length).T for k in _constants(classifier, dense, convolution)]
+    biases = [*_constants(classifier, (count,)), np.zeros(count, np.float32)]
+    for kernel, bias in itertools.product(kernels, biases):
+        if np.abs(embedding @ kernel + bias - logits).max() <= tolerance:
+            return kernel, bias
+    raise ModelError(
+        f"{package.id}: cannot be taught: its class scores are no linear function of its "
+        f"embedding; package a network whose last layer works on the embedding that it gives"
+    )
+
+
+def _constants(classifier: Classifier, *shapes: tuple[int, ...]) -> Iterator[Floats]:
+    """The real values of all tensors of these shapes that the network holds."""
+    interpreter = classifier.interpreter
+    outputs = {detail["index"] for detail in interpreter.get_output_details()}
+    for detail in interpreter.get_tensor_details():
+        if tuple(detail["shape"]) not in shapes or detail["index"] in outputs:
+            continue
+        try:
+            raw = interpreter.get_tensor(detail["index"])
+        except ValueError:  # a tensor that exists only while the network runs
+            continue
+        yield _real(raw, detail["quantization_parameters"])
+
+
+def _real(raw: Any, how: dict[str, Any]) -> Floats:
+    """real = scale * (q - zero_point), by channel of the first axis (TFLite quantisation spec)."""
+    if not len(how["scales"]):
+        return np.asarray(raw, np.float32)
+    by_channel = (-1,) + (1,) * (raw.ndim - 1)
+    scales, zeros = how["scales"].reshape(by_channel), how["zero_points"].reshape(by_channel)
+    return np.asarray(scales * (raw.astype(np.float32) - zeros), np.float32)

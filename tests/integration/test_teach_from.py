@@ -1,0 +1,274 @@
+"""`teach --from` on a drawn chamber: from folders of pictures to what the bin says of an item."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from scenes import chamber, hold, raw_config, write_script
+
+from bin_daemon import paths
+from bin_daemon.bin import Bin
+from bin_daemon.classifier import Classifier
+from bin_daemon.cli import main
+from bin_daemon.clock import SimulatedClock
+from bin_daemon.config import Config
+from bin_daemon.config_file import validate
+from bin_daemon.errors import CameraFinishedError
+from bin_daemon.model_store import open_package
+from bin_daemon.teaching.active import head_for
+from bin_daemon.teaching.head import Base, Head
+from bin_daemon.teaching.samples import Samples
+
+COLOURS = {"glass": (190, 30, 40), "can": (30, 50, 190)}
+OF_EACH = 12
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def boxes(label: str, count: int, seed: int = 0) -> list[np.ndarray]:
+    """Boxes of about the class's colour, of many shapes, at many places, each printed on."""
+    rng = np.random.default_rng([seed, *label.encode()])
+    found = []
+    for _ in range(count):
+        picture, width, height = chamber(), *rng.integers(60, 190, 2).tolist()
+        x, y = rng.integers((40, 90), (580 - width, 430 - height)).tolist()
+        colour = (np.array(COLOURS[label]) + rng.integers(-30, 31, 3)).clip(0, 255).tolist()
+        cv2.rectangle(picture, (x, y), (x + width, y + height), colour, -1)
+        for _ in range(int(rng.integers(1, 5))):
+            ends = rng.integers((x + 5, y + 5), (x + width - 5, y + height - 5), (2, 2)).tolist()
+            shade = rng.integers(0, 256, 3).tolist()
+            cv2.line(picture, ends[0], ends[1], shade, int(rng.integers(2, 12)))
+        found.append(picture)
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures of `lesson`, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for label in COLOURS:
+        for number, picture in enumerate(boxes(label, OF_EACH)):
+            save(folder / label / f"{number}.png", picture)
+    return folder
+
+
+@pytest.fixture
+def lesson(tmp_path: Path, drawn: Path) -> Path:
+    """A folder of red boxes called glass and blue ones called can, and the empty chamber."""
+    save(tmp_path / "empty.png", chamber())
+    return shutil.copytree(drawn, tmp_path / "lesson")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict:
+    """A bin with a route for cans."""
+    raw = raw_config(write_script(tmp_path, hold("blue", label="can")))
+    raw["routes"]["recyclables"]["takes"].append("can")
+    return raw
+
+
+@pytest.fixture
+def command(tmp_path: Path, settings: dict, capsys):
+    """Runs `bin-daemon` with that bin and its state; gives code, output and errors."""
+
+    def run(name: str, *words: object, config: dict = settings) -> tuple[int, str, str]:
+        path = tmp_path / "bin.yaml"
+        path.write_text(yaml.safe_dump(config))
+        state = ["--config", str(path), "--state", str(tmp_path / "state")]
+        code = main([name, *map(str, words), *state])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def teach(command, lesson, tmp_path):
+    """Teaches the lesson and gives what `--json` says."""
+
+    def run(*words: object) -> dict:
+        empty = ("--empty", tmp_path / "empty.png")
+        code, out, err = command("teach", "--from", lesson, "--json", *empty, *words)
+        assert code == 0, err
+        return json.loads(out)
+
+    return run
+
+
+def test_a_taught_bin_says_its_new_class_and_no_taught_leaves_it_out(teach, command, tmp_path):
+    told = teach()
+    assert told["activated"]
+    assert told["after"]["accuracy"] > told["before"]["accuracy"]
+    assert told["labels"][-1] == "can"
+    save(tmp_path / "new.png", boxes("can", 1, seed=5)[0])
+    ask = ("--json", "--empty", tmp_path / "empty.png", tmp_path / "new.png")
+    assert json.loads(command("classify", *ask)[1])["label"] == "can"
+    assert "can" not in json.loads(command("classify", "--no-taught", *ask)[1])["probabilities"]
+
+
+def test_the_figures_are_shown_for_people_too(command, lesson, tmp_path):
+    empty = ("--empty", tmp_path / "empty.png")
+    code, out, _ = command("teach", "--from", lesson, *empty)
+    assert code == 0
+    for words in ("before -> after", "can", "macro-F1", "item taken out", "in force: waste6@"):
+        assert words in out
+
+
+def test_teaching_the_same_pictures_again_keeps_them_once(teach, tmp_path):
+    assert teach()["pictures"] == teach()["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+
+
+def test_undo_takes_the_head_back_and_keeps_the_pictures(teach, command, tmp_path):
+    teach()
+    assert command("teach", "--undo")[0] == 0
+    assert not paths.taught_head(tmp_path / "state").exists()
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        assert samples.stats().count == 2 * OF_EACH
+    assert command("teach", "--undo")[0] == 2
+
+
+def test_forget_deletes_the_pictures_and_keeps_the_head(teach, command, tmp_path):
+    teach()
+    code, out, _ = command("teach", "--forget", "--json")
+    assert (code, json.loads(out)) == (0, {"forgotten": 2 * OF_EACH})
+    assert not list((paths.teaching(tmp_path / "state") / "crops").iterdir())
+    assert paths.taught_head(tmp_path / "state").exists()
+
+
+def test_a_class_without_a_route_is_refused_before_anything_is_kept(
+    command, lesson, settings, tmp_path
+):
+    settings["routes"]["recyclables"]["takes"].remove("can")
+    code, _, err = command("teach", "--from", lesson, config=settings)
+    assert code == 2
+    assert "no route takes 'can'" in err
+    assert not paths.teaching(tmp_path / "state").exists()
+
+
+def test_a_picture_without_an_item_is_skipped_and_told(teach, lesson):
+    save(lesson / "can" / "nothing.png", chamber())
+    told = teach()
+    assert [Path(s["file"]).name for s in told["skipped"]] == ["nothing.png"]
+    assert told["pictures"]["can"] == OF_EACH
+
+
+def test_sessions_name_the_empty_view_of_each_picture(command, lesson, tmp_path):
+    with (lesson / "sessions.csv").open("w", newline="") as file:
+        rows = [(p.relative_to(lesson), "../empty.png") for p in lesson.glob("*/*.png")]
+        csv.writer(file).writerows([("file", "empty"), *rows])
+    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    assert told["empty_views"] == []
+    assert told["control"]["pictures"] == 2 * OF_EACH
+
+
+def test_without_an_empty_view_the_median_serves_and_that_is_said(command, lesson):
+    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    assert "the median of its 24 pictures" in told["empty_views"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file\n", "needs the columns"),
+        ("file,empty\ncan/0.png,gone.png\n", "no such picture"),
+        ("file,empty\ncan/99.png,\n", "'can/99.png' is no picture"),
+    ],
+)
+def test_a_sessions_file_that_does_not_fit_is_refused(command, lesson, text, words):
+    (lesson / "sessions.csv").write_text(text)
+    code, _, err = command("teach", "--from", lesson)
+    assert code == 2
+    assert words in err
+
+
+class Recorder:
+    """Keeps what the bin tells."""
+
+    def __init__(self) -> None:
+        self.events, self.alerts = [], []
+
+    def decided(self, event) -> None:
+        self.events.append(event)
+
+    def completed(self, *_) -> None:
+        pass
+
+    def raise_alert(self, alert) -> None:
+        self.alerts.append(alert)
+
+    def resolve_alert(self, kind) -> None:
+        pass
+
+
+def sorted_by(settings: dict, state: Path | None) -> Recorder:
+    recorder = Recorder()
+    bin_ = Bin(validate(Config, settings), SimulatedClock(), recorder, taught=state, kept=state)
+    with bin_ as parts, pytest.raises(CameraFinishedError):
+        while True:
+            parts.step()
+    return recorder
+
+
+def test_the_bin_sorts_by_what_it_was_taught_and_its_events_say_so(teach, settings, tmp_path):
+    told = teach()
+    settings["camera"]["loop"] = False
+    (event,) = sorted_by(settings, tmp_path / "state").events
+    assert (event.label, event.model) == ("can", told["model"])
+    (event,) = sorted_by(settings, None).events
+    assert event.model == open_package("waste6").id
+
+
+def of_another_network(state: Path) -> Head:
+    """Make the head in force one of an older network."""
+    head = Head.load(paths.taught_head(state))
+    assert head is not None
+    older = dataclasses.replace(head, base=Base("waste6@0", "0" * 64))
+    older.save(paths.taught_head(state))
+    return older
+
+
+def test_another_network_is_taught_anew_from_the_kept_pictures(teach, settings, tmp_path):
+    teach()
+    older = of_another_network(tmp_path / "state")
+    settings["camera"]["loop"] = False
+    recorder = sorted_by(settings, tmp_path / "state")
+    assert [event.label for event in recorder.events] == ["can"]
+    assert not recorder.alerts
+    now = Head.load(paths.taught_head(tmp_path / "state"))
+    assert now is not None
+    assert now.base == Base.of(open_package("waste6"))
+    assert now.kernel == pytest.approx(older.kernel, abs=1e-3)
+
+
+def test_another_network_whose_pictures_were_forgotten_raises_an_alert(
+    teach, command, settings, tmp_path
+):
+    teach()
+    command("teach", "--forget")
+    of_another_network(tmp_path / "state")
+    settings["camera"]["loop"] = False
+    recorder = sorted_by(settings, tmp_path / "state")
+    (alert,) = recorder.alerts
+    assert alert.kind == "teaching"
+    assert "taught on waste6@0" in alert.message
+    assert recorder.events[0].model == open_package("waste6").id
+
+
+def test_classify_with_another_network_learns_anew_without_writing(teach, tmp_path):
+    teach()
+    of_another_network(tmp_path / "state")
+    before = paths.taught_head(tmp_path / "state").read_bytes()
+    head, words = head_for(Classifier(open_package("waste6")), tmp_path / "state", keep=False)
+    assert head is not None
+    assert not words
+    assert paths.taught_head(tmp_path / "state").read_bytes() == before

@@ -1,0 +1,214 @@
+"""What a lesson makes of labelled crops: head, figures, verdict, warnings.
+
+The network is stood in for by one that sees the red of a crop as it is, so that each test decides
+what can be told from what.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bin_daemon.errors import UsageError
+from bin_daemon.model_store import open_package
+from bin_daemon.teaching import lesson
+from bin_daemon.teaching.fit import unit
+from bin_daemon.teaching.folds import FOLDS, by_session, folds_of, things
+from bin_daemon.teaching.lesson import Shown, learn
+
+LENGTH = 400
+DAY = 1_795_219_200.0
+
+
+class Network:
+    """Its embedding is the red channel of the crop."""
+
+    package = open_package("waste6")
+
+    def classify(self, crop):
+        return SimpleNamespace(embedding=crop[..., 0].ravel().astype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def _shipped(monkeypatch):
+    rng = np.random.default_rng(9)
+    kernel = rng.normal(0, 0.001, (LENGTH, 6)).astype(np.float32)
+    monkeypatch.setattr(lesson, "shipped_head", lambda _: (kernel, np.zeros(6, np.float32)))
+
+
+def looks_of(name: str) -> np.ndarray:
+    """What things of that name have in common, float (20, 20), 60 to 120."""
+    return np.random.default_rng(list(name.encode())).uniform(60, 120, (20, 20))
+
+
+def crop_of(*names: str, rng: np.random.Generator, noise: float = 25.0) -> np.ndarray:
+    """The mean of what those names look like, with noise."""
+    red = np.mean([looks_of(name) for name in names], axis=0) + rng.normal(0, noise, (20, 20))
+    return np.dstack([red, red, red]).clip(0, 255).astype(np.uint8)
+
+
+def pictures(
+    counts: dict[str, int], sessions: int = 1, seed: int = 0, ground: str | None = None
+) -> list[Shown]:
+    """Pictures that look like their class; ground: what is seen without the item, "label" or ""."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for label, count in counts.items():
+        for at in range(count):
+            left = None if ground is None else crop_of(label if ground else "", rng=rng)
+            session = f"s{at % sessions}"
+            found.append(Shown(crop_of(label, rng=rng), label, session, f"{label}{at}", left))
+    return found
+
+
+def taught(shown: list[Shown]):
+    return learn(shown, Network(), DAY)
+
+
+def test_pictures_that_can_be_told_apart_make_a_better_head_with_its_figures():
+    found = taught(pictures({"metal": 12, "plastic": 14}))
+    assert found.better
+    assert found.figures["pictures"] == {"metal": 12, "plastic": 14}
+    after = found.figures["after"]
+    assert after["accuracy"] > 0.9 > found.figures["before"]["accuracy"]
+    assert set(after["classes"]) == {"metal", "plastic"}
+    assert after["classes"]["metal"]["count"] == 12
+    assert found.figures["gain"]["accuracy"] > found.figures["gain"]["se"] > 0
+    assert found.head.labels == Network.package.labels
+    assert found.head.base.id == Network.package.id
+
+
+def test_the_head_says_of_new_pictures_what_it_was_taught():
+    head = taught(pictures({"metal": 12, "plastic": 12})).head
+    for one in pictures({"metal": 5, "plastic": 5}, seed=7):
+        logits = head.logits(Network().classify(one.crop).embedding)
+        assert head.labels[int(logits.argmax())] == one.label
+
+
+def test_labels_that_say_nothing_make_no_better_head():
+    rng = np.random.default_rng(3)
+    shown = [
+        Shown(crop_of("thing", rng=rng), ("cardboard", "glass")[at % 2], "s", str(at))
+        for at in range(40)
+    ]
+    kernel = np.zeros((LENGTH, 6), np.float32)
+    bias = np.array([1, 0, -9, -9, -9, -9], np.float32)  # always cardboard: right in half of them
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lesson, "shipped_head", lambda _: (kernel, bias))
+        found = taught(shown)
+    assert not found.better
+    assert abs(found.figures["after"]["accuracy"] - 0.5) < 0.25
+
+
+def test_a_new_class_is_added_which_the_package_never_said():
+    found = taught(pictures({"metal": 10, "cup": 10}))
+    assert found.head.labels == (*Network.package.labels, "cup")
+    assert found.figures["before"]["classes"]["cup"]["recall"] == 0
+    assert found.figures["after"]["classes"]["cup"]["recall"] > 0.8
+    assert set(found.head.thresholds) == set(found.head.labels)
+
+
+def test_classes_without_pictures_are_told_and_trusted_no_sooner():
+    found = taught(pictures({"metal": 10, "plastic": 10}))
+    assert any("no pictures of cardboard, glass, paper, trash" in w for w in found.warnings)
+    for label in ("cardboard", "glass", "paper", "trash"):
+        shipped = Network.package.manifest.thresholds[label]
+        assert found.head.thresholds[label] >= shipped
+
+
+def test_a_ground_that_tells_the_class_is_warned_of():
+    found = taught(pictures({"metal": 15, "plastic": 15}, ground="label"))
+    assert found.figures["control"]["accuracy"] > 0.9
+    assert any("taken out" in words for words in found.warnings)
+
+
+def test_a_ground_that_tells_nothing_is_near_chance():
+    found = taught(pictures({"metal": 25, "plastic": 25}, ground=""))
+    control = found.figures["control"]
+    assert control["majority"] == 0.5
+    assert abs(control["accuracy"] - 0.5) < 0.25
+    assert not any("taken out" in words for words in found.warnings)
+
+
+def test_without_masks_there_is_no_control_and_that_is_said():
+    found = taught(pictures({"metal": 10, "plastic": 10}))
+    assert found.figures["control"] is None
+    assert any("no control" in words for words in found.warnings)
+
+
+def test_a_session_is_judged_by_what_the_others_taught():
+    unseen = taught(pictures({"metal": 12, "plastic": 12}, sessions=2)).figures["unseen_session"]
+    assert unseen["pictures"] == 24
+    assert unseen["accuracy"] > 0.9
+
+
+def test_a_single_session_says_nothing_of_others():
+    assert taught(pictures({"metal": 8, "plastic": 8})).figures["unseen_session"] is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"metal": 10}, "two classes or more"),
+        ({"metal": 10, "plastic": 2}, r"plastic \(2\): show at least 3"),
+        ({}, "two classes or more"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused(counts, words):
+    with pytest.raises(UsageError, match=words):
+        taught(pictures(counts))
+
+
+def test_pictures_of_one_thing_stay_together_and_things_are_spread_over_the_folds():
+    rng = np.random.default_rng(0)
+    shown = [unit(rng.normal(size=64)) for _ in range(10)]
+    features = np.stack([unit(t + rng.normal(0, 0.01, 64)) for t in shown for _ in range(4)])
+    labels = ["metal" if at < 20 else "plastic" for at in range(40)]
+    groups = things(features, labels, ["s"] * 40, [str(at) for at in range(40)])
+    assert len(set(groups)) == 10
+    folds = folds_of(groups, labels, whole_sessions=False)
+    for first in range(0, 40, 4):
+        assert len(set(folds[first : first + 4])) == 1
+    assert set(folds[:20]) == set(folds[20:]) == set(range(FOLDS))
+
+
+def test_what_looks_alike_in_two_classes_or_sessions_is_two_things():
+    features = np.ones((4, 8), np.float32) / np.sqrt(8)
+    features[3] = unit(np.arange(8))
+    groups = things(features, ["metal", "metal", "paper", "paper"], list("ssst"), list("abcd"))
+    assert groups[0] != groups[2] != groups[3]
+
+
+def test_pictures_named_as_one_item_stay_together_however_they_look():
+    features = np.eye(6, dtype=np.float32)
+    groups = things(features, ["metal"] * 6, ["s"] * 6, ["a", "a", "b", "b", "c", "c"])
+    assert groups[0::2] == groups[1::2]
+    assert len(set(groups)) == 3
+
+
+def test_pictures_that_all_look_alike_are_warned_of():
+    rng = np.random.default_rng(0)
+    shown = [
+        Shown(crop_of(label, rng=rng, noise=2), label, "s", f"{label}{at}")
+        for label in ("metal", "plastic")
+        for at in range(6)
+    ]
+    found = taught(shown)
+    assert found.figures["things"] == {"metal": 1, "plastic": 1}
+    assert any("so few different things" in words for words in found.warnings)
+    assert not found.better
+
+
+def test_three_sessions_with_all_classes_are_tested_session_by_session():
+    sessions, labels = ["a", "b", "c"] * 4, ["metal", "plastic"] * 6
+    assert by_session(labels, sessions)
+    folds = folds_of(sessions, labels, whole_sessions=True)
+    assert {(s, f) for s, f in zip(sessions, folds, strict=True)} == {("a", 0), ("b", 1), ("c", 2)}
+
+
+def test_sessions_of_one_class_each_cannot_be_tested_on():
+    labels = ["metal", "plastic"] * 6
+    assert not by_session(labels, labels)
+    assert not by_session(labels, [f"{label}{at % 3}" for at, label in enumerate(labels)])
