@@ -1,7 +1,8 @@
-"""The samples of a bin as a folder that the workshop trains on.
+"""The samples of a bin as a folder that other bins are taught and the workshop trains on.
 
 Samples flow in; `<class>/<id>.png` flow out, with the tables `groups.csv` (file, group: pictures
-of one thing share a group) and `sessions.csv` (file, session). It never changes the store.
+of one thing share a group) and `sessions.csv` (file, session, cropped: `yes`, for what the bin has
+cut out and normalised needs no empty view). It never changes the store.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
 from bin_daemon.teaching.samples import Samples
 
 GROUPS, SESSIONS = "groups.csv", "sessions.csv"
+CROPPED = "yes"  # in the column `cropped`
 
 
 class Export:
@@ -68,10 +70,10 @@ class Export:
             file = path.relative_to(self._folder).as_posix()
             self.counts[label] += 1
             groups.append((file, sample.item))
-            sessions.append((file, sample.session))
+            sessions.append((file, sample.session, CROPPED))
             yield file
         write_whole(self._folder / GROUPS, _table(("file", "group"), groups))
-        write_whole(self._folder / SESSIONS, _table(("file", "session"), sessions))
+        write_whole(self._folder / SESSIONS, _table(("file", "session", "cropped"), sessions))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:

@@ -1,7 +1,8 @@
 """A folder of labelled pictures as a lesson takes them: cropped by the bin's own chamber.
 
-`<class>/...<picture>` and, where there is one, `sessions.csv` flow in; labelled crops flow out,
-with words on whatever was left out and on what served as the empty view. It never writes.
+`<class>/...<picture>` and, where they are, `sessions.csv` and `groups.csv` flow in; labelled crops
+flow out, with words on whatever was left out and on what served as the empty view. Crops that a bin
+has exported are taken as they are. It never writes.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from bin_daemon.errors import PictureError, UsageError
 from bin_daemon.messages import Image, Item
 from bin_daemon.pictures import SUFFIXES, read_picture
 from bin_daemon.small import shrink
+from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.lesson import Shown
-from bin_daemon.teaching.sample import check_label
+from bin_daemon.teaching.sample import UNLABELLED, check_label
 
-SESSIONS = "sessions.csv"
 LEAST_FOR_MEDIAN = 8  # pictures: with fewer, things lie at one place in half of them too easily
 _WHOLE_SIZE = 1 << 16  # no picture is larger: the median keeps its size
 _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
@@ -35,27 +36,36 @@ _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listed:
-    """One picture of the folder. empty: of its empty chamber, None where none was named."""
+    """One picture of the folder.
+
+    item: the same for all pictures of one thing. empty: the picture of its empty chamber, None
+    where none was named. cropped: by a bin already.
+    """
 
     path: Path
     label: str
     session: str
+    item: str
     empty: Path | None
+    cropped: bool
 
 
 class TeachingFolder:
     """The pictures of a folder; iterate over it to get them as `Shown`.
 
-    config: how the bin cuts items out. empty: the empty chamber of all pictures, instead of what
-    `sessions.csv` says.
+    config: how the bin cuts items out. empty: the empty chamber of all whole pictures, instead of
+    what `sessions.csv` says.
     words: after iterating, what was done about empty views and what was left out. skipped: pictures
     that could not be used, with the reason.
-    Raises UsageError for a folder without classes, or a `sessions.csv` that does not fit it.
+    Raises UsageError as `listed` does, and for an empty view of crops.
     """
 
     def __init__(self, folder: Path, config: ChamberSection, empty: Path | None = None) -> None:
         self._config = config
-        self.listed = _listed(folder, empty)
+        self._unlabelled = len(_pictures(folder / UNLABELLED))
+        self.listed = listed(folder, empty)
+        if empty is not None and all(one.cropped for one in self.listed):
+            raise UsageError(f"{folder}: its pictures are crops already; leave --empty out")
         self.words: list[str] = []
         self.skipped: dict[Path, str] = {}
 
@@ -68,11 +78,23 @@ class TeachingFolder:
 
     def __iter__(self) -> Iterator[Shown]:
         self.words, self.skipped = [], {}
-        by_session: dict[tuple[str, Path | None], list[Listed]] = defaultdict(list)
+        if self._unlabelled:
+            self.words.append(
+                f"{UNLABELLED}: {self._unlabelled} pictures left out; say what they show with "
+                f"`bin-daemon samples label` and export them again"
+            )
+        if crops := sum(one.cropped for one in self.listed):
+            self.words.append(
+                f"{crops} pictures are crops that a bin made: taken as they are. What lay under "
+                f"their items is not known, so there is no control against shortcuts with them"
+            )
+        by_session: dict[tuple[str, Path | None, bool], list[Listed]] = defaultdict(list)
         for one in self.listed:
-            by_session[one.session, one.empty].append(one)
-        for (session, empty), members in by_session.items():
-            view = self._empty_view(session, empty, [one.path for one in members])
+            by_session[one.session, one.empty, one.cropped].append(one)
+        for (session, empty, cropped), members in by_session.items():
+            view = None
+            if not cropped:
+                view = self._empty_view(session, empty, [one.path for one in members])
             for one in members:
                 try:
                     yield self._shown(one, view)
@@ -96,9 +118,9 @@ class TeachingFolder:
         return None
 
     def _shown(self, one: Listed, empty: Image | None) -> Shown:
-        image, item = read_picture(one.path), str(one.path)
+        image = read_picture(one.path)
         if empty is None:
-            return Shown(image, one.label, one.session, item)
+            return Shown(image, one.label, one.session, one.item)
         if image.shape != empty.shape:
             raise PictureError(
                 f"{one.path}: {image.shape[1]}x{image.shape[0]} pixels, its empty view has "
@@ -108,7 +130,7 @@ class TeachingFolder:
         if found is None:
             raise PictureError(f"{one.path}: shows nothing but the empty chamber")
         ground = without(image, empty, found, self._config)
-        return Shown(found.crop, one.label, one.session, item, ground)
+        return Shown(found.crop, one.label, one.session, one.item, ground)
 
 
 def without(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:
@@ -125,52 +147,85 @@ def without(image: Image, empty: Image, item: Item, config: ChamberSection) -> I
     return square(filled, item.box, config.margin, table)
 
 
-def _listed(folder: Path, empty: Path | None) -> list[Listed]:
-    """The pictures of all class folders in natural order, with session and empty view."""
+def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
+    """The pictures of all class folders in natural order; what has no label is left out.
+
+    empty: the empty view of all that are not cropped, instead of what `sessions.csv` says.
+    Raises UsageError for a folder without classes, and for tables that do not fit it.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with a folder for each class in it")
-    told = _sessions(folder / SESSIONS)
+    told, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
     found = []
     for one in sorted(folder.iterdir()):
-        if not one.is_dir() or one.name.startswith("."):
-            continue
-        pictures = [p for p in one.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
-        if pictures:
+        pictures = [] if one.name.startswith(".") else _pictures(one)
+        if pictures and one.name != UNLABELLED:
             check_label(one.name)
-        for path in sorted(pictures, key=_natural):
+        for path in pictures:
             within = path.relative_to(folder)
-            session, named = told.pop(within.as_posix(), ("", None))
+            session, named, cropped = told.pop(within.as_posix(), ("", None, False))
             session = session or "/".join(within.parent.parts[1:])
-            found.append(Listed(path, one.name, session, empty or named))
+            item = items.pop(within.as_posix(), str(path))
+            if one.name != UNLABELLED:
+                view = None if cropped else empty or named
+                found.append(Listed(path, one.name, session, item, view, cropped))
     if not found:
         raise UsageError(f"{folder}: no pictures in it; put them into a folder for each class")
-    if told:
-        raise UsageError(
-            f"{folder / SESSIONS}: '{next(iter(told))}' is no picture of a class folder "
-            f"({len(told)} such rows)"
-        )
+    for table, left in ((SESSIONS, told), (GROUPS, items)):
+        if left:
+            raise UsageError(
+                f"{folder / table}: '{next(iter(left))}' is no picture of a class folder "
+                f"({len(left)} such rows)"
+            )
     return found
 
 
-def _sessions(path: Path) -> dict[str, tuple[str, Path | None]]:
-    """Session and empty view of each file that `sessions.csv` lists."""
-    if not path.exists():
-        return {}
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder at any depth, in natural order; none where it is no folder."""
+    pictures = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    return sorted(pictures, key=_natural)
+
+
+def _sessions(path: Path) -> dict[str, tuple[str, Path | None, bool]]:
+    """Session, empty view and whether it is cropped of each file that `sessions.csv` lists."""
     told = {}
+    for line, row in _rows(path, ("empty", "cropped")):
+        name, given = row.get("empty", ""), row.get("session", "")
+        empty, cropped = path.parent / name if name else None, row.get("cropped", "")
+        if empty is not None and not empty.is_file():
+            raise UsageError(f"{path}:{line}: empty: no such picture {empty}")
+        if cropped not in ("", CROPPED) or (cropped and empty):
+            raise UsageError(
+                f"{path}:{line}: cropped: must be '{CROPPED}', without an empty view, or nothing"
+            )
+        told[row["file"]] = (given or name, empty, bool(cropped))
+    return told
+
+
+def _items(path: Path) -> dict[str, str]:
+    """The thing that each file shows, as `groups.csv` says."""
+    return {row["file"]: row["group"] for _, row in _rows(path, ("group",)) if row["group"]}
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a table with line numbers; none where there is no table.
+
+    Raises UsageError where it cannot be read, or has no column `file` or none of `columns`.
+    """
+    if not path.exists():
+        return
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            if not {"file", "empty"} <= set(rows.fieldnames or ()):
-                raise UsageError(f"{path}: needs the columns 'file' and 'empty'")
+            names = set(rows.fieldnames or ())
+            if "file" not in names or names.isdisjoint(columns):
+                wanted = " or ".join(f"'{column}'" for column in columns)
+                raise UsageError(f"{path}: needs the columns 'file' and {wanted}")
             for row in rows:
-                name, given = (row["empty"] or "").strip(), (row.get("session") or "").strip()
-                empty = path.parent / name if name else None
-                if empty is not None and not empty.is_file():
-                    raise UsageError(f"{path}:{rows.line_num}: empty: no such picture {empty}")
-                told[Path(row["file"]).as_posix()] = (given or name, empty)
+                values = {name: (row[name] or "").strip() for name in names}
+                yield rows.line_num, {**values, "file": Path(values["file"]).as_posix()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot read it: {error}") from error
-    return told
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -310,7 +310,7 @@ def _warnings(figures: dict[str, Any], labels: Sequence[str]) -> Iterable[str]:
         )
     control = figures["control"]
     if control is None:
-        yield "no control: no crop is known without its item; give --empty or sessions.csv"
+        yield "no control: no crop is known without its item; whole pictures and --empty give one"
     elif (above := control["accuracy"] - control["majority"]) > max(NEAR_CHANCE, 2 * control["se"]):
         yield (
             f"with the items taken out of the pictures the class is still told in "
