@@ -6,47 +6,109 @@ Exit codes: 0 done, 2 an input is missing or wrong (the message says which).
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from bin_daemon.errors import BinDaemonError
 
-from .runs import DEFAULT_BACKBONE, DEFAULT_DATA, DEFAULT_RUNS, REPOSITORY, Run
+from .data import FOLDS
+from .errors import ExportError
+from .recipe import FoldedRecipe, override, read_recipe, shipped
+from .runs import DEFAULT_BACKBONE, DEFAULT_RUNS, REPOSITORY, Run
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .train import Recipe, train
+    from .fetch import locate
 
-    recipe = Recipe(
-        **{
-            field.name: getattr(options, field.name)
-            for field in dataclasses.fields(Recipe)
-            if getattr(options, field.name, None) is not None
-        }
-    )
-    train(options.run, options.data, options.backbone, options.fold, recipe)
+    recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
+    changes = dict(options.set or ())
+    shortcuts = {"network.backbone": options.backbone_name, "network.weights": options.weights}
+    changes |= {key: value for key, value in shortcuts.items() if value is not None}
+    recipe = override(recipe, changes)
+    run = _run_named(options.run or recipe.name)
+    if options.finetune_from:
+        from .finetune import finetune
+
+        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
+        return
+    data = locate(recipe.name, recipe.data, options.data, options.sha256)
+    if isinstance(recipe, FoldedRecipe):
+        from .train import train
+
+        train(run, recipe, data, options.backbone, options.fold)
+    else:
+        from . import keras_train
+
+        keras_train.train(run, recipe, data, options.fold)
 
 
 def _quantize(options: argparse.Namespace) -> None:
-    from .quantise import quantise
+    run, data = _run_and_data(options)
+    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
+        from .quantise import quantise
 
-    quantise(options.run, options.data, plain=options.plain)
+        quantise(run, data, plain=options.plain)
+    else:
+        from . import keras_convert
+
+        keras_convert.quantise(run, data)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluate import evaluate, pool
-
     if options.pool:
-        pool(options.run, [_run_named(name) for name in options.pool])
+        from .pooling import pool
+
+        pool(_run_named(options.run), [_run_named(name) for name in options.pool])
     else:
-        evaluate(options.run, options.data, options.arguments)
+        from .evaluate import evaluate
+
+        evaluate(*_run_and_data(options, "quantize"), options.arguments)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from .report import report
+
+    report(*_run_and_data(options, "quantize"))
 
 
 def _package(options: argparse.Namespace) -> None:
     from .package import package
 
-    package(options.run, options.to, options.version)
+    run = _run_named(options.run)
+    package(run, options.to or REPOSITORY / "models" / run.folder.name, options.version)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from .importer import import_model
+
+    name = options.run or options.file.stem
+    run = import_model(
+        _run_named(name),
+        options.file,
+        options.labels,
+        options.calibrate,
+        options.scale,
+        options.size,
+    )
+    if options.to:
+        # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
+        of_run = ["--run", str(run.folder.resolve())]
+        for step in (
+            ["evaluate", *of_run],
+            ["package", *of_run, "--to", str(options.to.resolve())],
+        ):
+            command = [sys.executable, "-m", "export", *step]
+            if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
+                raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    from .rehearse import rehearse
+
+    rehearse(options.to, options.names)
 
 
 def _run_named(name: str) -> Run:
@@ -55,40 +117,106 @@ def _run_named(name: str) -> Run:
     return Run(path if len(path.parts) > 1 else DEFAULT_RUNS / path)
 
 
+def _run_and_data(options: argparse.Namespace, made_by: str = "train") -> tuple[Run, Path]:
+    """The run, and the folder its pictures are in: the one named, or the one it was trained on."""
+    run = _run_named(options.run)
+    if made_by == "quantize":
+        run.need("model.tflite", made_by)
+    config = run.read_json("config.json", "train")
+    return run, options.data or (REPOSITORY / config["data"]).resolve()
+
+
+def _fold(text: str) -> int | None:
+    """A fold by its number, or None for none."""
+    if text == "none":
+        return None
+    if text not in [str(fold) for fold in range(FOLDS)]:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither 0 to {FOLDS - 1} nor none")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """KEY=VALUE with the value as in YAML."""
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"'{value}' is no YAML value") from error
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; a step more is a subparser more."""
     top = argparse.ArgumentParser(
         prog="python -m export", description="From pictures to a model package."
     )
-    steps = top.add_subparsers(required=True, metavar="train|quantize|evaluate|package")
+    steps = top.add_subparsers(
+        required=True, metavar="train|quantize|evaluate|report|package|import|recipes"
+    )
 
-    def add(name: str, run, text: str, *, data: bool = True) -> argparse.ArgumentParser:
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
         step = steps.add_parser(name, help=text, description=text)
         step.set_defaults(step=run)
+        return step
+
+    def of_run(step: argparse.ArgumentParser, *, data: bool = True) -> None:
         step.add_argument(
             "--run", default="waste6", help="name of the run, or a path to its folder (waste6)"
         )
         if data:
             step.add_argument(
-                "--data",
-                type=Path,
-                default=DEFAULT_DATA / "trashnet",
-                help="folder of <class>/<picture> with groups.csv",
+                "--data", type=Path, help="folder of <class>/<picture> (that of the training)"
             )
-        return step
 
-    step = add("train", _train, "fine-tune the backbone with one fold held out")
+    step = add("train", _train, "train by a recipe, or go on where it was broken off")
+    step.add_argument(
+        "--recipe",
+        help=f"a .yaml file, or one of {', '.join(shipped())} (waste6; finetune with "
+        "--finetune-from)",
+    )
+    step.add_argument("--run", help="name of the run, or a path to its folder (that of the recipe)")
+    where = step.add_mutually_exclusive_group()
+    where.add_argument("--data", type=Path, help="folder of <class>/<picture>")
+    where.add_argument(
+        "--finetune-from",
+        type=Path,
+        metavar="DIR",
+        help="what `bin-daemon samples export` wrote, to go on from a package with",
+    )
+    step.add_argument(
+        "--start",
+        type=Path,
+        default=REPOSITORY / "models" / "waste6",
+        help="package to go on from, with --finetune-from (models/waste6)",
+    )
+    step.add_argument("--sha256", help="of the published archive, where the recipe knows none")
+    step.add_argument(
+        "--fold",
+        type=_fold,
+        default=0,
+        metavar="0-4|none",
+        help="the fold to hold out (0); none learns from every picture",
+    )
     step.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
-    step.add_argument("--fold", type=int, default=0, help="the fold to hold out, 0 to 4 (0)")
-    step.add_argument("--small-epochs", type=int, help="epochs at 160 px")
-    step.add_argument("--large-epochs", type=int, help="epochs at 224 px")
-    step.add_argument("--learning-rate", type=float, help="peak learning rate of AdamW")
-    step.add_argument("--seed", type=int, help="seed of order, augmentation and dropout")
+    step.add_argument("--backbone-name", help="another published backbone than the recipe's")
+    step.add_argument(
+        "--weights", help="imagenet, none, or a folded .npz, for a published backbone"
+    )
+    step.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        metavar="KEY=VALUE",
+        help="change a setting of the recipe, such as training.epochs=3; can be repeated",
+    )
 
-    step = add("quantize", _quantize, "equalise, calibrate and convert to int8 TFLite")
+    step = add("quantize", _quantize, "calibrate and convert to int8 TFLite")
+    of_run(step)
     step.add_argument("--plain", action="store_true", help="leave the equalisation out")
 
-    step = add("evaluate", _evaluate, "measure the int8 file on the held-out fold")
+    step = add("evaluate", _evaluate, "measure the int8 file on the held-out pictures")
+    of_run(step)
     step.add_argument(
         "--pool",
         nargs="+",
@@ -96,11 +224,36 @@ def parser() -> argparse.ArgumentParser:
         help="measure nothing new; pool the held-out folds of --run and of these runs",
     )
 
-    step = add("package", _package, "make the model package of an evaluated run", data=False)
-    step.add_argument(
-        "--to", type=Path, default=REPOSITORY / "models" / "waste6", help="folder of the package"
-    )
+    step = add("report", _report, "a page with plots and examples of an evaluated run")
+    of_run(step)
+
+    step = add("package", _package, "make the model package of an evaluated run")
+    of_run(step, data=False)
+    step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
     step.add_argument("--version", type=int, default=1, help="rises with every release (1)")
+
+    step = add("import", _import, "take a trained .keras, .h5 or .tflite classifier over")
+    step.add_argument("file", type=Path, help="the model")
+    step.add_argument(
+        "--labels", type=Path, required=True, help="class names, one a line, as the model has them"
+    )
+    step.add_argument(
+        "--calibrate", type=Path, required=True, help="folder of <class>/<picture>, as it will see"
+    )
+    step.add_argument(
+        "--scale",
+        help="what the model expects of pixels: 0-1, -1-1 (as --scale=-1-1), 0-255, imagenet or "
+        "caffe; without it each is tried and the figures are shown",
+    )
+    step.add_argument("--size", type=int, help="side of the input, where the model leaves it open")
+    step.add_argument("--name", dest="run", help="name of the run (that of the file)")
+    step.add_argument("--to", type=Path, help="evaluate too, and make a package in this folder")
+
+    step = add("recipes", _recipes, "train every published backbone on drawn pictures, shortly")
+    step.add_argument("names", nargs="*", metavar="BACKBONE", help="only these (all)")
+    step.add_argument(
+        "--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs"
+    )
     return top
 
 
@@ -109,7 +262,6 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     options.arguments = arguments
-    options.run = _run_named(options.run)
     try:
         options.step(options)
     except BinDaemonError as error:

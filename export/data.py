@@ -17,6 +17,7 @@ import numpy as np
 
 from bin_daemon.errors import PictureError
 from bin_daemon.pictures import SUFFIXES, read_picture
+from bin_daemon.teaching.sample import UNLABELLED
 
 from .errors import ExportError
 from .runs import Run
@@ -130,9 +131,15 @@ def deal_shares(
 
 
 def find_files(folder: Path) -> list[str]:
-    """What lies in the class folders of `folder`, at any depth, by name; nothing hidden."""
+    """What lies in the class folders of `folder`, at any depth, by name; nothing hidden.
+
+    What a bin exports without a label is in no class folder.
+    """
     inside = [path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file()]
-    hidden = (any(part.startswith(".") for part in path.parts) for path in inside)
+    hidden = (
+        path.parts[0] == UNLABELLED or any(part.startswith(".") for part in path.parts)
+        for path in inside
+    )
     return sorted(path.as_posix() for path, out in zip(inside, hidden, strict=True) if not out)
 
 
@@ -156,6 +163,8 @@ def find_pictures(folder: Path) -> list[str]:
 def read_groups(table: Path) -> dict[str, str]:
     """The group of each file, as a table with the columns `file` and `group` says.
 
+    Files without a label are left out, as in `find_files`.
+
     Raises:
         ExportError: the table is missing, lacks a column or a value, or names a file twice.
     """
@@ -163,7 +172,8 @@ def read_groups(table: Path) -> dict[str, str]:
     for number, row in read_table(table, ("file", "group")):
         if row["file"] in groups:
             raise ExportError(f"{table}:{number}: {row['file']} is listed twice")
-        groups[row["file"]] = row["group"]
+        if label_of(row["file"]) != UNLABELLED:
+            groups[row["file"]] = row["group"]
     return groups
 
 

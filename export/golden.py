@@ -123,13 +123,13 @@ def record(content: bytes) -> dict[str, np.ndarray]:
     """Run the golden inputs on the first runtime.
 
     Returns:
-        inputs: uint8 (6, 224, 224, 3).
-        logits, embedding: float32 (6, classes) and (6, 1280), dequantised.
+        inputs: uint8 (6, s, s, 3), s as the model takes them.
+        logits, embedding: float32 (6, classes) and (6, d), dequantised; d is 0 where it gives none.
         tolerance: float32 scalar, largest difference of a logit that is allowed, in logits.
         logit_step: float32 scalar, one quantisation step of the logits.
     """
     model = Model(content, RUNTIMES[0])
-    inputs = draw()
+    inputs = draw(model.side)
     outputs = model.run(inputs)
     step = np.float32(model.step("logits"))
     return {

@@ -77,7 +77,9 @@ def gather(
     photographs = open_bank(run, banks, data.name, facts, len(files), make)
     unknown = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
     if plan.unknown_views:
-        unknown = open_bank(run, banks, "unknown", "", plan.unknown_views, unknown_views)
+        unknown = open_bank(
+            run, banks, "unknown", plan.unknown_views, plan.unknown_views, unknown_views
+        )
     seen = learnable(pictures) & np.array([picture.fold != fold for picture in pictures])
     return Material(
         photographs=photographs,

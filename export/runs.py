@@ -2,7 +2,7 @@
 
     config.json       what was asked for (recipe, seed, fold, paths relative to the repository)
     versions.json     Python, libraries, processor
-    split.json        file names of the training and the held-out pictures
+    split.csv         every picture with its class, group and part
     log.txt           one line for each thing that happened, with the wall-clock time
     weights.npz       trained weights, and the rest that the steps add
 

@@ -60,7 +60,9 @@ class Model:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"{runtime} refuses the model: {error}") from error
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        entry = self._interpreter.get_input_details()[0]
+        self._input = entry["index"]
+        self.side = int(entry["shape"][1])
         self._details = self._interpreter.get_output_details()
         self.positions = self._find_outputs()
 

@@ -13,8 +13,11 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bin_daemon.teaching import fit
 
 from .bank import SIZE
 from .check import check_data
@@ -34,13 +37,26 @@ from .network import (
 from .recipe import FoldedRecipe, FoldedTraining, settings
 from .runs import Run, relative, versions
 
+if TYPE_CHECKING:
+    from .shipped_weights import Shipped
+
 CURVES = "curves.csv"
+HEAD_STRENGTH = 0.03
+"""Of the pull towards the head of a package: the middle of those that a lesson chooses from."""
 
 
-def train(run: Run, recipe: FoldedRecipe, data: Path, backbone: Path, fold: int | None) -> None:
+def train(
+    run: Run,
+    recipe: FoldedRecipe,
+    data: Path,
+    backbone: Path,
+    fold: int | None,
+    shipped: Shipped | None = None,
+) -> None:
     """Train with one fold held out, or go on where a broken-off training of this run stopped.
 
     fold: 0 to 4, or None to learn from every picture; such a model has the figures of its folds.
+    shipped: a package to start from instead of the backbone, which then only finds near-duplicates.
 
     Raises:
         ExportError: inputs are missing or unfit, or the run folder holds another training.
@@ -53,19 +69,38 @@ def train(run: Run, recipe: FoldedRecipe, data: Path, backbone: Path, fold: int 
         "train": [picture for picture in pictures if picture.fold != fold],
         "held_out": [picture for picture in pictures if picture.fold == fold],
     }
-    weights = read_weights(backbone)
-    _claim(run, recipe, labels, data, backbone, fold)
+    weights = read_weights(backbone) if shipped is None else shipped.for_labels(labels)
+    _claim(run, recipe, labels, data, fold, shipped)
     write_split(run, parts)
     run.log(f"train: {len(parts['train'])} pictures, {len(parts['held_out'])} held out")
+    if shipped is not None:
+        _tell_labels(run, labels, shipped)
     if run.path("weights.npz").is_file():
         run.log("train: weights.npz is there already; only the held-out fold is measured again")
         trained = read_weights(run.path("weights.npz"))
     else:
         material = gather(run, recipe, data, pictures, labels, fold)
-        trained = _fit(run, material, labels, weights, recipe.training)
+        if len(material.chosen) < recipe.training.batch:
+            raise ExportError(
+                f"{data}: {len(material.chosen)} pictures to learn from do not fill a batch of "
+                f"{recipe.training.batch}; add pictures, or set training.batch lower with --set"
+            )
+        head = _probe if shipped is None else _gone_on
+        weights = {**weights, **head(weights, material, len(labels))}
+        trained = _fit(run, material, len(labels), weights, recipe.training)
         np.savez(run.path("weights.npz"), **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
     _measure(run, trained, data, parts["held_out"], labels)
+
+
+def _tell_labels(run: Run, labels: Sequence[str], shipped: Shipped) -> None:
+    """Say which classes come and go against the package that is started from."""
+    new = [label for label in labels if label not in shipped.labels]
+    gone = [label for label in shipped.labels if label not in labels]
+    run.log(
+        f"train: starts from {shipped.id}; new classes: {', '.join(new) or 'none'}; without "
+        f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
+    )
 
 
 def predict(weights: Weights, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +136,11 @@ def _claim(
     recipe: FoldedRecipe,
     labels: Sequence[str],
     data: Path,
-    backbone: Path,
     fold: int | None,
+    shipped: Shipped | None,
 ) -> None:
     """Say in the run folder what is trained, or check that it says the same."""
+    start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
     config = {
         "recipe": recipe.name,
         "kind": recipe.kind,
@@ -112,16 +148,22 @@ def _claim(
         "labels": list(labels),
         "residual_labels": list(recipe.residual_labels),
         "size": SIZE,
-        "settings": settings(recipe),
+        "settings": {**settings(recipe), **start},
         "gate": dataclasses.asdict(recipe.gate),
         "data": relative(data),
         "provenance": {
             "data": f"{recipe.data.title}, "
             + ("all folds" if fold is None else f"folds other than {fold}, by group"),
             "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
+            **start,
         },
         "licences": {
             "backbone": "Apache-2.0",
+            **(
+                {f"{name} of {shipped.id}": words for name, words in shipped.licences.items()}
+                if shipped
+                else {}
+            ),
             "data": recipe.data.licence,
             "weights": "MIT",
         },
@@ -139,7 +181,7 @@ def _claim(
 
 
 def _fit(
-    run: Run, material: Material, labels: Sequence[str], backbone: Weights, plan: FoldedTraining
+    run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining
 ) -> Weights:
     """The training itself; returns the moving average of the weights."""
     import keras
@@ -147,7 +189,6 @@ def _fit(
 
     tf.keras.utils.set_random_seed(plan.seed)
     steps = max(1, len(epoch_order(material.labels, plan, 0)) // plan.batch)
-    start = {**backbone, **_probe(backbone, material, len(labels))}
     network = make_network(start, relative=True)
     variables = list(network.trainable_variables)
     averages = [tf.Variable(variable) for variable in variables]
@@ -190,7 +231,7 @@ def _fit(
         began = time.monotonic()
         losses = [
             float(step(tf.constant(pixels), tf.constant(targets)))
-            for pixels, targets in prefetch(batches(material, len(labels), plan, epoch))
+            for pixels, targets in prefetch(batches(material, classes, plan, epoch))
         ]
         epoch_done.assign(epoch + 1)
         manager.save()
@@ -219,11 +260,8 @@ def _probe(backbone: Weights, material: Material, classes: int) -> Weights:
 
     Starting from it, the first steps do not tear the backbone apart to please a random head.
     """
-    # One view on the board and one in a chamber of each picture say enough.
-    last = material.photographs.shape[1] - 1
-    shown = np.concatenate([material.photographs[material.chosen, k] for k in (0, last)])
-    features = predict({**backbone, **blank_head(classes)}, shown)[1].astype(np.float64)
-    labels = np.tile(material.labels, 2)
+    features, labels = _features({**backbone, **blank_head(classes)}, material)
+    features = features.astype(np.float64)
     middle = features.mean(axis=0)
     centred = features - middle
     wanted = np.eye(classes)[labels]
@@ -237,3 +275,26 @@ def _probe(backbone: Weights, material: Material, classes: int) -> Weights:
         f"{HEAD}/kernel": kernel.astype(np.float32),
         f"{HEAD}/bias": bias.astype(np.float32),
     }
+
+
+def _gone_on(start: Weights, material: Material, classes: int) -> Weights:
+    """The head of `start` fitted to the pictures as a bin is taught, pulled towards what it was.
+
+    Small steps that spare the layers below would take hundreds of epochs to make a new class known
+    (first the head, then all layers: Kumar et al. 2022, arXiv:2202.10054).
+    """
+    features, labels = _features(start, material)
+    length = float(np.median(np.linalg.norm(features, axis=1)))
+    prior = start[f"{HEAD}/kernel"] * length, start[f"{HEAD}/bias"]
+    kernel, bias = fit.fit(fit.unit(features), labels, prior, HEAD_STRENGTH)
+    return {f"{HEAD}/kernel": kernel / np.float32(length), f"{HEAD}/bias": bias}
+
+
+def _features(weights: Weights, material: Material) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings float32 (2 m, 1280) and labels int64 (2 m,) of each picture's first and last view.
+
+    One view on the board and one in a chamber, where there are chambers, say enough.
+    """
+    last = material.photographs.shape[1] - 1
+    shown = np.concatenate([material.photographs[material.chosen, k] for k in (0, last)])
+    return predict(weights, shown)[1], np.tile(material.labels, 2)

@@ -148,7 +148,9 @@ def without(image: Image, empty: Image, item: Item, config: ChamberSection) -> I
 
 
 def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
-    """The pictures of all class folders in natural order; what has no label is left out.
+    """The pictures of all class folders in natural order.
+
+    What has no label is left out, and so are empty views that lie in a folder of their own.
 
     empty: the empty view of all that are not cropped, instead of what `sessions.csv` says.
     Raises UsageError for a folder without classes, and for tables that do not fit it.
@@ -156,6 +158,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with a folder for each class in it")
     told, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
+    views = {view.resolve() for _, view, _ in told.values() if view}
     found = []
     for one in sorted(folder.iterdir()):
         pictures = [] if one.name.startswith(".") else _pictures(one)
@@ -166,7 +169,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
             session, named, cropped = told.pop(within.as_posix(), ("", None, False))
             session = session or "/".join(within.parent.parts[1:])
             item = items.pop(within.as_posix(), str(path))
-            if one.name != UNLABELLED:
+            if one.name != UNLABELLED and path.resolve() not in views:
                 view = None if cropped else empty or named
                 found.append(Listed(path, one.name, session, item, view, cropped))
     if not found:

@@ -232,9 +232,9 @@ def test_an_export_has_a_folder_a_class_and_keeps_things_together(capsys, state,
     }
     assert {p.relative_to(folder).as_posix() for p in folder.glob("*/*.png")} == set(groups)
     with (folder / "sessions.csv").open(newline="") as file:
-        assert {row["file"]: row["session"] for row in csv.DictReader(file)} == dict.fromkeys(
-            groups, "s1"
-        )
+        assert {
+            row["file"]: (row["session"], row["cropped"]) for row in csv.DictReader(file)
+        } == dict.fromkeys(groups, ("s1", "yes"))
     code, _, err = samples_command(capsys, state, "export", folder)
     assert (code, "is not empty" in err) == (2, True)
 

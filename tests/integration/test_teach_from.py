@@ -171,6 +171,81 @@ def test_sessions_name_the_empty_view_of_each_picture(command, lesson, tmp_path)
     assert told["control"]["pictures"] == 2 * OF_EACH
 
 
+@pytest.fixture
+def exported(teach, command, tmp_path):
+    """What a taught bin exports, with one picture that nobody named; its state is gone then."""
+    teach()
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        samples.label(samples.list()[0].id, None)
+    code = main(["samples", "export", str(tmp_path / "out"), "--state", str(tmp_path / "state")])
+    assert code == 0
+    shutil.rmtree(tmp_path / "state")
+    return tmp_path / "out"
+
+
+def test_what_a_bin_exports_teaches_another_the_same(exported, teach, command, tmp_path, capsys):
+    capsys.readouterr()
+    code, out, err = command("teach", "--from", exported, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["activated"]
+    assert sum(told["pictures"].values()) == 2 * OF_EACH - 1
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        kept = {sample.item: samples.crop(sample.id) for sample in samples.list()}
+    with (exported / "groups.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["file"].startswith("unlabelled/"):
+                written = cv2.imread(str(exported / row["file"]))[..., ::-1]
+                assert np.array_equal(kept.pop(row["group"]), written)
+    assert not kept
+
+
+def test_crops_have_no_control_and_that_is_said_in_words_that_fit(exported, command, capsys):
+    capsys.readouterr()
+    told = json.loads(command("teach", "--from", exported, "--json")[1])
+    assert told["control"] is None
+    left_out, taken = told["empty_views"]
+    assert "unlabelled: 1 pictures left out" in left_out
+    assert f"{2 * OF_EACH - 1} pictures are crops that a bin made: taken as they are" in taken
+    assert "no control against shortcuts" in taken
+
+
+def test_teaching_a_bin_its_own_export_keeps_nothing_twice(teach, command, tmp_path, capsys):
+    teach()
+    main(["samples", "export", str(tmp_path / "out"), "--state", str(tmp_path / "state")])
+    capsys.readouterr()
+    told = json.loads(command("teach", "--from", tmp_path / "out", "--json")[1])
+    assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+
+
+def test_an_empty_view_of_crops_is_refused(exported, command, tmp_path):
+    empty = ("--empty", tmp_path / "empty.png")
+    code, _, err = command("teach", "--from", exported, *empty)
+    assert code == 2
+    assert "its pictures are crops already; leave --empty out" in err
+
+
+def test_pictures_of_one_thing_are_never_taught_and_tested_on(lesson, command, tmp_path):
+    with (lesson / "groups.csv").open("w", newline="") as file:
+        rows = [
+            (p.relative_to(lesson), f"{p.parent.name}{int(p.stem) // 3}")
+            for p in lesson.glob("*/*.png")
+        ]
+        csv.writer(file).writerows([("file", "group"), *rows])
+    empty = ("--empty", tmp_path / "empty.png")
+    told = json.loads(command("teach", "--from", lesson, "--json", *empty)[1])
+    assert told["things"] == {"can": OF_EACH // 3, "glass": OF_EACH // 3}
+
+
+def test_empty_views_that_sessions_name_are_no_class(command, lesson):
+    save(lesson / "empty" / "view.png", chamber())
+    with (lesson / "sessions.csv").open("w", newline="") as file:
+        rows = [(p.relative_to(lesson), "empty/view.png") for p in lesson.glob("[cg]*/*.png")]
+        csv.writer(file).writerows([("file", "empty"), *rows])
+    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+
+
 def test_without_an_empty_view_the_median_serves_and_that_is_said(command, lesson):
     told = json.loads(command("teach", "--from", lesson, "--json")[1])
     assert "the median of its 24 pictures" in told["empty_views"][0]
@@ -182,6 +257,8 @@ def test_without_an_empty_view_the_median_serves_and_that_is_said(command, lesso
         ("file\n", "needs the columns"),
         ("file,empty\ncan/0.png,gone.png\n", "no such picture"),
         ("file,empty\ncan/99.png,\n", "'can/99.png' is no picture"),
+        ("file,cropped\ncan/0.png,maybe\n", "cropped: must be 'yes'"),
+        ("file,cropped,empty\ncan/0.png,yes,../empty.png\n", "without an empty view"),
     ],
 )
 def test_a_sessions_file_that_does_not_fit_is_refused(command, lesson, text, words):

@@ -4,13 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from export import fetch
 from export.__main__ import main
 from export.runs import Run
 
 
 @pytest.mark.parametrize(
     ("step", "asks_for"),
-    [("quantize", "export train"), ("evaluate", "export quantize"), ("package", "export quantize")],
+    [
+        ("quantize", "export train"),
+        ("evaluate", "export quantize"),
+        ("report", "export quantize"),
+        ("package", "export quantize"),
+    ],
 )
 def test_a_step_names_the_one_to_run_before_it(
     step: str, asks_for: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -25,18 +31,41 @@ def test_a_step_names_the_one_to_run_before_it(
 def test_a_folder_without_pictures_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--run", str(tmp_path / "run"), "--data", str(tmp_path / "void")]) == 2
+    run = tmp_path / "run"
+    assert main(["train", "--recipe", "smartbin7", "--run", str(run), "--data", "/void"]) == 2
 
-    assert "groups.csv: no such file" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert "/void: no such folder" in capsys.readouterr().err
+    assert not (run / "config.json").exists()
+
+
+def test_pictures_that_no_program_can_fetch_are_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--recipe", "smartbin7"]) == 2
+
+    assert "name a folder with one folder per class with --data" in capsys.readouterr().err
+
+
+def test_no_checksum_is_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch, "SETS", tmp_path)
+
+    assert main(["train", "--recipe", "waste9"]) == 2
+
+    message = capsys.readouterr().err
+    assert "--sha256" in message
+    assert "--data" in message
 
 
 def test_a_fold_that_does_not_exist_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--run", str(tmp_path / "run"), "--fold", "5"]) == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--run", str(tmp_path / "run"), "--fold", "5"])
 
-    assert "--fold 5: must be 0 to 4" in capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "argument --fold: '5'" in capsys.readouterr().err
 
 
 def test_an_unknown_step_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +74,56 @@ def test_an_unknown_step_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert stop.value.code == 2
     assert "invalid choice: 'bake'" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--recipe", "bread"]) == 2
+
+    assert "smartbin7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("training.epoch=3", "did you mean 'epochs'"),
+        ("training.batch=1", "training.batch: "),
+        ("network.backbone=VGG16", "network.backbone: "),
+    ],
+)
+def test_a_setting_that_the_recipe_cannot_have_is_refused(
+    setting: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--recipe", "smartbin7", "--set", setting]) == 2
+
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_setting_without_a_value_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--set", "training.epochs"])
+
+    assert stop.value.code == 2
+    assert "is not KEY=VALUE" in capsys.readouterr().err
+
+
+def test_import_takes_only_files_of_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"")
+    given = ["import", str(file), "--labels", "labels.txt", "--calibrate", str(tmp_path)]
+
+    assert main([*given, "--name", str(tmp_path / "run")]) == 2
+
+    assert "must be a file that ends in .keras, .h5" in capsys.readouterr().err
+
+
+def test_an_unknown_backbone_is_not_rehearsed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recipes", "VGG16", "--to", str(tmp_path)]) == 2
+
+    assert "no such backbone: VGG16" in capsys.readouterr().err
 
 
 def test_a_run_keeps_files_whole_and_a_log_in_order(tmp_path: Path) -> None:

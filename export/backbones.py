@@ -1,0 +1,219 @@
+"""Published backbones as Keras models that take pixels: normalisation inside, head on top.
+
+A recipe's network flows in, a Keras model flows out: float pixels 0..255 (n, s, s, 3) RGB to
+`logits` (n, classes) before softmax and `embedding` (n, d), the pooled features. TensorFlow is
+imported when a model is built and not before. Nothing here trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ExportError
+from .network import blocks, read_weights
+from .recipe import Backbone, Head, KerasNetwork
+from .runs import REPOSITORY
+
+NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")
+"""What networks expect of pixels: `imagenet` as in torchvision, `caffe` BGR without its mean."""
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # of B, G, R; keras.applications.imagenet_utils
+SCRATCH_MOMENTUM = 0.9
+"""Of batch normalisation where nothing is pretrained.
+
+Keras's 0.99 needs some 500 steps to forget its start, more than a small set has in all its epochs.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What has to be known of a backbone: its pixels, and the licence of the ImageNet weights."""
+
+    normalisation: str
+    licence: str = "Apache-2.0"
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+FACTS: dict[Backbone, Facts] = {
+    "MobileNetV2": Facts("-1-1"),
+    "MobileNetV3Large": Facts("-1-1", options=(("include_preprocessing", False),)),
+    "MobileNetV3Small": Facts("-1-1", options=(("include_preprocessing", False),)),
+    "EfficientNetB3": Facts("0-255"),  # normalises by itself
+    "InceptionV3": Facts("-1-1"),
+    "ResNet152": Facts("caffe"),
+}
+
+
+def build(network: KerasNetwork, classes: int, seed: int) -> Any:
+    """Build backbone and head, with weights loaded and layers frozen as the recipe says.
+
+    Raises:
+        ExportError: weights that cannot be had, or that are of another backbone.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    facts = FACTS[network.backbone]
+    pixels = keras.Input((network.size, network.size, 3), name="pixels")
+    make = getattr(keras.applications, network.backbone)
+    fetched = network.weights == "imagenet"
+    try:
+        backbone = make(
+            include_top=False,
+            weights="imagenet" if fetched else None,
+            input_tensor=normalise(pixels, facts.normalisation),
+            **dict(facts.options),
+        )
+    except Exception as error:
+        # Keras wraps what the network raises in plain Exceptions of its own.
+        if not fetched:
+            raise
+        raise ExportError(
+            f"the ImageNet weights of {network.backbone} cannot be had from Keras ({error}); "
+            f"connect this machine once, or train from scratch with --weights none"
+        ) from error
+    if network.weights == "none":
+        _hasten_statistics(backbone)
+    elif not fetched:
+        load_folded(backbone, network)
+    freeze(backbone, network)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(backbone.output)
+    return keras.Model(pixels, [_head(embedding, network.head, classes), embedding])
+
+
+def normalise(pixels: Any, how: str) -> Any:
+    """Keras pixels 0..255 to what a network expects; `how` is one of `NORMALISATIONS`."""
+    import keras
+
+    if how == "0-255":
+        return pixels
+    if how == "0-1":
+        return keras.layers.Rescaling(1 / 255.0, name="scale")(pixels)
+    if how == "-1-1":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    # One step for all channels, and no reversal that a quantised file would need an operator for.
+    layer = keras.layers.Conv2D(3, 1, trainable=False, name="normalise")
+    turned = layer(pixels)
+    if how == "imagenet":
+        mean, std, order = IMAGENET_MEAN, IMAGENET_STD, np.eye(3)
+    else:
+        mean, std, order = CAFFE_MEAN, (1.0, 1.0, 1.0), np.eye(3)[::-1]
+    kernel = (order / np.array(std)).reshape(1, 1, 3, 3).astype(np.float32)
+    layer.set_weights([kernel, (-np.array(mean) / np.array(std)).astype(np.float32)])
+    return turned
+
+
+def _head(embedding: Any, head: Head, classes: int) -> Any:
+    """Hidden layers and scores on the embedding; the scores are logits."""
+    import keras
+
+    x = embedding
+    if head.dropout:
+        x = keras.layers.Dropout(head.dropout)(x)
+    for i, width in enumerate(head.dense):
+        x = keras.layers.Dense(width, activation="relu", name=f"hidden_{i + 1}")(x)
+    return keras.layers.Dense(classes, name="logits")(x)
+
+
+def freeze(backbone: Any, network: KerasNetwork) -> None:
+    """Let only those layers of the backbone learn that the recipe names.
+
+    Batch normalisation with folded weights stays frozen in any case: what it stood for is in the
+    kernels, and statistics of its own would scale them a second time.
+    """
+    import keras
+
+    layers = backbone.layers
+    if network.trained == "head":
+        count = 0
+    else:
+        count = len(layers) if network.trained == "all" else min(network.trained, len(layers))
+    learning = {id(layer) for layer in layers[len(layers) - count :]}
+    folded = network.weights not in ("imagenet", "none")
+    for layer in layers:
+        fixed = folded and isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = id(layer) in learning and not fixed and layer.name != "normalise"
+
+
+def load_folded(backbone: Any, network: KerasNetwork) -> None:
+    """Load folded MobileNetV2 weights: kernels as they are, biases into the normalisation.
+
+    Raises:
+        ExportError: the backbone is another, or the file is not such weights.
+    """
+    if network.backbone != "MobileNetV2":
+        raise ExportError(
+            f"--weights {network.weights}: folded weights are of MobileNetV2, "
+            f"not of {network.backbone}; use imagenet or none"
+        )
+    path = Path(network.weights)
+    weights = read_weights(path if path.is_absolute() else REPOSITORY / path)
+    pairs = {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}
+    for block in blocks():
+        named = (block.expand, block.depthwise, block.project)
+        pairs |= {layer: f"{layer}_BN" for layer in named if layer}
+    for layer, norm in pairs.items():
+        backbone.get_layer(layer).set_weights([weights[f"{layer}/kernel"]])
+        bias = weights[f"{layer}/bias"]
+        target = backbone.get_layer(norm)
+        # gamma 1, mean 0, variance 1 - epsilon: what is left of the normalisation adds the bias.
+        ones, zeros = np.ones_like(bias), np.zeros_like(bias)
+        target.set_weights([ones, bias, zeros, ones - target.epsilon])
+
+
+def _hasten_statistics(backbone: Any) -> None:
+    import keras
+
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = SCRATCH_MOMENTUM
+
+
+def settle_statistics(model: Any, batches: list[np.ndarray]) -> None:
+    """Re-estimate the statistics of learning batch normalisations over the training pictures.
+
+    While weights move, moving averages lag behind them, and what a short training leaves is of no
+    network that ever was. Mean and variance over batches, as in Wu and Johnson 2021
+    (arXiv:2105.07576, "precise BatchNorm"), with the law of total variance.
+
+    Args:
+        model: takes float pixels.
+        batches: uint8 (n, s, s, 3) each, of one size, so that they weigh alike.
+    """
+    import keras
+    import tensorflow as tf
+
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not layers or not batches:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+
+    @tf.function
+    def see(pixels: Any) -> Any:
+        model(pixels, training=True)
+        return [
+            (tf.identity(la.moving_mean.value), tf.identity(la.moving_variance.value))
+            for la in layers
+        ]
+
+    seen = [
+        [(mean.numpy(), variance.numpy()) for mean, variance in see(tf.cast(batch, tf.float32))]
+        for batch in batches
+    ]
+    for i, layer in enumerate(layers):
+        means = np.stack([batch[i][0] for batch in seen])
+        variances = np.stack([batch[i][1] for batch in seen])
+        layer.moving_mean.assign(means.mean(axis=0))
+        layer.moving_variance.assign(variances.mean(axis=0) + means.var(axis=0))
+        layer.momentum = momenta[i]

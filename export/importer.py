@@ -1,0 +1,315 @@
+"""Take a trained classifier over: from somebody's file to a run that can be measured and packaged.
+
+A `.keras`, `.h5` or `.tflite` file, its labels and a folder of pictures flow in; a run folder with
+`model.tflite`, `float.npz` and a split flows out. How pixels are scaled is never guessed: each way
+is tried on the pictures, and the person is told. The pictures calibrate and measure; nothing is
+trained.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import golden
+from .backbones import NORMALISATIONS
+from .check import check_data
+from .data import Picture, label_indices, load_squares, write_split
+from .errors import ExportError
+from .keras_convert import answers, convert, describe, every_nth
+from .metadata import embed, encode
+from .metrics import probabilities
+from .runs import Run, relative, versions
+from .runtimes import RUNTIMES, Model, Outputs
+from .tflite_import import LINEAR_SCALES
+
+CALIBRATING_FOLD = 0
+"""Of five folds of the pictures, the one that calibrates; the others measure."""
+TRIED = 100
+"""Pictures at most on which the ways to scale pixels are compared."""
+CLEARLY = 0.1
+"""Accuracy by which one way to scale pixels must win, to be told from another."""
+SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
+
+Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model."""
+
+
+def import_model(
+    run: Run, file: Path, labels_file: Path, pictures: Path, scale: str | None, side: int | None
+) -> Run:
+    """Take a model over into a new run; returns the run.
+
+    Args:
+        run: to make; a folder that holds another run is refused.
+        file: the model.
+        labels_file: class names, one a line, in the order of the model's scores.
+        pictures: folder of `<class>/<picture>`, as the bin will see them.
+        scale: one of `NORMALISATIONS`; None tries each, tells and stops.
+        side: of the input, where the model leaves it open.
+
+    Raises:
+        ExportError: something is missing or does not fit, or `scale` is not stated.
+    """
+    if run.path("config.json").exists():
+        raise ExportError(f"{run.folder}: holds a run already; name another with --name")
+    if file.suffix not in SUFFIXES or not file.is_file():
+        raise ExportError(f"{file}: must be a file that ends in {', '.join(SUFFIXES)}")
+    labels = read_labels(labels_file)
+    source = (
+        _TfliteSource(file, labels)
+        if file.suffix == ".tflite"
+        else _KerasSource(file, labels, side)
+    )
+    run.create()
+    listed = check_data(run, pictures, labels)
+    parts = {
+        "train": [p for p in listed if p.fold == CALIBRATING_FOLD],
+        "validation": [],
+        "held_out": [p for p in listed if p.fold != CALIBRATING_FOLD],
+    }
+    scale, tried = _choose_scale(run, source, scale, pictures, parts["held_out"], labels)
+    config = {
+        "recipe": run.folder.name,
+        "kind": "imported",
+        "title": f"{file.name}, imported",
+        "labels": list(labels),
+        "size": source.side,
+        "settings": {
+            "source": file.name,
+            "source_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "scale": scale,
+            "tried": tried,
+        },
+        "data": relative(pictures),
+        "fold": None,
+        "input": source.input_spec(scale),
+        "provenance": {
+            "model": f"{file.name}, trained elsewhere",
+            "data": f"{len(parts['train'])} pictures of {pictures.resolve().name} calibrated it",
+        },
+        "licences": {"model": "that of its author", "data": "that of the pictures you brought"},
+        "limits": [
+            "What it was trained on is known to its author alone: where its training saw the "
+            "pictures it was measured on, the figures flatter."
+        ],
+    }
+    answer = source.answer(scale)
+    squares = load_squares(pictures, every_nth([p.file for p in parts["train"]]), source.side)
+    content = source.quantise(run, scale, squares)
+    content = embed(content, encode(describe(config)), labels)
+    truth = label_indices(parts["held_out"], labels)
+    held_out = load_squares(pictures, [p.file for p in parts["held_out"]], source.side)
+    logits, embedding = answer(held_out)
+    run.write_bytes("model.tflite", content)
+    np.savez(run.path("float.npz"), logits=logits, embedding=embedding, truth=truth)
+    run.write_json("versions.json", versions())
+    write_split(run, parts)
+    shown = {"golden inputs": golden.draw(source.side), "pictures": held_out}
+    check(run, content, shown, answer)
+    run.write_json("config.json", config)
+    return run
+
+
+def read_labels(file: Path) -> tuple[str, ...]:
+    """Class names, one a line; numbers before them, as Teachable Machine writes, are left out.
+
+    Raises:
+        ExportError: the file is missing, or names fewer than two classes, or one twice.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{file}: cannot be read: {error}") from error
+    names = [line for line in lines if line]
+    pairs = [name.split(maxsplit=1) for name in names]
+    if all(len(pair) == 2 and pair[0] == str(i) for i, pair in enumerate(pairs)):
+        names = [pair[1] for pair in pairs]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ExportError(f"{file}: needs at least two class names, one a line, each once")
+    return tuple(names)
+
+
+def _choose_scale(
+    run: Run,
+    source: Any,
+    scale: str | None,
+    folder: Path,
+    pictures: Sequence[Picture],
+    labels: Sequence[str],
+) -> tuple[str, dict[str, dict[str, float]]]:
+    """Try every way to scale pixels on the pictures, and tell; returns the one that is stated."""
+    if scale is not None and scale not in source.scales:
+        raise ExportError(f"--scale {scale}: must be one of {', '.join(source.scales)}")
+    files = every_nth([p.file for p in pictures], TRIED)
+    shown = [picture for picture in pictures if picture.file in set(files)]
+    truth = label_indices(shown, labels)
+    squares = load_squares(folder, [p.file for p in shown], source.side)
+    tried = {}
+    for name in source.scales:
+        logits, _ = source.answer(name)(squares)
+        sure = probabilities(logits).max(axis=1)
+        tried[name] = {
+            "accuracy": round(float(np.mean(logits.argmax(1) == truth)), 4),
+            "mean_confidence": round(float(sure.mean()), 4),
+        }
+        run.log(
+            f"import: pixels as {name}: {tried[name]['accuracy']:.0%} right of {len(shown)}, "
+            f"mean confidence {tried[name]['mean_confidence']:.2f}"
+        )
+    best = max(figures["accuracy"] for figures in tried.values())
+    alike = [name for name in tried if tried[name]["accuracy"] >= best - CLEARLY]
+    if scale is None and len(tried) > 1:
+        told = (
+            f"on your pictures {alike[0]} is right most often: state it with --scale={alike[0]}"
+            if len(alike) == 1
+            else f"{' and '.join(alike)} do alike on your pictures: ask whoever trained it, or "
+            f"look for its preprocessing, and state it with --scale="
+        )
+        raise ExportError(f"the file does not say how it wants pixels scaled; {told}")
+    chosen = scale or alike[0]
+    if chosen not in alike:
+        run.log(f"import: WARNING: {alike[0]} is right far more often than the {chosen} you state")
+    return chosen, tried
+
+
+def check(run: Run, content: bytes, shown: Mapping[str, np.ndarray], answer: Answer) -> None:
+    """Compare the int8 file with its source on each runtime, and tell the run.
+
+    Leaves `refusals.json`: the runtimes that do not take the file, and their words.
+
+    Args:
+        run: to tell.
+        content: the int8 file.
+        shown: uint8 (n, s, s, 3) pictures by what they are called.
+        answer: the source.
+
+    Raises:
+        ExportError: no runtime takes the file.
+    """
+    refusals = {}
+    for runtime in RUNTIMES:
+        for name, squares in shown.items():
+            outputs = apart(content, runtime, squares)
+            if isinstance(outputs, str):
+                refusals[runtime] = outputs
+                run.log(f"import: {runtime}: {outputs}")
+                break
+            expected = answer(squares)[0]
+            same = int(np.sum(outputs.logits.argmax(1) == expected.argmax(1)))
+            error = np.sqrt(np.mean(np.square(outputs.logits - expected))) / expected.std()
+            run.log(
+                f"import: {runtime}: int8 decides as the source on {same} of {len(squares)} "
+                f"{name}, logits off by {error:.1%} of their spread"
+            )
+    run.write_json("refusals.json", refusals)
+    if len(refusals) == len(RUNTIMES):
+        raise ExportError(f"{run.folder}: no runtime takes the file; see log.txt there")
+
+
+def apart(content: bytes, runtime: str, values: np.ndarray) -> Outputs | str:
+    """What a runtime gives for inputs as the file takes them, or the words of its refusal.
+
+    In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
+    """
+    return _other_process().submit(_run_apart, content, runtime, values).result()
+
+
+@functools.cache
+def _other_process() -> ProcessPoolExecutor:
+    """The one process without TensorFlow; it ends with this one."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _run_apart(content: bytes, runtime: str, values: np.ndarray) -> Outputs | str:
+    try:
+        return Model(content, runtime).run(values)
+    except ExportError as error:
+        return str(error)
+
+
+class _KerasSource:
+    """A Keras classifier as it came."""
+
+    scales: Sequence[str] = NORMALISATIONS
+
+    def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
+        from .keras_import import input_side, read_model, with_outputs
+
+        model = read_model(file)
+        self.side = input_side(model, file, side)
+        (scores,) = answers(model, golden.draw(self.side))
+        sums_to_one = scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-3)
+        self.model = with_outputs(model, probabilities=bool(sums_to_one))
+        found = int(self.model.outputs[0].shape[-1])
+        if found != len(labels):
+            raise ExportError(
+                f"{file}: tells {found} classes apart, there are {len(labels)} labels"
+            )
+
+    def input_spec(self, scale: str) -> dict[str, list[float]]:
+        """The scaling is inside the file: it takes pixels as they are."""
+        return {"mean": [0.0] * 3, "std": [1.0] * 3}
+
+    def answer(self, scale: str) -> Answer:
+        from .keras_import import from_pixels
+
+        model = from_pixels(self.model, scale, self.side)
+
+        return lambda squares: tuple(answers(model, squares))
+
+    def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
+        from .keras_import import from_pixels
+
+        model = from_pixels(self.model, scale, self.side)
+        model.save(run.path("model.keras"))
+        return convert(model, squares)
+
+
+class _TfliteSource:
+    """A TFLite classifier as it came, float or quantised."""
+
+    def __init__(self, file: Path, labels: Sequence[str]) -> None:
+        from .tflite_import import is_quantised, open_model
+
+        self.opened = open_model(file.read_bytes(), len(labels), str(file))
+        self.side = self.opened.side
+        self.quantised = is_quantised(self.opened)
+        # An integer input says by itself what a pixel is.
+        self.scales = tuple(LINEAR_SCALES) if self.opened.kind == "float32" else ("0-255",)
+
+    def input_spec(self, scale: str) -> dict[str, list[float]]:
+        mean, std = LINEAR_SCALES[scale]
+        return {"mean": [mean] * 3, "std": [std] * 3}
+
+    def answer(self, scale: str) -> Answer:
+        mean, std = LINEAR_SCALES[scale]
+        opened = self.opened
+
+        def run(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if opened.kind == "uint8":
+                values = squares
+            elif opened.kind == "int8":
+                values = (squares.astype(np.int16) - 128).astype(np.int8)
+            else:
+                values = (squares.astype(np.float32) - np.float32(mean)) / np.float32(std)
+            outputs = apart(opened.content, RUNTIMES[0], values)
+            if isinstance(outputs, str):
+                raise ExportError(outputs)
+            return outputs.logits, outputs.embedding
+
+        return run
+
+    def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
+        from .tflite_import import feed_pixels, quantise_float
+
+        if self.quantised:
+            return feed_pixels(self.opened, scale)
+        return quantise_float(self.opened, squares, scale)
