@@ -15,7 +15,7 @@ from .texture import cloud, done, kraft, letter, lined, parcel, plain, stained, 
 INNER = (150, 110, 70)
 
 
-def _board(
+def board(
     width: float, height: float, thick: float, front: np.ndarray, back: np.ndarray
 ) -> list[Part]:
     """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the
@@ -45,22 +45,22 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
     inside = done(kraft(300, 400, rng) * 0.92)
     parts: list[Part] = []
     for y, turn in ((-1, 0), (1, 180)):
-        side = _board(w, h, t, faces[0 if y < 0 else 1], inside)
+        side = board(w, h, t, faces[0 if y < 0 else 1], inside)
         parts += _moved(side, rotation(90, 0, turn), (0, y * d / 2, h / 2))
     for x in (-1, 1):
         parts += _moved(
-            _board(d, h, t, faces[1], inside), rotation(90, 0, 90 * x), (x * w / 2, 0, h / 2)
+            board(d, h, t, faces[1], inside), rotation(90, 0, 90 * x), (x * w / 2, 0, h / 2)
         )
-    parts += _moved(_board(w, d, t, inside, plain_side), rotation(), (0, 0, t / 2))
+    parts += _moved(board(w, d, t, inside, plain_side), rotation(), (0, 0, t / 2))
     for y, angle in ((-1, 9), (1, 38)):
         flap = _moved(
-            _board(w - 0.004, d / 2, t, faces[0] if y < 0 else plain_side, inside),
+            board(w - 0.004, d / 2, t, faces[0] if y < 0 else plain_side, inside),
             rotation(),
             (0, -y * d / 4, 0),
         )
         parts += _moved(flap, rotation(-angle * y), (0, y * d / 2, h + 0.002))
     for x, angle in ((-1, 62), (1, 128)):
-        flap = _moved(_board(0.04, d - 0.012, t, plain_side, inside), rotation(), (-x * 0.02, 0, 0))
+        flap = _moved(board(0.04, d - 0.012, t, plain_side, inside), rotation(), (-x * 0.02, 0, 0))
         parts += _moved(flap, rotation(0, angle * x), (x * w / 2, 0, h))
     tape = sheet(0.05, 0.052, 30, 30).moved(
         rotation(90), (0.012, -d / 2 - t / 2 - 0.0006, h - 0.026)
@@ -125,7 +125,7 @@ def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
     peeled = peeled * np.clip((0.62 - y + 0.04 * cloud(480, 680, 9, rng)) * 60, 0, 1)
     front = written(kraft(480, 680, rng, 0), "THIS SIDE UP", (0.33, 0.68), 0.07, (70, 52, 42), 3)
     front = front * (1 - peeled[..., None]) + (bare * 0.86 + ridges) * peeled[..., None]
-    parts = _board(w, d, t, done(front), done(bare))
+    parts = board(w, d, t, done(front), done(bare))
     rag = rng.normal(size=(2, 40))
 
     def torn(v: np.ndarray) -> np.ndarray:

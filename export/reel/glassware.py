@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import coated, glass, matte
+from .materials import Bsdf, coated, glass, matte
 from .mesh import Mesh, band, curve, lathe, rotation, shell, tri
 from .scene import Part, lying
 from .texture import done, label, plain
@@ -80,7 +80,7 @@ def glass_bottle(rng: np.random.Generator) -> list[Part]:
     return lying(parts, 70)
 
 
-def _shard(rng: np.random.Generator, radius: float, size: float, wall: float) -> Mesh:
+def shard(rng: np.random.Generator, radius: float, size: float, wall: float) -> Mesh:
     """A splinter of a bottle's wall: a jagged polygon cut from a curved plate, closed all round."""
     n, rings = 72, 14
     turn = np.linspace(0, 2 * np.pi, n, endpoint=False)
@@ -102,8 +102,13 @@ def _shard(rng: np.random.Generator, radius: float, size: float, wall: float) ->
     return Mesh(v, np.concatenate(faces), np.zeros((len(v), 2)), flat=False)
 
 
-def glass_broken(rng: np.random.Generator) -> list[Part]:
-    """The neck of a brown bottle, its bottom and four shards, as they came to lie."""
+def glass_broken(
+    rng: np.random.Generator, material: Bsdf | None = None, count: int = 4
+) -> list[Part]:
+    """The neck of a bottle, its bottom and up to four shards, as they came to lie; brown glass
+    unless another `material` is named.
+    """
+    material = material or glass(BROWN)
     outer = curve(BOTTLE, smooth=2)
     parts = []
     for low, high, at, turn in (
@@ -131,15 +136,15 @@ def glass_broken(rng: np.random.Generator) -> list[Part]:
         )
         v[:, 2] += jag * near
         v = (v - v.mean(0)) @ rotation(*turn).T
-        parts.append(Part(replace(piece, v=v).moved(None, (*at, -v[:, 2].min())), glass(BROWN)))
+        parts.append(Part(replace(piece, v=v).moved(None, (*at, -v[:, 2].min())), material))
     for at, size, turn in (
         ((0.045, 0.03), 0.026, 20),
         ((0.005, 0.052), 0.019, 130),
         ((0.072, -0.012), 0.015, 70),
         ((0.02, 0.012), 0.012, 200),
-    ):
-        shard = _shard(rng, 0.028, size, 0.0026).moved(
+    )[:count]:
+        splinter = shard(rng, 0.028, size, 0.0026).moved(
             rotation(rng.uniform(-8, 8), rng.uniform(-8, 8), turn)
         )
-        parts.append(Part(shard.moved(None, (*at, -shard.v[:, 2].min())), glass(BROWN)))
+        parts.append(Part(splinter.moved(None, (*at, -splinter.v[:, 2].min())), material))
     return parts

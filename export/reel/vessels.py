@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +30,12 @@ CAN = [
 ]
 
 
-def _can(
-    rng: np.random.Generator, name: str, ground: Colour, border: Colour, ink: Colour
-) -> list[Part]:
-    """A drinks can: drawn body with a printed wall, bare ends, tab and mouth."""
+def drinks_can(wall_print: Callable[[int, int], np.ndarray]) -> list[Part]:
+    """A drinks can that stands: drawn body, bare ends, tab and mouth.
+
+    Args:
+        wall_print: draws what stands on its wall, sRGB (h, w, 3), for a height and width in pixels.
+    """
     body = lathe(curve(CAN, 0.0009, smooth=2), 220)
     length = curve(CAN, 0.0009, smooth=2)
     run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(length, axis=0), axis=1))])
@@ -44,8 +47,7 @@ def _can(
     ]
     img = plain(900, 1100, (225, 226, 230))
     rows = [int(900 * (1 - s)) for s in wall[::-1]]
-    print_ = label(rows[1] - rows[0], 1100, rng, name, ground, border, ink, 2)
-    img[rows[0] : rows[1]] = print_
+    img[rows[0] : rows[1]] = wall_print(rows[1] - rows[0], 1100)
     inked = np.zeros((900, 1100), np.uint8)
     inked[rows[0] : rows[1]] = 228
     inked[rows[0] + 14 : rows[0] + 22] = inked[rows[1] - 22 : rows[1] - 14] = 0
@@ -56,6 +58,13 @@ def _can(
         Part(tab, metal(0.12)),
         Part(mouth, matte((22, 22, 24))),
     ]
+
+
+def _can(
+    rng: np.random.Generator, name: str, ground: Colour, border: Colour, ink: Colour
+) -> list[Part]:
+    """A drinks can of one of the reel's brands."""
+    return drinks_can(lambda h, w: label(h, w, rng, name, ground, border, ink, 2))
 
 
 def metal_can(rng: np.random.Generator) -> list[Part]:
