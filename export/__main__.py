@@ -82,6 +82,15 @@ def _package(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    if options.annotations:
+        from .annotations import import_annotations
+
+        if not options.to:
+            raise ExportError("import --annotations needs --to, the folder to make")
+        print(import_annotations(options.annotations, options.to))
+        return
+    if not (options.file and options.labels and options.calibrate):
+        raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
     from .importer import import_model
 
     name = options.run or options.file.stem
@@ -232,13 +241,14 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
     step.add_argument("--version", type=int, default=1, help="rises with every release (1)")
 
-    step = add("import", _import, "take a trained .keras, .h5 or .tflite classifier over")
-    step.add_argument("file", type=Path, help="the model")
+    step = add("import", _import, "take over a trained classifier, or annotated pictures")
+    step.add_argument("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")
     step.add_argument(
-        "--labels", type=Path, required=True, help="class names, one a line, as the model has them"
+        "--annotations", type=Path, help="instead of a model: LabelMe or COCO, a file or a folder"
     )
+    step.add_argument("--labels", type=Path, help="class names, one a line, as the model has them")
     step.add_argument(
-        "--calibrate", type=Path, required=True, help="folder of <class>/<picture>, as it will see"
+        "--calibrate", type=Path, help="folder of <class>/<picture>, as the model will see"
     )
     step.add_argument(
         "--scale",
@@ -247,7 +257,9 @@ def parser() -> argparse.ArgumentParser:
     )
     step.add_argument("--size", type=int, help="side of the input, where the model leaves it open")
     step.add_argument("--name", dest="run", help="name of the run (that of the file)")
-    step.add_argument("--to", type=Path, help="evaluate too, and make a package in this folder")
+    step.add_argument(
+        "--to", type=Path, help="make a package in this folder, or crops and cut-outs"
+    )
 
     step = add("recipes", _recipes, "train every published backbone on drawn pictures, shortly")
     step.add_argument("names", nargs="*", metavar="BACKBONE", help="only these (all)")

@@ -1,7 +1,10 @@
 """`python -m export`: what a person sees who asks for something that cannot be done."""
 
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from export import fetch
@@ -140,3 +143,25 @@ def test_a_run_keeps_files_whole_and_a_log_in_order(tmp_path: Path) -> None:
         "second",
     ]
     assert {path.name for path in run.folder.iterdir()} == {"figures.json", "log.txt"}
+
+
+def test_import_says_what_it_needs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["import"]) == 2
+    assert "--labels and --calibrate; or --annotations" in capsys.readouterr().err
+
+    assert main(["import", "--annotations", str(tmp_path)]) == 2
+    assert "needs --to" in capsys.readouterr().err
+
+
+def test_annotated_pictures_become_folders(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((80, 90, 3), 120, np.uint8))
+    corners = [[20, 20], [60, 20], [60, 70], [20, 70]]
+    shape = {"label": "can", "points": corners, "shape_type": "polygon"}
+    told = {"imagePath": "a.png", "imageHeight": 80, "imageWidth": 90, "shapes": [shape]}
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    made = tmp_path / "made"
+
+    assert main(["import", "--annotations", str(tmp_path / "a.json"), "--to", str(made)]) == 0
+
+    assert len(list((made / "crops" / "can").glob("*.png"))) == 1
+    assert len(list((made / "cutouts" / "can").glob("*.png"))) == 1
