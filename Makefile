@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: run test lint bench schema deb hil model recipes reel clean
+.PHONY: run test lint bench schema deb hil model recipes reel studio clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/bin-daemon demo $(ARGS)
@@ -57,6 +57,13 @@ reel: $(VENV)/.python
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
 	$(VENV)-reel/bin/python -m export.reel --out firmware_config/reel
 
+# Rendered training pictures. With other LLVMs than 19 Dr.Jit was seen to abort (export/reel).
+studio: $(VENV)/.llvm
+	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
+	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
+	DRJIT_LIBLLVM_PATH=$${DRJIT_LIBLLVM_PATH:-$$(ls /usr/lib/*/libLLVM-19.so* | head -n 1)} \
+		$(VENV)-reel/bin/python -m export.studio --out export/sets/studio --count 900 $(ARGS)
+
 clean:
 	rm -rf $(VENV) $(VENV)-export $(VENV)-reel build dist *.egg-info .coverage*
 
@@ -82,6 +89,12 @@ $(VENV)/.python:
 $(VENV)-export/.done: $(VENV)/.python setup.cfg pyproject.toml
 	test -x $(VENV)-export/bin/python || python3 -m venv $(VENV)-export
 	$(VENV)-export/bin/python -m pip install -q --disable-pip-version-check --no-compile -e ".[export]"
+	@touch $@
+
+$(VENV)/.llvm: $(VENV)/.python
+	@missing=""; \
+	ls /usr/lib/*/libLLVM-19.so* >/dev/null 2>&1 || missing="$$missing libllvm19"; \
+	$(apt_missing)
 	@touch $@
 
 # mosquitto is the broker of the demo and of the tests, openssl makes the tests' certificates,
