@@ -174,16 +174,17 @@ def _hasten_statistics(backbone: Any) -> None:
             layer.momentum = SCRATCH_MOMENTUM
 
 
-def settle_statistics(model: Any, batches: list[np.ndarray]) -> None:
-    """Re-estimate the statistics of learning batch normalisations over the training pictures.
+def settle_statistics(model: Any, pixels: np.ndarray) -> None:
+    """Set the statistics of learning batch normalisations to those of training pictures.
 
     While weights move, moving averages lag behind them, and what a short training leaves is of no
-    network that ever was. Mean and variance over batches, as in Wu and Johnson 2021
-    (arXiv:2105.07576, "precise BatchNorm"), with the law of total variance.
+    network that ever was (Wu and Johnson 2021, arXiv:2105.07576, "precise BatchNorm"). All pictures
+    are one batch, so that every layer is measured on what the layers before it will give it; means
+    over small batches let the error of each layer grow in the next, a hundredfold in a deep one.
 
     Args:
         model: takes float pixels.
-        batches: uint8 (n, s, s, 3) each, of one size, so that they weigh alike.
+        pixels: uint8 (n, s, s, 3).
     """
     import keras
     import tensorflow as tf
@@ -193,27 +194,10 @@ def settle_statistics(model: Any, batches: list[np.ndarray]) -> None:
         for layer in model.layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
-    if not layers or not batches:
-        return
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0
-
-    @tf.function
-    def see(pixels: Any) -> Any:
-        model(pixels, training=True)
-        return [
-            (tf.identity(la.moving_mean.value), tf.identity(la.moving_variance.value))
-            for la in layers
-        ]
-
-    seen = [
-        [(mean.numpy(), variance.numpy()) for mean, variance in see(tf.cast(batch, tf.float32))]
-        for batch in batches
-    ]
-    for i, layer in enumerate(layers):
-        means = np.stack([batch[i][0] for batch in seen])
-        variances = np.stack([batch[i][1] for batch in seen])
-        layer.moving_mean.assign(means.mean(axis=0))
-        layer.moving_variance.assign(variances.mean(axis=0) + means.var(axis=0))
-        layer.momentum = momenta[i]
+        layer.momentum = 0.0  # what is seen last is all that is kept
+    if layers:
+        tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=True))(pixels)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum

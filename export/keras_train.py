@@ -28,7 +28,7 @@ from .data import (
     write_split,
 )
 from .errors import ExportError
-from .keras_convert import answers
+from .keras_convert import answers, every_nth
 from .recipe import Augmentation, KerasRecipe, settings
 from .runs import Run, relative, versions
 from .tables import read_table, table_bytes
@@ -36,8 +36,8 @@ from .tables import read_table, table_bytes
 MODEL = "model.keras"
 CURVES = "curves.csv"
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
-SETTLING = 64
-"""Batches at most from which the statistics of batch normalisation are taken in the end."""
+SETTLING = 256
+"""Pictures at most from which the statistics of batch normalisation are taken in the end."""
 TOLD_EVERY_S = 20.0
 
 
@@ -221,7 +221,8 @@ def _fit(
             f"train: epoch {epoch + 1}/{how.epochs}, loss {rows[-1][1]}, accuracy {rows[-1][2]}"
             f"{told}, {time.monotonic() - began:.0f} s"
         )
-    settle_statistics(model, _settling(data, parts["train"], truth, recipe))
+    files = every_nth([picture.file for picture in parts["train"]], SETTLING)
+    settle_statistics(model, load_squares(data, files, size))
     aside = run.path(f".part.{MODEL}")
     model.save(aside)
     aside.replace(run.path(MODEL))
@@ -296,15 +297,6 @@ def _batches(
         chosen = order[first : first + batch]
         squares = load_squares(data, [pictures[i].file for i in chosen], size)
         yield np.stack([augment(s, recipe.augmentation, rng) for s in squares]), truth[chosen]
-
-
-def _settling(
-    data: Path, pictures: Sequence[Picture], truth: np.ndarray, recipe: KerasRecipe
-) -> list[np.ndarray]:
-    """Batches as in training, but not augmented: what the network will meet."""
-    unchanged = dataclasses.replace(recipe, augmentation=Augmentation())
-    batches = _batches(data, pictures, truth, unchanged, recipe.training.epochs)
-    return [pixels for (pixels, _), _ in zip(batches, range(SETTLING), strict=False)]
 
 
 def augment(square: np.ndarray, spec: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -58,11 +58,10 @@ CASES = (
     Case(
         "ResNet152",
         "organic-recyclable2",
-        epochs=8,
+        epochs=10,
         each=60,
         labels=("organic", "recyclable"),
         side=64,
-        batch=8,
         learning_rate=3e-4,
     ),
 )

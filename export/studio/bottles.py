@@ -109,8 +109,8 @@ def pet_bottle(rng: Rng) -> list[Part]:
     points, shoulder = _pet_profile(rng, tall, wide)
     body = _ribbed(lathe(curve(points, 0.0016), 120), rng, tall, wide, shoulder)
     tint = _pet_tint(rng)
-    worn_skin = hazy(tint, float(rng.uniform(0.01, 0.08)), (235, 240, 245))
-    parts = [Part(body, worn_skin if happens(rng, 0.6) else thin_clear(tint))]
+    worn_skin = hazy(tint, float(rng.uniform(0.03, 0.1)), (235, 240, 245))
+    parts = [Part(body, worn_skin if happens(rng, 0.85) else thin_clear(tint))]
     if happens(rng, 0.6):
         low = float(rng.uniform(0.15, 0.45)) * tall
         high = min(low + float(rng.uniform(0.14, 0.42)) * tall, shoulder)

@@ -57,27 +57,17 @@ def film_for(radiance: Array, rng: Rng) -> Film:
 def merged(passes: Array) -> tuple[Array, Array]:
     """Picture (h, w, 3) and its standard error from passes (n, 2h, 2w, 3), fireflies bounded.
 
-    Clear things send few samples of enormous brightness to single spots. A highlight is a line or
-    a patch, so no spot may exceed by much the third brightest of its neighbours.
+    A pixel is the mean of 4 n bundles of rays. A clear thing sends an enormous sample to one of
+    them now and then, but a highlight on it reaches several: none may exceed the third brightest by
+    much.
     """
-    halves = []
-    for light in passes:
-        luminance = np.pad(light @ _LUMA, 1, mode="edge")
-        h, w = light.shape[:2]
-        around = np.stack(
-            [
-                luminance[y : y + h, x : x + w]
-                for y in range(3)
-                for x in range(3)
-                if (y, x) != (1, 1)
-            ]
-        )
-        bound = 1.5 * np.partition(around, 5, axis=0)[5] + 0.1 * luminance.mean()
-        spot = luminance[1:-1, 1:-1]
-        kept = light * np.minimum(1.0, bound / np.maximum(spot, 1e-9))[..., None]
-        halves.append(kept.reshape(h // 2, 2, w // 2, 2, 3).mean(axis=(1, 3)))
-    made = np.stack(halves)
-    return made.mean(axis=0), made.std(axis=0) / np.sqrt(max(1, len(made) - 1))
+    n, h, w = len(passes), passes.shape[1] // 2, passes.shape[2] // 2
+    bundles = passes.reshape(n, h, 2, w, 2, 3).transpose(0, 2, 4, 1, 3, 5).reshape(4 * n, h, w, 3)
+    luminance = bundles @ _LUMA
+    bound = 1.5 * np.partition(luminance, -3, axis=0)[-3] + 0.1 * luminance.mean()
+    kept = bundles * np.minimum(1.0, bound / np.maximum(luminance, 1e-9))[..., None]
+    means = kept.reshape(n, 4, h, w, 3).mean(axis=1)
+    return means.mean(axis=0), means.std(axis=0) / np.sqrt(max(1, n - 1))
 
 
 def _display(light: Array, film: Film) -> Array:
@@ -92,12 +82,16 @@ def _display(light: Array, film: Film) -> Array:
 def _denoised(img: Array, noise: Array) -> Array:
     """`img` (h, w, 3) with the more non-local means, the more `noise` (h, w, grey levels) it has.
 
-    Single spots, which non-local means takes for detail, give way to the median of their
-    neighbours first.
+    Single spots, which non-local means takes for detail, are first brought between the second
+    darkest and the second brightest of their neighbours, which lines survive.
     """
     img = img.astype(np.float32)
-    median = cv2.medianBlur((img + 0.5).astype(np.uint8), 3)
-    img += np.clip(noise / _SPOTS_FROM - 1, 0, 1)[..., None] * (median - img)
+    h, w = img.shape[:2]
+    edged = np.pad(img, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    offsets = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    around = np.sort(np.stack([edged[y : y + h, x : x + w] for y, x in offsets]), axis=0)
+    calm = np.clip(img, around[1], around[-2])
+    img += np.clip(noise / _SPOTS_FROM - 1, 0, 1)[..., None] * (calm - img)
     source = (img + 0.5).astype(np.uint8)
     for low, strength in _DENOISE:
         share = np.clip(noise / low - 1, 0, 1)[..., None]
