@@ -30,23 +30,23 @@ deb: $(VENV)/.python
 hil: deb $(VENV)/.dev
 	tests/hil/run $(ARGS)
 
-# Five folds for the figures, then the model that is shipped, from all pictures; hours without a
-# graphics card, and what is broken off goes on where it was.
+# Five folds for the figures, and the model that is shipped, from all pictures; hours without a
+# graphics card, and what is broken off goes on where it was. Trainings side by side on a core each
+# are a third faster than one after the other on all of them.
 EXPORT := $(VENV)-export/bin/python -m export
 MODEL ?= waste6
-FOLDS := 0 1 2 3 4
+FOLDS ?= 0 1 2 3 4
+JOBS ?= $(shell nproc)
 
 model: $(VENV)-export/.done
-	for fold in $(FOLDS); do \
-		$(EXPORT) train --recipe $(MODEL) --fold $$fold --run $(MODEL)-$$fold && \
-		$(EXPORT) quantize --run $(MODEL)-$$fold && \
-		$(EXPORT) evaluate --run $(MODEL)-$$fold || exit 1; done
-	$(EXPORT) train --recipe $(MODEL) --fold none --run $(MODEL)
-	$(EXPORT) quantize --run $(MODEL)
-	$(EXPORT) evaluate --run $(MODEL) --pool $(FOLDS:%=$(MODEL)-%)
-	$(EXPORT) evaluate --run $(MODEL)
-	$(EXPORT) report --run $(MODEL)
-	$(EXPORT) package --run $(MODEL)
+	printf '%s\n' $(FOLDS) none | TF_NUM_INTRAOP_THREADS=1 xargs -P $(JOBS) -I FOLD \
+		$(EXPORT) train --recipe $(MODEL) --fold FOLD --run $(MODEL)-FOLD
+	for fold in $(FOLDS) none; do $(EXPORT) quantize --run $(MODEL)-$$fold || exit 1; done
+	for fold in $(FOLDS); do $(EXPORT) evaluate --run $(MODEL)-$$fold || exit 1; done
+	$(EXPORT) evaluate --run $(MODEL)-none --pool $(FOLDS:%=$(MODEL)-%)
+	$(EXPORT) evaluate --run $(MODEL)-none
+	$(EXPORT) report --run $(MODEL)-none
+	$(EXPORT) package --run $(MODEL)-none --to models/$(MODEL)
 
 # Every published backbone for a few minutes on drawn pictures; `make recipes ARGS=ResNet152` for one.
 recipes: $(VENV)-export/.done
@@ -62,7 +62,7 @@ studio: $(VENV)/.llvm
 	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
 	DRJIT_LIBLLVM_PATH=$${DRJIT_LIBLLVM_PATH:-$$(ls /usr/lib/*/libLLVM-19.so* | head -n 1)} \
-		$(VENV)-reel/bin/python -m export.studio --out export/sets/studio --count 900 $(ARGS)
+		$(VENV)-reel/bin/python -m export.studio --out export/sets/studio --count 600 $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-export $(VENV)-reel build dist *.egg-info .coverage*

@@ -239,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
     step = add("package", _package, "make the model package of an evaluated run")
     of_run(step, data=False)
     step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
-    step.add_argument("--version", type=int, default=1, help="rises with every release (1)")
+    step.add_argument("--version", type=int, help="rises with every release (the recipe's)")
 
     step = add("import", _import, "take over a trained classifier, or annotated pictures")
     step.add_argument("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")

@@ -7,6 +7,7 @@ with; one that is there already, made by the same settings from the same picture
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -21,18 +22,19 @@ import numpy as np
 
 from bin_daemon.classifier import prepare
 
-from .augment import augment
-from .compose import cropped
+from .augment import augment, degrade, recolour
+from .compose import cropped, handed_on
 from .cutouts import cut_out
 from .data import read_rgb
 from .errors import ExportError
+from .renderings import Rendered
 from .runs import Run
 from .unknown import SHOWN
 
 SIZE = 224
 SOURCE_MARGIN = 1.15
 """Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
-FORMAT = 1  # rises when views are made in another way, so that old banks are not used
+FORMAT = 2  # rises when views are made in another way, so that old banks are not used
 
 Views = np.ndarray
 """uint8 (views, 224, 224, 3) RGB of one source."""
@@ -40,9 +42,7 @@ Maker = Callable[[int], Views]
 """Makes the views of source i; picklable, because it runs in other processes."""
 
 
-def photograph_views(
-    folder: Path, files: Sequence[str], clear: Sequence[bool], clean: int, chamber: int, i: int
-) -> Views:
+def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: int, i: int) -> Views:
     """One photograph as it is, `clean` times changed on its board, `chamber` times in a chamber.
 
     One whose item cannot be cut out is shown on its board instead.
@@ -57,7 +57,20 @@ def photograph_views(
         if item is None:
             views.append(augment(square, SIZE, rng))
         else:
-            views.append(prepare(cropped(item, clear[i], rng), SIZE, SIZE))
+            views.append(prepare(cropped(item, rng), SIZE, SIZE))
+    return np.stack(views)
+
+
+def rendered_views(folder: Path, items: Sequence[Rendered], count: int, i: int) -> Views:
+    """One rendered item, `count` times handed on with other boxes, light and sharpness."""
+    rng = np.random.default_rng((FORMAT, 2, i))
+    item = items[i]
+    picture, empty = read_rgb(folder / item.file), read_rgb(folder / item.empty)
+    mask = read_rgb(folder / item.mask)[:, :, 0] / np.float32(255.0)
+    views = []
+    for _ in range(count):
+        view = prepare(handed_on(empty, picture, mask, rng), SIZE, SIZE)
+        views.append(degrade(recolour(view, rng), rng) if rng.random() < 0.5 else view)
     return np.stack(views)
 
 
@@ -87,23 +100,29 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
     """
     text = json.dumps([FORMAT, SIZE, facts], sort_keys=True)
     folder = banks / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    done_file = folder / "done.npy"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
-        array = _opened(folder / "views.npy", done, make)
-        todo = np.flatnonzero(~done)
-        if len(todo):
-            run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
-        for n, (i, views) in enumerate(_made(make, todo), start=1):
-            array[i] = views
-            done[i] = True
-            if n % 200 == 0 or n == len(todo):
-                array.flush()
-                np.save(done_file, done)
-                run.log(f"bank {name}: {n} of {len(todo)}")
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # folds that train side by side share their banks
+            return _filled(run, name, folder, count, make)
     except OSError as error:
         raise ExportError(f"{folder}: cannot keep the views: {error}") from error
+
+
+def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> np.ndarray:
+    done_file = folder / "done.npy"
+    done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
+    array = _opened(folder / "views.npy", done, make)
+    todo = np.flatnonzero(~done)
+    if len(todo):
+        run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
+    for n, (i, views) in enumerate(_made(make, todo), start=1):
+        array[i] = views
+        done[i] = True
+        if n % 200 == 0 or n == len(todo):
+            array.flush()
+            np.save(done_file, done)
+            run.log(f"bank {name}: {n} of {len(todo)}")
     return array
 
 

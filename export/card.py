@@ -207,7 +207,9 @@ def _made_from(report: Mapping, config: Mapping) -> str:
         f"- Recipe `{config['recipe']}`: {_flat(config['settings'])}",
     ]
     if "minutes" in report:
-        lines.append(f"- Training took {report['minutes']:.0f} minutes.")
+        lines.append(
+            f"- Training took {report['minutes']:.0f} minutes on {report['versions']['machine']}."
+        )
     return "\n".join(lines) + f"\n\nCommand: `{report['command']}`"
 
 

@@ -1,9 +1,10 @@
 """Put a photographed item into a chamber that never was, as that chamber's camera would see it.
 
 A picture and its mask flow in, the crop that the daemon would hand to the network flows out: the
-item lies on a drawn ground, crushed, turned, cut by the edge, half transparent if it is clear, in
-coloured and weak light, seen by a cheap sensor; then it is cut out and its light made neutral by
-the daemon's own functions. Every random number comes from the generator handed in.
+item lies on a drawn ground, crushed, turned, cut by the edge, in coloured and weak
+light, seen by a cheap sensor; then it is cut out and its light made neutral by the daemon's own
+functions. What is clear stays as solid as it looks on its board: how light goes through things is
+for the renderer (`export.studio`). Every random number comes from the generator handed in.
 """
 
 from __future__ import annotations
@@ -26,12 +27,22 @@ CASTS = (0.04, 0.04, 0.12, 0.2, 0.4)
 """Spreads of the log gains of a coloured light, drawn alike."""
 
 
-def cropped(item: CutOut, clear: bool, rng: np.random.Generator) -> np.ndarray:
-    """One crop of the item in a random chamber, uint8 (s, s, 3) RGB, s as the crop comes out.
+def cropped(item: CutOut, rng: np.random.Generator) -> np.ndarray:
+    """One crop of the item in a random chamber, uint8 (s, s, 3) RGB, s as the crop comes out."""
+    return handed_on(*compose(item, FRAME, rng), rng)
 
-    clear: the ground may be seen through the item, which is of glass or film.
+
+def handed_on(
+    empty: np.ndarray, frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """What the daemon would hand to the network of a frame, uint8 (s, s, 3) RGB.
+
+    Args:
+        empty: uint8 RGB, the chamber without the item, at any size.
+        frame: uint8 (h, w, 3) RGB, with the item.
+        mask: float32 (h, w), where the item lies.
+        rng: source of every random number.
     """
-    empty, frame, mask = compose(item, clear, FRAME, rng)
     table = light_table(empty) if rng.random() < NORMALISED else None
     if rng.random() < 0.08:  # a chamber without an empty view hands on whole frames
         return frame if table is None else np.asarray(cv2.LUT(frame, table), np.uint8)
@@ -40,7 +51,7 @@ def cropped(item: CutOut, clear: bool, rng: np.random.Generator) -> np.ndarray:
 
 def empty_crop(rng: np.random.Generator) -> np.ndarray:
     """A crop in which no item lies, as a wrong box would give; uint8 (s, s, 3) RGB."""
-    empty, frame, _ = compose(None, False, FRAME, rng)
+    empty, frame, _ = compose(None, FRAME, rng)
     width, height = (int(side) for side in rng.integers(FRAME // 6, FRAME, 2))
     box = (int(rng.integers(FRAME - width)), int(rng.integers(FRAME - height)), width, height)
     table = light_table(empty) if rng.random() < NORMALISED else None
@@ -48,7 +59,7 @@ def empty_crop(rng: np.random.Generator) -> np.ndarray:
 
 
 def compose(
-    item: CutOut | None, clear: bool, size: int, rng: np.random.Generator
+    item: CutOut | None, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The empty chamber, the chamber with the item, and where the item lies.
 
@@ -63,7 +74,7 @@ def compose(
         thing, mask = _lay(item, size, rng)
         # As bright under white light as it was beside its board.
         thing = np.clip(thing / np.maximum(item.board, 0.2) * 0.92, 0.0, 1.2)
-        scene = _unite(ground, thing, mask, clear, rng)
+        scene = _unite(ground, thing, mask, rng)
     cast = np.exp(rng.normal(0.0, rng.choice(CASTS), 3))
     cast /= np.exp(np.mean(np.log(cast)))
     lit = (light * cast).astype(np.float32)
@@ -131,7 +142,7 @@ def _shrunk(picture, mask, map_x, map_y, scale):
 
 
 def _unite(
-    ground: np.ndarray, thing: np.ndarray, mask: np.ndarray, clear: bool, rng: np.random.Generator
+    ground: np.ndarray, thing: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Ground and item as one reflectance, with shadow and mirror image; float32 (s, s, 3)."""
     size = mask.shape[0]
@@ -146,23 +157,7 @@ def _unite(
         down = np.array([[1.0, 0.0, rng.normal(0.0, 0.05) * size], [0.0, 1.0, 0.12 * size]])
         mirrored = cv2.warpAffine(thing * mask[..., None], down, (size, size))
         under = under + rng.uniform(0.05, 0.25) * cv2.GaussianBlur(mirrored, (0, 0), 4.0)
-    if clear and rng.random() < 0.85:
-        thing = _clear(under, thing, rng)
     return under + mask[..., None] * (thing - under)
-
-
-def _clear(under: np.ndarray, thing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A clear thing over another ground.
-
-    On a white board it shows what it takes away from the light: its edges, which bend the board's
-    light aside. Over a dark ground the same edges bend the lamps' light in and glow (dark field).
-    """
-    through = np.clip(thing, 0.0, 1.0)
-    taken = 1.0 - through.mean(axis=2, keepdims=True)
-    glow = rng.uniform(0.1, 0.9) * cv2.GaussianBlur(taken, (0, 0), 0.6)[..., None]
-    seen = under * through + glow
-    opaque = rng.beta(1.2, 1.6)
-    return opaque * thing + (1.0 - opaque) * seen
 
 
 class _Lens:

@@ -19,6 +19,7 @@ RIM = 0.06  # of the picture: where the board is looked for
 _BRIGHT = 90.0  # grey levels: darker borders are no board in light
 _COLOURLESS = 0.22  # spread of the channels over their mean: more is no white board
 _SIDES = 0.45  # of the border that must fit the board
+_BAY = 41  # pixels at WORK: narrower bays of the outline are light seen through a clear thing
 _LEAST, _MOST = 0.02, 0.8  # of the picture that an item covers
 
 
@@ -43,12 +44,26 @@ def cut_out(picture: np.ndarray) -> CutOut | None:
     board = board_of(small)
     if board is None:
         return CutOut(picture, np.ones((height, width), np.float32), np.full(3, 0.9, np.float32))
-    item = _segmented(small, _seeds(small, board))
+    item = _closed(_segmented(small, _seeds(small, board)))
     if not _LEAST <= item.mean() <= _MOST:
         return None
     soft = cv2.GaussianBlur(item.astype(np.float32), (0, 0), 0.8)
     mask = np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
     return CutOut(picture, mask, np.median(board.reshape(-1, 3), axis=0) / np.float32(255.0))
+
+
+def rounded(size: int, rng: np.random.Generator) -> np.ndarray:
+    """A smooth outline that is nothing's, uint8 (size, size) of 0 and 1."""
+    turns = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
+    reach = np.full(48, 0.32)
+    for wave in range(2, 6):
+        reach += rng.normal(0.0, 0.12 / wave) * np.cos(wave * turns + rng.uniform(0.0, 7.0))
+    outline = 0.5 + np.clip(reach, 0.08, 0.48)[:, None] * np.stack(
+        [np.cos(turns), np.sin(turns)], axis=1
+    )
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], 1)
+    return mask
 
 
 def _segmented(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -130,6 +145,13 @@ def _whole(mask: np.ndarray) -> np.ndarray:
         if cv2.contourArea(contour) >= 0.1 * largest:
             cv2.drawContours(filled, [contour], -1, 1, cv2.FILLED)
     return filled
+
+
+def _closed(mask: np.ndarray) -> np.ndarray:
+    """The mask with its bays filled: of clear things the middle looks like the board."""
+    wide = cv2.copyMakeBorder(mask, *[_BAY] * 4, cv2.BORDER_CONSTANT)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _disc(_BAY))
+    return _whole(closed[_BAY:-_BAY, _BAY:-_BAY])
 
 
 def _disc(diameter: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from . import calibration, chambers, gate, metrics, robustness, unknown
 from .data import Picture, group_order, label_indices, load_squares, read_split
 from .errors import ExportError
 from .figures import block, figures
-from .runs import Run, versions
+from .runs import Run, training_time, versions
 from .runtimes import RUNTIMES, Model, Outputs
 from .tables import read_table
 
@@ -63,6 +63,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         "labels": list(labels),
         "command": shlex.join(["python", "-m", "export", *arguments]),
         "versions": versions(),
+        **training_time(run),
         "main_runtime": main,
         "runtimes": {
             **{name: {"invoke_ms": _latency(out)} for name, out in outputs.items()},

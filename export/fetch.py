@@ -54,6 +54,10 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
     """
     if folder is not None:
         return folder
+    if data.laid:
+        from .laid import lay
+
+        return lay(SETS / name, data.laid)
     if data.local and (REPOSITORY / data.local).is_dir():
         return (REPOSITORY / data.local).resolve()
     home = SETS / name

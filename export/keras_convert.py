@@ -50,7 +50,7 @@ def describe(config: dict[str, Any]) -> Description:
         name=f"bin_daemon {config['recipe']}",
         description=f"{network.get('backbone', 'Imported classifier')}; labels: "
         + ", ".join(config["labels"]),
-        version="1",
+        version=str(config.get("version", 1)),
         author="bin_daemon",
         licence="see manifest.json",
         width=config["size"],

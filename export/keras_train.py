@@ -30,12 +30,11 @@ from .data import (
 from .errors import ExportError
 from .keras_convert import answers, every_nth
 from .recipe import Augmentation, KerasRecipe, settings
-from .runs import Run, relative, versions
+from .runs import CURVES, Run, relative, versions
 from .tables import read_table, table_bytes
 
 MODEL = "model.keras"
-CURVES = "curves.csv"
-COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
+COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
 SETTLING = 256
 """Pictures at most from which the statistics of batch normalisation are taken in the end."""
 TOLD_EVERY_S = 20.0
@@ -126,6 +125,7 @@ def _claim(
     started = {"imagenet": "ImageNet weights of Keras", "none": "from scratch"}
     held = f"folds other than {fold}" if folds and fold is not None else "all but the held-out part"
     also = {
+        "version": recipe.version,
         "title": recipe.title,
         "labels": list(labels),
         "residual_labels": list(recipe.residual_labels),
@@ -212,7 +212,8 @@ def _fit(
             for i in range(0, len(files), how.batch)
         )
         numbers = (loss, right, *_averages(seen))
-        rows.append((str(epoch + 1), *("" if n is None else f"{n:.4f}" for n in numbers)))
+        shown = ("" if n is None else f"{n:.4f}" for n in numbers)
+        rows.append((str(epoch + 1), *shown, f"{time.monotonic() - began:.0f}"))
         run.write_bytes(CURVES, table_bytes(COLUMNS, rows))
         done.assign(epoch + 1)
         manager.save()

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from .augment import blend, jitter
-from .bank import open_bank, photograph_views, unknown_views
+from .bank import open_bank, photograph_views, rendered_views, unknown_views
 from .data import Picture, label_indices
 from .recipe import FoldedRecipe, FoldedTraining
-from .runs import Run, relative
+from .renderings import Rendered, read_renderings
+from .runs import REPOSITORY, Run, relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Material:
 
     photographs: uint8 (n, 1 + clean + chamber, s, s, 3) views of all photographs. chosen: int (m,),
     those this training may see. labels: int64 (m,) of them. clean: how many of the views are on the
-    board, beside the first. unknown: (u, 1, s, s, 3), u may be 0.
+    board, beside the first. unknown: (u, 1, s, s, 3), u may be 0. rendered: (r, v, s, s, 3) with
+    rendered_labels int64 (r,), r may be 0.
     """
 
     photographs: np.ndarray
@@ -38,6 +40,8 @@ class Material:
     labels: np.ndarray
     clean: int
     unknown: np.ndarray
+    rendered: np.ndarray
+    rendered_labels: np.ndarray
 
 
 def learnable(pictures: Sequence[Picture]) -> np.ndarray:
@@ -68,18 +72,24 @@ def gather(
     plan = recipe.training
     banks = run.folder.parent / "banks"
     files = [picture.file for picture in pictures]
-    clear = [picture.label in plan.clear for picture in pictures]
-    make = functools.partial(
-        photograph_views, data, files, clear, plan.clean_views, plan.chamber_views
-    )
+    make = functools.partial(photograph_views, data, files, plan.clean_views, plan.chamber_views)
     sizes = [[file, (data / file).stat().st_size] for file in files]
-    facts = [relative(data), sizes, plan.clean_views, plan.chamber_views, list(plan.clear)]
+    facts = [relative(data), sizes, plan.clean_views, plan.chamber_views]
     photographs = open_bank(run, banks, data.name, facts, len(files), make)
     unknown = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
     if plan.unknown_views:
         unknown = open_bank(
             run, banks, "unknown", plan.unknown_views, plan.unknown_views, unknown_views
         )
+    rendered = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
+    items: list[Rendered] = []
+    if plan.rendered is not None:
+        studio = REPOSITORY / plan.rendered
+        items = read_renderings(studio, labels)
+        sizes = [[item.file, (studio / item.file).stat().st_size] for item in items]
+        make = functools.partial(rendered_views, studio, items, plan.rendered_views)
+        facts = [sizes, plan.rendered_views]
+        rendered = open_bank(run, banks, "rendered", facts, len(items), make)
     seen = learnable(pictures) & np.array([picture.fold != fold for picture in pictures])
     return Material(
         photographs=photographs,
@@ -87,6 +97,8 @@ def gather(
         labels=label_indices(pictures, labels)[seen],
         clean=plan.clean_views,
         unknown=unknown,
+        rendered=rendered,
+        rendered_labels=np.array([labels.index(item.label) for item in items], np.int64),
     )
 
 
@@ -102,13 +114,19 @@ def epoch_order(labels: np.ndarray, plan: FoldedTraining, epoch: int) -> np.ndar
     return rng.permutation(np.repeat(np.arange(len(labels)), times))
 
 
+def _likely(labels: np.ndarray, balance: float) -> np.ndarray:
+    """How likely each rendered item is drawn, float (r,): those of rare classes more often."""
+    weights = np.bincount(labels)[labels].astype(float) ** -balance
+    return weights / weights.sum() if len(weights) else weights
+
+
 def batches(
     material: Material, classes: int, plan: FoldedTraining, epoch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of an epoch: uint8 (batch, size, size, 3), float32 targets (batch, classes).
 
     Each photograph of the epoch is shown on its board or in a chamber; a share of every batch more
-    shows nothing of any class, with all classes equally right.
+    shows nothing of any class, with all classes equally right, and another share rendered items.
     """
     rng = np.random.default_rng((plan.seed, epoch, 1))
     order = epoch_order(material.labels, plan, epoch)
@@ -116,6 +134,8 @@ def batches(
     soft = np.eye(classes, dtype=np.float32) * (1.0 - plan.label_smoothing) + np.float32(flat)
     on_board, total = 1 + material.clean, material.photographs.shape[1]
     unknown = round(plan.batch * plan.unknown_share) if len(material.unknown) else 0
+    rendered = round(plan.batch * plan.rendered_share) if len(material.rendered) else 0
+    likely = _likely(material.rendered_labels, plan.balance)
     for first in range(0, len(order) - plan.batch + 1, plan.batch):
         members = order[first : first + plan.batch]
         view = rng.integers(0, on_board, plan.batch)
@@ -126,8 +146,15 @@ def batches(
             material.photographs[material.chosen[i], k] for i, k in zip(members, view, strict=True)
         ]
         views += [material.unknown[i, 0] for i in rng.integers(0, len(material.unknown), unknown)]
+        items = rng.choice(len(material.rendered), rendered, p=likely) if rendered else members[:0]
+        view = rng.integers(0, material.rendered.shape[1], rendered)
+        views += [material.rendered[i, k] for i, k in zip(items, view, strict=True)]
         targets = np.concatenate(
-            [soft[material.labels[members]], np.full((unknown, classes), 1.0 / classes, np.float32)]
+            [
+                soft[material.labels[members]],
+                np.full((unknown, classes), 1.0 / classes, np.float32),
+                soft[material.rendered_labels[items]],
+            ]
         )
         mixed = rng.permutation(len(views))
         pixels = np.stack([jitter(views[i], plan.size(epoch), rng) for i in mixed])

@@ -44,8 +44,10 @@ MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
 """Oldest releases on which the golden inputs of such a model were seen to pass."""
 
 
-def package(run: Run, folder: Path, version: int) -> Manifest:
+def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
     """Write the package of a run into `folder`, replacing what the same files held.
+
+    version: of the package; None takes the recipe's.
 
     Raises:
         ExportError: a step before is missing, the figures are of another model file, or the gate
@@ -64,6 +66,7 @@ def package(run: Run, folder: Path, version: int) -> Manifest:
     gate.refuse_what_misses(report["gate"])
     figures = gate.quoted(report)
     labels, size = config["labels"], config["size"]
+    version = version or config.get("version", 1)
     pixels = config.get("input", {"mean": MEAN, "std": STD})
     runtimes = [name for name, found in report["runtimes"].items() if "refused" not in found]
     golden = record(content)

@@ -61,13 +61,9 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
 def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> np.ndarray:
     """The pictures as they are, every second one in a chamber if the training showed chambers."""
     files = [picture.file for picture in pictures]
-    clear = [picture.label in plan["clear"] for picture in pictures]
     chambers = 1 if plan["chamber_views"] else 0
     return np.stack(
-        [
-            photograph_views(data, files, clear, 0, chambers * (i % 2), i)[-1]
-            for i in range(len(files))
-        ]
+        [photograph_views(data, files, 0, chambers * (i % 2), i)[-1] for i in range(len(files))]
     )
 
 
@@ -77,7 +73,7 @@ def describe(config: dict) -> Description:
     return Description(
         name=config["recipe"],
         description=f"{config['title']}: MobileNetV2 1.0/224, int8, {classes} classes, embedding.",
-        version="1",
+        version=str(config.get("version", 1)),
         author="bin_daemon",
         licence="MIT; backbone Apache-2.0",
         width=SIZE,

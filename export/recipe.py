@@ -36,6 +36,19 @@ Side = Annotated[int, Interval(ge=32, le=1024)]
 
 
 @section
+class Laid:
+    """A folder of photographs, at any depth, whose items are laid on drawn grounds."""
+
+    label: str
+    folder: str
+    """Relative to the repository."""
+    most: Annotated[int, Interval(ge=1)] | None = None
+    """Photographs taken at most, evenly over all of them."""
+    crops: Annotated[int, Interval(ge=1)] = 2
+    """Of each photograph."""
+
+
+@section
 class DataSpec:
     """Where the pictures come from: a published archive, or a folder that the user names."""
 
@@ -53,6 +66,8 @@ class DataSpec:
     """Where the class folders lie within the archive."""
     local: str | None = None
     """A folder, relative to the repository, that is taken where it exists."""
+    laid: tuple[Laid, ...] = ()
+    """Folders that a set is made of, in which no ground gives a class away (`export.laid`)."""
 
 
 @section
@@ -135,9 +150,11 @@ class FoldedTraining:
     small_size: Side = 160
     """Side of the pictures in the first epochs, pixels."""
     large_epochs: Annotated[int, Interval(ge=0)] = 8
-    """At the full size."""
+    large_size: Side = 224
+    """In the last epochs. The views are cropped, so that less than the network's 224 shows things
+    as large as a bin does (Touvron et al. 2019, arXiv:1906.06423)."""
     batch: Annotated[int, Interval(ge=2, le=1024)] = 32
-    """Photographs in a batch; unknown things come on top."""
+    """Photographs in a batch; unknown and rendered things come on top."""
     learning_rate: Positive = 1.2e-3
     weight_decay: Annotated[float, Interval(ge=0)] = 0.02
     warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
@@ -154,8 +171,12 @@ class FoldedTraining:
     """Of each photograph, its item cut out and laid into drawn chambers."""
     chamber_share: Share = 0.35
     """Share of the photographs of a batch that are shown in a chamber."""
-    clear: tuple[str, ...] = ()
-    """Classes of which the ground may be seen through an item."""
+    rendered: str | None = None
+    """Folder of rendered items (`make studio`), relative to the repository; null for none."""
+    rendered_views: Annotated[int, Interval(ge=1, le=200)] = 8
+    """Of each rendered item."""
+    rendered_share: Share = 0.25
+    """Rendered items in a batch, as a share of its photographs."""
     unknown_views: Annotated[int, Interval(ge=0)] = 1500
     unknown_share: Share = 0.08
     """Things of no class in a batch, as a share of its photographs."""
@@ -168,7 +189,7 @@ class FoldedTraining:
 
     def size(self, epoch: int) -> int:
         """Side of the training pictures in an epoch, counted from 0."""
-        return self.small_size if epoch < self.small_epochs else 224
+        return self.small_size if epoch < self.small_epochs else self.large_size
 
 
 @section
@@ -200,6 +221,8 @@ class Recipe:
     """What a training is: the part that both kinds of network share."""
 
     name: Name
+    version: Annotated[int, Interval(ge=1)] = 1
+    """Of the package; rises when another training replaces it."""
     title: str
     stands_for: str
     """The published kind of system that it repeats, in plain words."""

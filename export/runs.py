@@ -11,6 +11,7 @@ Nothing here knows about networks or pictures.
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import json
 import os
@@ -23,6 +24,8 @@ from .errors import ExportError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_RUNS = Path(__file__).resolve().parent / "runs"
+CURVES = "curves.csv"
+"""What each epoch of a training gave; `seconds` is how long it took."""
 DEFAULT_DATA = REPOSITORY.parent / "shared" / "data"
 DEFAULT_BACKBONE = (
     REPOSITORY.parent / "shared" / "backbones" / "mobilenet_v2_1.0_224_imagenet_folded.npz"
@@ -90,6 +93,15 @@ class Run:
         print(message, flush=True)
         with (self.folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {message}\n")
+
+
+def training_time(run: Run) -> dict[str, float]:
+    """`minutes`: what the epochs of a run took together; nothing where it does not say."""
+    if not run.path(CURVES).is_file():
+        return {}
+    with run.path(CURVES).open(newline="", encoding="utf-8") as stream:
+        seconds = [float(row.get("seconds") or 0.0) for row in csv.DictReader(stream)]
+    return {"minutes": round(sum(seconds) / 60, 1)} if any(seconds) else {}
 
 
 def versions() -> dict[str, str]:

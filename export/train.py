@@ -35,12 +35,11 @@ from .network import (
     read_weights,
 )
 from .recipe import FoldedRecipe, FoldedTraining, settings
-from .runs import Run, relative, versions
+from .runs import CURVES, Run, relative, versions
 
 if TYPE_CHECKING:
     from .shipped_weights import Shipped
 
-CURVES = "curves.csv"
 HEAD_STRENGTH = 0.03
 """Of the pull towards the head of a package: the middle of those that a lesson chooses from."""
 
@@ -143,6 +142,7 @@ def _claim(
     start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
     config = {
         "recipe": recipe.name,
+        "version": recipe.version,
         "kind": recipe.kind,
         "title": recipe.title,
         "labels": list(labels),
@@ -154,6 +154,11 @@ def _claim(
         "provenance": {
             "data": f"{recipe.data.title}, "
             + ("all folds" if fold is None else f"folds other than {fold}, by group"),
+            **(
+                {"rendered": "items and chambers drawn by export/studio, for training only"}
+                if recipe.training.rendered
+                else {}
+            ),
             "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
             **start,
         },
@@ -235,7 +240,7 @@ def _fit(
         ]
         epoch_done.assign(epoch + 1)
         manager.save()
-        _note_curve(run, epoch + 1, float(np.mean(losses)))
+        _note_curve(run, epoch + 1, float(np.mean(losses)), time.monotonic() - began)
         run.log(
             f"train: epoch {epoch + 1}/{plan.epochs} at {plan.size(epoch)} px, "
             f"loss {np.mean(losses):.4f}, {time.monotonic() - began:.0f} s"
@@ -245,14 +250,14 @@ def _fit(
     return network.export_weights()
 
 
-def _note_curve(run: Run, epoch: int, loss: float) -> None:
+def _note_curve(run: Run, epoch: int, loss: float, seconds: float) -> None:
     path = run.path(CURVES)
     new = not path.is_file()
     with path.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         if new:
-            writer.writerow(("epoch", "loss"))
-        writer.writerow((epoch, f"{loss:.5f}"))
+            writer.writerow(("epoch", "loss", "seconds"))
+        writer.writerow((epoch, f"{loss:.5f}", f"{seconds:.0f}"))
 
 
 def _probe(backbone: Weights, material: Material, classes: int) -> Weights:

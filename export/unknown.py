@@ -16,7 +16,7 @@ import numpy as np
 from bin_daemon.classifier import prepare
 
 from .compose import FRAME, cropped, empty_crop
-from .cutouts import CutOut
+from .cutouts import CutOut, rounded
 from .data import load_squares
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
@@ -46,15 +46,7 @@ def arm(rng: np.random.Generator) -> np.ndarray:
 def blob(rng: np.random.Generator) -> np.ndarray:
     """A smooth thing of any colour and no class, in a drawn chamber; uint8 (s, s, 3) RGB."""
     size = FRAME
-    turns = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
-    reach = np.full(48, 0.32)
-    for wave in range(2, 6):
-        reach += rng.normal(0.0, 0.12 / wave) * np.cos(wave * turns + rng.uniform(0.0, 7.0))
-    outline = 0.5 + np.clip(reach, 0.08, 0.48)[:, None] * np.stack(
-        [np.cos(turns), np.sin(turns)], axis=1
-    )
-    mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], 1)
+    mask = rounded(size, rng)
     # Shaded like a ball, with patches of other colours.
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     shade = 0.45 + 0.55 * np.sqrt(np.clip(depth / max(float(depth.max()), 1.0), 0.0, 1.0))
@@ -77,7 +69,7 @@ def noise_picture(rng: np.random.Generator) -> np.ndarray:
 def _crop_of(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
     item = CutOut(picture, soft, np.full(3, 0.9, np.float32))
-    return cropped(item, False, rng)
+    return cropped(item, rng)
 
 
 SHOWN: dict[str, Callable[[np.random.Generator], np.ndarray]] = {

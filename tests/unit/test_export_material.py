@@ -64,7 +64,7 @@ def test_pictures_that_contradict_their_group_are_not_learnt_from():
     assert learnable(pictures).tolist() == [True, True, False, True]
 
 
-def material(unknown=0):
+def material(unknown=0, rendered=0):
     photographs = np.full((90, 5, 8, 8, 3), 10, np.uint8)
     photographs[:, 3:] = 110  # the two views in chambers
     photographs[60:] = 60  # those that this training may not see
@@ -74,25 +74,41 @@ def material(unknown=0):
         labels=np.repeat([0, 1, 2], [40, 15, 5]),
         clean=2,
         unknown=np.full((unknown, 1, 8, 8, 3), 230, np.uint8),
+        rendered=np.full((rendered, 2, 8, 8, 3), 170, np.uint8),
+        rendered_labels=np.array([0, 0, 0, 0, 2][:rendered], np.int64),
     )
 
 
 def drawn(plan, **parts):
-    """What kind each view of 30 epochs is (10, 60, 110 or 230), and its targets."""
+    """What kind each view of 30 epochs is (10, 60, 110, 170 or 230), and its targets."""
     pairs = [pair for epoch in range(30) for pair in batches(material(**parts), 3, plan, epoch)]
     levels = np.concatenate([pixels.mean(axis=(1, 2, 3)) for pixels, _ in pairs])
-    kinds = np.array([10, 60, 110, 230])
+    kinds = np.array([10, 60, 110, 170, 230])
     nearest = kinds[np.abs(levels[:, None] - kinds).argmin(axis=1)]
     return nearest, np.concatenate([targets for _, targets in pairs])
 
 
 def test_views_come_in_the_shares_that_the_recipe_names():
     plan = FoldedTraining(
-        batch=20, small_size=32, blend_share=0.0, chamber_share=0.25, unknown_share=0.1
+        batch=20,
+        small_size=32,
+        blend_share=0.0,
+        chamber_share=0.25,
+        unknown_share=0.1,
+        rendered_share=0.2,
     )
-    kinds, _ = drawn(plan, unknown=4)
-    shares = [float(np.mean(kinds == kind)) for kind in (10, 60, 110, 230)]
-    np.testing.assert_allclose(shares, np.array([15, 0, 5, 2]) / 22, atol=0.03)
+    kinds, _ = drawn(plan, unknown=4, rendered=5)
+    shares = [float(np.mean(kinds == kind)) for kind in (10, 60, 110, 170, 230)]
+    np.testing.assert_allclose(shares, np.array([15, 0, 5, 4, 2]) / 26, atol=0.03)
+
+
+def test_rendered_items_keep_their_class_and_rare_ones_come_more_often():
+    plan = FoldedTraining(
+        batch=20, small_size=32, blend_share=0.0, rendered_share=0.5, label_smoothing=0.0
+    )
+    kinds, targets = drawn(plan, rendered=5)
+    shown = targets[kinds == 170].mean(axis=0)
+    np.testing.assert_allclose(shown, [2 / 3, 0.0, 1 / 3], atol=0.1)  # 4 and 1 to the power of 1/2
 
 
 def test_nothing_known_has_every_class_equally_right():

@@ -1,0 +1,151 @@
+"""Sets whose items are all laid on the same drawn grounds, so that no ground gives a class away.
+
+Folders of photographs flow in, a folder of crops in class folders flows out, with the group of
+each. Half of the items keep an outline of a thing (their own, or that of another picture where
+they fill theirs), half are rounded patches: the outline must not give a class away either.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bin_daemon.classifier import prepare
+from bin_daemon.pictures import SUFFIXES
+
+from .compose import cropped
+from .cutouts import CutOut, cut_out, rounded
+from .data import GROUPS, read_groups, read_rgb
+from .errors import ExportError
+from .recipe import Laid
+from .runs import REPOSITORY
+from .tables import table_bytes
+
+SIZE = 224
+QUALITY = 95
+ROUNDED = 0.5  # of the crops
+FACTS = "laid.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A photograph with its class, and a name and a group that are its own among all folders."""
+
+    path: Path
+    label: str
+    name: str
+    group: str
+    crops: int
+
+
+def lay(home: Path, parts: Sequence[Laid]) -> Path:
+    """Make the set `home` of these folders, or what of it is not there yet.
+
+    Raises:
+        ExportError: a folder is missing or empty, or `home` holds another set.
+    """
+    sources = [source for part in parts for source in _sources(part)]
+    facts = [FORMAT, [asdict(part) for part in parts], len(sources)]
+    told = home / FACTS
+    if told.is_file() and json.loads(told.read_text(encoding="utf-8")) != facts:
+        raise ExportError(f"{home}: was made of other folders; delete it, and it is made anew")
+    home.mkdir(parents=True, exist_ok=True)
+    told.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    files = {_file(source, k): source.group for source in sources for k in range(source.crops)}
+    if (home / GROUPS).is_file() and read_groups(home / GROUPS) == files:
+        return home
+    print(f"laying {len(files)} crops of {len(sources)} photographs in {home}", flush=True)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        make = functools.partial(_lay_one, home, sources)
+        for _ in pool.imap_unordered(make, range(len(sources)), 8):
+            pass
+    (home / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(files.items())))
+    return home
+
+
+def _sources(part: Laid) -> list[Source]:
+    folder = REPOSITORY / part.folder
+    files = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    )
+    if not files:
+        raise ExportError(f"{folder}: holds no pictures for the class {part.label}")
+    known = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else {}
+    if part.most:
+        files = [files[i * len(files) // part.most] for i in range(min(part.most, len(files)))]
+    return [
+        Source(
+            folder / file,
+            part.label,
+            f"{folder.name}_{file.replace('/', '_').rsplit('.', 1)[0]}",
+            f"{folder.name}-{known.get(file) or _series(file)}",
+            part.crops,
+        )
+        for file in files
+    ]
+
+
+def _series(file: str) -> str:
+    """What pictures of one thing share where nobody says it: the name without its last number."""
+    return re.sub(r"[-_ ]*\d+$", "", file.rsplit(".", 1)[0]) or file
+
+
+def _file(source: Source, k: int) -> str:
+    return f"{source.label}/{source.name}_{k}.jpg"
+
+
+def _lay_one(home: Path, sources: Sequence[Source], i: int) -> None:
+    source = sources[i]
+    rng = np.random.default_rng((FORMAT, i))
+    picture = read_rgb(source.path)
+    item = cut_out(picture)
+    for k in range(source.crops):
+        laid = item
+        if rng.random() < ROUNDED or item is None:
+            laid = _shaped(picture, item, rounded(256, rng))
+        elif item.mask.min() > 0.99:
+            laid = _shaped(picture, item, _borrowed(sources, rng))
+        path = home / _file(source, k)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        view = prepare(cropped(laid, rng), SIZE, SIZE)
+        cv2.imwrite(str(path), view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+
+
+def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> np.ndarray:
+    """The outline of the first of some random pictures that has one; uint8 (h, w) of 0 and 1."""
+    for i in rng.permutation(len(sources))[:20]:
+        other = cut_out(read_rgb(sources[i].path))
+        if other is not None and other.mask.min() < 0.01:
+            mask = (other.mask > 0.5).astype(np.uint8)
+            left, top, width, height = cv2.boundingRect(mask)
+            return mask[top : top + height, left : left + width]
+    return rounded(256, rng)
+
+
+def _shaped(picture: np.ndarray, item: CutOut | None, outline: np.ndarray) -> CutOut:
+    """A part of the item in another outline; `outline` is uint8 (h, w) of 0 and 1."""
+    height, width = picture.shape[:2]
+    box = (0, 0, width, height)
+    board = np.full(3, 0.9, np.float32)
+    if item is not None:
+        box, board = cv2.boundingRect((item.mask > 0.5).astype(np.uint8)), item.board
+    left, top, wide, high = box
+    soft = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), 0.8)
+    mask = np.zeros((height, width), np.float32)
+    mask[top : top + high, left : left + wide] = np.clip(cv2.resize(soft, (wide, high)), 0.0, 1.0)
+    if item is not None:
+        mask *= item.mask
+    return CutOut(picture, mask, board)

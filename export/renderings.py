@@ -1,0 +1,51 @@
+"""Rendered items in rendered chambers, as `make studio` leaves them: training material only.
+
+A folder flows in, a list of what it holds flows out; nothing is ever measured on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ExportError
+from .tables import read_table
+
+TABLE = "items.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One rendered item; files relative to the set's folder.
+
+    file: the picture. empty: the same chamber without the item. mask: grey, white where it lies.
+    """
+
+    file: str
+    label: str
+    empty: str
+    mask: str
+
+
+def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:
+    """The items of a set whose class is one of `labels`, in the order of its table.
+
+    Raises:
+        ExportError: there is no such set, it is damaged, or none of its classes is wanted.
+    """
+    table = folder / TABLE
+    if not table.is_file():
+        raise ExportError(
+            f"{table}: no such file; `make studio` renders the set, or train without rendered "
+            f"items: --set training.rendered=null"
+        )
+    columns = ("file", "label", "empty", "mask")
+    items = [
+        Rendered(*(row[column] for column in columns))
+        for _, row in read_table(table, columns)
+        if row["label"] in labels
+    ]
+    if not items:
+        raise ExportError(f"{table}: holds no item of the classes {', '.join(labels)}")
+    return items
