@@ -38,7 +38,7 @@ MODEL ?= waste6
 FOLDS ?= 0 1 2 3 4
 JOBS ?= $(shell nproc)
 
-model: $(VENV)-export/.done
+model: $(VENV)-export/.done $(if $(filter waste6,$(MODEL)),studio)
 	printf '%s\n' $(FOLDS) none | TF_NUM_INTRAOP_THREADS=1 xargs -P $(JOBS) -I FOLD \
 		$(EXPORT) train --recipe $(MODEL) --fold FOLD --run $(MODEL)-FOLD
 	for fold in $(FOLDS) none; do $(EXPORT) quantize --run $(MODEL)-$$fold || exit 1; done

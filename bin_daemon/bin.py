@@ -127,10 +127,10 @@ class Bin:
         self._bad_frames = 0
 
     def _taught_head(self, state: Path, recorder: Recorder, keep: bool) -> Head | None:
-        """What the bin was taught, for this network; an alert where that cannot be used."""
+        """What the bin was taught, for this network; an alert where not all can be used."""
         from bin_daemon.teaching.active import head_for
 
-        head, words = head_for(self.classifier, state, keep=keep)
+        head, words = head_for(self.classifier, self._config, state, keep=keep)
         if words:
             log.warning("%s", words)
             now = self._clock.time()

@@ -8,18 +8,19 @@ classifier is built, never with this module.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import importlib
 import importlib.util
 import io
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from bin_daemon.errors import ModelError, PictureError
 from bin_daemon.messages import Image, Prediction, Vector
@@ -79,21 +80,22 @@ def softmax(logits: Vector, temperature: float = 1.0) -> Vector:
     return probabilities
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Output:
-    """One quantised output: real = scale * (q - zero_point) (TFLite quantisation spec)."""
+def tensor_values(interpreter: Any, detail: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """The real values now in a tensor, float32 of its shape, copied out of the interpreter.
 
-    index: int
-    scale: float
-    zero_point: int
-
-    def read(self, interpreter: Any) -> Vector:
-        """The values now in the tensor, float32 (n,), copied out of the interpreter."""
-        raw = interpreter.get_tensor(self.index)[0]
-        real: Vector = raw.astype(np.float32).ravel()
-        if self.scale == 0.0:  # a float output carries no quantisation
-            return real
-        return (real - np.float32(self.zero_point)) * np.float32(self.scale)
+    real = scale * (q - zero_point), by channel where there are several scales (TFLite quantisation
+    spec). detail: as the interpreter tells of the tensor. Raises ValueError for a tensor that
+    exists only while the network runs.
+    """
+    raw, how = interpreter.get_tensor(detail["index"]), detail["quantization_parameters"]
+    scales, zeros = how["scales"], how["zero_points"]
+    if not len(scales):  # a float tensor carries no quantisation
+        return np.asarray(raw, np.float32)
+    shape = [1] * raw.ndim
+    if len(scales) > 1:
+        shape[how["quantized_dimension"]] = -1
+    real = (raw.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
+    return np.asarray(real, np.float32)
 
 
 class Classifier:
@@ -154,9 +156,9 @@ class Classifier:
         invoked = time.perf_counter()
         embedding = _NO_VECTOR
         if self._embedding is not None:
-            embedding = self._embedding.read(self._interpreter)
+            embedding = self._read(self._embedding)
         if self.head is None:
-            logits = self._logits.read(self._interpreter)
+            logits = self._read(self._logits)
             probabilities = softmax(logits, self.package.manifest.temperature)
         else:
             probabilities = softmax(self.head.logits(embedding), self.head.temperature)
@@ -183,7 +185,7 @@ class Classifier:
         for i, (pixels, logits) in enumerate(zip(inputs, expected, strict=True)):
             self._interpreter.set_tensor(self._input, pixels[np.newaxis])
             self._interpreter.invoke()
-            found = self._logits.read(self._interpreter)
+            found = self._read(self._logits)
             worst = float(np.max(np.abs(found - logits)))
             if worst > tolerance:
                 raise ModelError(
@@ -192,7 +194,11 @@ class Classifier:
                     f"compute this model"
                 )
 
-    def _outputs(self) -> tuple[_Output, _Output | None]:
+    def _read(self, output: Mapping[str, Any]) -> Vector:
+        """The real values of an output as one row, float32 (n,)."""
+        return tensor_values(self._interpreter, output).ravel()
+
+    def _outputs(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
         """Logits and embedding, if there is one, checked against the manifest and the labels."""
         spec, folder = self.package.manifest, self.package.folder
         details = self._interpreter.get_input_details()[0]
@@ -212,9 +218,7 @@ class Classifier:
                 continue
             if position >= len(outputs):
                 raise ModelError(f"{folder / MODEL}: has no output {position} for the {part}")
-            detail = outputs[position]
-            scale, zero_point = detail["quantization"]
-            found.append(_Output(detail["index"], float(scale), int(zero_point)))
+            found.append(outputs[position])
         count = int(np.prod(outputs[spec.outputs.logits]["shape"]))
         if count != len(self.package.labels):
             raise ModelError(

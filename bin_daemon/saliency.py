@@ -8,13 +8,13 @@ nothing is approximated. For people who ask why; the daemon sorts without it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.classifier import Runtime, load_runtime, prepare
+from bin_daemon.classifier import Runtime, load_runtime, prepare, tensor_values
 from bin_daemon.errors import ModelError
 from bin_daemon.messages import Image
 from bin_daemon.model_store import MODEL, Package
@@ -192,16 +192,7 @@ class Saliency:
         return float(scales.max()) if len(scales) else 1e-3
 
     def _real(self, tensor: int) -> Floats:
-        """The values of a tensor: real = scale * (q - zero_point) (TFLite quantisation spec)."""
-        values = self._interpreter.get_tensor(tensor)
-        how: Mapping[str, Any] = self._tensors[tensor]["quantization_parameters"]
-        if not len(how["scales"]):
-            return np.asarray(values, np.float32)
-        shape = [1] * values.ndim
-        if len(how["scales"]) > 1:
-            shape[how["quantized_dimension"]] = -1
-        scales, zeros = how["scales"].reshape(shape), how["zero_points"].reshape(shape)
-        return np.asarray((values.astype(np.float64) - zeros) * scales, np.float32)
+        return tensor_values(self._interpreter, self._tensors[tensor])
 
 
 def _operators(interpreter: Any) -> Iterator[tuple[int, _Operator]]:

@@ -17,7 +17,7 @@ from bin_daemon.errors import BinDaemonError
 from .data import FOLDS
 from .errors import ExportError
 from .recipe import FoldedRecipe, override, read_recipe, shipped
-from .runs import DEFAULT_BACKBONE, DEFAULT_RUNS, REPOSITORY, Run
+from .runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def _train(options: argparse.Namespace) -> None:
     else:
         from . import keras_train
 
-        keras_train.train(run, recipe, data, options.fold)
+        keras_train.train(run, recipe, data, options.fold, options.backbone)
 
 
 def _quantize(options: argparse.Namespace) -> None:
@@ -120,6 +120,12 @@ def _recipes(options: argparse.Namespace) -> None:
     rehearse(options.to, options.names)
 
 
+def _backbone(options: argparse.Namespace) -> None:
+    from .folding import make_backbone
+
+    make_backbone(options.to, options.weights)
+
+
 def _run_named(name: str) -> Run:
     """A run by its name in the runs folder, or by a path with a folder in it."""
     path = Path(name)
@@ -161,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m export", description="From pictures to a model package."
     )
     steps = top.add_subparsers(
-        required=True, metavar="train|quantize|evaluate|report|package|import|recipes"
+        required=True, metavar="train|quantize|evaluate|report|package|import|recipes|backbone"
     )
 
     def add(name: str, run, text: str) -> argparse.ArgumentParser:
@@ -217,7 +223,8 @@ def parser() -> argparse.ArgumentParser:
         type=_setting,
         action="append",
         metavar="KEY=VALUE",
-        help="change a setting of the recipe, such as training.epochs=3; can be repeated",
+        help="change a setting of the recipe, such as training.epochs=3; can be repeated. The "
+        "settings and what they mean stand in export/recipe.py",
     )
 
     step = add("quantize", _quantize, "calibrate and convert to int8 TFLite")
@@ -253,7 +260,7 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument(
         "--scale",
         help="what the model expects of pixels: 0-1, -1-1 (as --scale=-1-1), 0-255, imagenet or "
-        "caffe; without it each is tried and the figures are shown",
+        "caffe; without it each is tried, and the one that is clearly right is taken",
     )
     step.add_argument("--size", type=int, help="side of the input, where the model leaves it open")
     step.add_argument("--name", dest="run", help="name of the run (that of the file)")
@@ -265,6 +272,17 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("names", nargs="*", metavar="BACKBONE", help="only these (all)")
     step.add_argument(
         "--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs"
+    )
+
+    step = add("backbone", _backbone, "fold Keras's MobileNetV2 into what `train` starts from")
+    step.add_argument(
+        "--to",
+        type=Path,
+        default=MADE_BACKBONE,
+        help=f"file to write ({MADE_BACKBONE.relative_to(REPOSITORY)})",
+    )
+    step.add_argument(
+        "--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)"
     )
     return top
 

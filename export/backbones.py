@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ExportError
-from .network import blocks, read_weights
+from .network import layer_names, read_weights
 from .recipe import Backbone, Head, KerasNetwork
 from .runs import REPOSITORY
 
@@ -140,6 +140,12 @@ def freeze(backbone: Any, network: KerasNetwork) -> None:
         layer.trainable = id(layer) in learning and not fixed and layer.name != "normalise"
 
 
+def norms() -> dict[str, str]:
+    """The batch normalisation that follows each layer of Keras's MobileNetV2, by their names."""
+    ends = {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}
+    return {layer: ends.get(layer, f"{layer}_BN") for layer in layer_names()}
+
+
 def load_folded(backbone: Any, network: KerasNetwork) -> None:
     """Load folded MobileNetV2 weights: kernels as they are, biases into the normalisation.
 
@@ -153,11 +159,7 @@ def load_folded(backbone: Any, network: KerasNetwork) -> None:
         )
     path = Path(network.weights)
     weights = read_weights(path if path.is_absolute() else REPOSITORY / path)
-    pairs = {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}
-    for block in blocks():
-        named = (block.expand, block.depthwise, block.project)
-        pairs |= {layer: f"{layer}_BN" for layer in named if layer}
-    for layer, norm in pairs.items():
+    for layer, norm in norms().items():
         backbone.get_layer(layer).set_weights([weights[f"{layer}/kernel"]])
         bias = weights[f"{layer}/bias"]
         target = backbone.get_layer(norm)

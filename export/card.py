@@ -207,9 +207,8 @@ def _made_from(report: Mapping, config: Mapping) -> str:
         f"- Recipe `{config['recipe']}`: {_flat(config['settings'])}",
     ]
     if "minutes" in report:
-        lines.append(
-            f"- Training took {report['minutes']:.0f} minutes on {report['versions']['machine']}."
-        )
+        machine = f" on {report['trained_on']}" if "trained_on" in report else ""
+        lines.append(f"- Training took {report['minutes']:.0f} minutes{machine}.")
     return "\n".join(lines) + f"\n\nCommand: `{report['command']}`"
 
 

@@ -8,7 +8,7 @@ the median of the session's frames. Frames are measured on and never trained on.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,12 @@ def _empty_view(rows: list[dict[str, str]], frames: dict[str, np.ndarray]) -> np
         return empties[0]
     if len(frames) < LEAST_FRAMES:
         return None
-    return np.median(np.stack(list(frames.values())), axis=0).astype(np.uint8)
+    return median_view(frames.values())
+
+
+def median_view(frames: Collection[np.ndarray]) -> np.ndarray:
+    """What frames of a session agree on at each pixel, uint8 as they are: its empty view."""
+    return np.median(np.stack(list(frames)), axis=0).astype(np.uint8)
 
 
 def _steps(frame: np.ndarray, empty: np.ndarray | None, size: int) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ SPLIT = "split.csv"
 PARTS = ("train", "validation", "held_out")
 SHARES = (0.7, 0.1, 0.2)
 """Of the pictures of each class: for training, for choosing, and held out."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,15 @@ def load_squares(folder: Path, files: Sequence[str], size: int) -> np.ndarray:
     for square, file in zip(squares, files, strict=True):
         square[:] = prepare(read_rgb(folder / file), size, size)
     return squares
+
+
+def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """At most so many of the items, evenly over all of them and in their order.
+
+    Of pictures that are ordered by class, these are of all classes, as common as they are.
+    """
+    chosen = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[i] for i in np.unique(chosen)]
 
 
 def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from . import calibration, chambers, gate, metrics, robustness, unknown
-from .data import Picture, group_order, label_indices, load_squares, read_split
+from .data import Picture, group_order, label_indices, load_squares, read_split, spread
 from .errors import ExportError
 from .figures import block, figures
 from .runs import Run, training_time, versions
@@ -35,8 +35,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
 
     A runtime that refuses the model is named with its words and does not stop the others. A run
     that holds nothing out has the figures of its folds, which `export.pooling` left, and of its own
-    file
-    speed, size, agreement and what chambers show.
+    file speed, size, agreement and what chambers show.
 
     Args:
         run: a run that has been quantised.
@@ -51,7 +50,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     labels, asked = tuple(config["labels"]), gate.demands(config)
     parts = read_split(run)
     held_out = parts["held_out"]
-    shown = held_out or _spread(parts["train"], AGREEMENT_PICTURES)
+    shown = held_out or spread(parts["train"], AGREEMENT_PICTURES)
     squares = load_squares(data, [picture.file for picture in shown], config["size"])
     models, refused = _open(content)
     outputs = {name: model.run(squares) for name, model in models.items()}
@@ -216,7 +215,7 @@ def _save_predictions(
 def _robustness(model: Model, squares: np.ndarray, truth: np.ndarray, found: dict) -> list[dict]:
     """The robustness table of a model, with the temperature and thresholds it would ship with."""
     judge = _judge(model, found["calibration"])
-    kept = _spread(range(len(truth)), robustness.PICTURES)
+    kept = spread(range(len(truth)), robustness.PICTURES)
     classes = len(found["calibration"]["thresholds"])
     return robustness.measure(squares[kept], truth[kept], classes, judge)
 
@@ -276,9 +275,3 @@ def _knows(folder: Path, labels: Sequence[str]) -> bool:
 def data_name(config: dict) -> str:
     """The name of the set a run was trained on: its folder's."""
     return Path(config["data"]).name
-
-
-def _spread(items: Sequence, most: int) -> list:
-    """At most so many of the items, evenly spread over all of them, in order."""
-    chosen = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
-    return [items[i] for i in chosen]

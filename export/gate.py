@@ -54,12 +54,15 @@ class Demands:
 def demands(config: Mapping[str, Any]) -> Demands:
     """The demands on a run: of its own configuration, else of the shipped recipe of its name.
 
+    An imported run follows no recipe, whatever its name is.
+
     Raises:
         ExportError: there is a demand that the gate does not know, or the recipe is wrong.
     """
     limits, residual = config.get("gate"), config.get("residual_labels")
     name = config["recipe"]
-    if (limits is None or residual is None) and (FOLDER / f"{name}.yaml").is_file():
+    shipped = config.get("kind") != "imported" and (FOLDER / f"{name}.yaml").is_file()
+    if shipped and (limits is None or residual is None):
         recipe = read_recipe(name)
         limits = dataclasses.asdict(recipe.gate) if limits is None else limits
         residual = recipe.residual_labels if residual is None else residual

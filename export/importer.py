@@ -1,9 +1,9 @@
 """Take a trained classifier over: from somebody's file to a run that can be measured and packaged.
 
 A `.keras`, `.h5` or `.tflite` file, its labels and a folder of pictures flow in; a run folder with
-`model.tflite`, `float.npz` and a split flows out. How pixels are scaled is never guessed: each way
-is tried on the pictures, and the person is told. The pictures calibrate and measure; nothing is
-trained.
+`model.tflite`, `float.npz` and a split flows out. How pixels are scaled is tried on the pictures
+and told; where no way is clearly right, the person must say. The pictures calibrate and measure;
+nothing is trained.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import numpy as np
 from . import golden
 from .backbones import NORMALISATIONS
 from .check import check_data
-from .data import Picture, label_indices, load_squares, write_split
+from .data import Picture, label_indices, load_squares, spread, write_split
+from .equalise import CALIBRATION
 from .errors import ExportError
-from .keras_convert import answers, convert, describe, every_nth
+from .groups import embedding_at_hand
+from .keras_convert import answers, convert, describe
 from .metadata import embed, encode
 from .metrics import probabilities
-from .runs import Run, relative, versions
+from .runs import DEFAULT_BACKBONE, Run, relative, versions
 from .runtimes import RUNTIMES, Model, Outputs
 from .tflite_import import LINEAR_SCALES
 
@@ -35,7 +37,9 @@ CALIBRATING_FOLD = 0
 TRIED = 100
 """Pictures at most on which the ways to scale pixels are compared."""
 CLEARLY = 0.1
-"""Accuracy by which one way to scale pixels must win, to be told from another."""
+LEAST_APART = 6
+"""By this share of the pictures, and by so many, one way to scale pixels must win to be told from
+another: where both are as good, all of six that only one gets right are of the same one in 64."""
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
 
 Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -52,11 +56,11 @@ def import_model(
         file: the model.
         labels_file: class names, one a line, in the order of the model's scores.
         pictures: folder of `<class>/<picture>`, as the bin will see them.
-        scale: one of `NORMALISATIONS`; None tries each, tells and stops.
+        scale: one of `NORMALISATIONS`; None tries each and takes the one that is clearly right.
         side: of the input, where the model leaves it open.
 
     Raises:
-        ExportError: something is missing or does not fit, or `scale` is not stated.
+        ExportError: something is missing or does not fit, or `scale` must be stated.
     """
     if run.path("config.json").exists():
         raise ExportError(f"{run.folder}: holds a run already; name another with --name")
@@ -69,7 +73,7 @@ def import_model(
         else _KerasSource(file, labels, side)
     )
     run.create()
-    listed = check_data(run, pictures, labels)
+    listed = check_data(run, pictures, labels, embed=embedding_at_hand(DEFAULT_BACKBONE))
     parts = {
         "train": [p for p in listed if p.fold == CALIBRATING_FOLD],
         "validation": [],
@@ -102,7 +106,9 @@ def import_model(
         ],
     }
     answer = source.answer(scale)
-    squares = load_squares(pictures, every_nth([p.file for p in parts["train"]]), source.side)
+    squares = load_squares(
+        pictures, spread([p.file for p in parts["train"]], CALIBRATION), source.side
+    )
     content = source.quantise(run, scale, squares)
     content = embed(content, encode(describe(config)), labels)
     truth = label_indices(parts["held_out"], labels)
@@ -145,11 +151,17 @@ def _choose_scale(
     pictures: Sequence[Picture],
     labels: Sequence[str],
 ) -> tuple[str, dict[str, dict[str, float]]]:
-    """Try every way to scale pixels on the pictures, and tell; returns the one that is stated."""
+    """Try every way to scale pixels on the pictures, and tell.
+
+    Returns:
+        The one that is stated, else the one that is clearly right; and the figures of each.
+
+    Raises:
+        ExportError: there is no such way, or none is stated and none is clearly right.
+    """
     if scale is not None and scale not in source.scales:
         raise ExportError(f"--scale {scale}: must be one of {', '.join(source.scales)}")
-    files = every_nth([p.file for p in pictures], TRIED)
-    shown = [picture for picture in pictures if picture.file in set(files)]
+    shown = spread(pictures, TRIED)
     truth = label_indices(shown, labels)
     squares = load_squares(folder, [p.file for p in shown], source.side)
     tried = {}
@@ -165,16 +177,17 @@ def _choose_scale(
             f"mean confidence {tried[name]['mean_confidence']:.2f}"
         )
     best = max(figures["accuracy"] for figures in tried.values())
-    alike = [name for name in tried if tried[name]["accuracy"] >= best - CLEARLY]
-    if scale is None and len(tried) > 1:
-        told = (
-            f"on your pictures {alike[0]} is right most often: state it with --scale={alike[0]}"
-            if len(alike) == 1
-            else f"{' and '.join(alike)} do alike on your pictures: ask whoever trained it, or "
-            f"look for its preprocessing, and state it with --scale="
+    margin = max(CLEARLY, LEAST_APART / len(shown))
+    alike = [name for name in tried if tried[name]["accuracy"] > best - margin]
+    if scale is None and len(alike) > 1:
+        raise ExportError(
+            f"the file does not say how it wants pixels scaled, and {' and '.join(alike)} do alike "
+            f"on your pictures: ask whoever trained it, or look for its preprocessing, and state "
+            f"it with --scale="
         )
-        raise ExportError(f"the file does not say how it wants pixels scaled; {told}")
     chosen = scale or alike[0]
+    if scale is None and len(tried) > 1:
+        run.log(f"import: takes pixels as {chosen}, clearly right most often; --scale says another")
     if chosen not in alike:
         run.log(f"import: WARNING: {alike[0]} is right far more often than the {chosen} you state")
     return chosen, tried

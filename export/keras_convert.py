@@ -7,13 +7,12 @@ changes the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .data import load_squares, read_split
+from .data import load_squares, read_split, spread
 from .equalise import CALIBRATION
 from .errors import ExportError
 from .metadata import Description, TensorNote, embed, encode
@@ -31,16 +30,11 @@ def quantise(run: Run, data: Path) -> None:
 
     config = run.read_json("config.json", "train")
     files = [picture.file for picture in read_split(run)["train"]]
-    squares = load_squares(data, every_nth(files), config["size"])
+    squares = load_squares(data, spread(files, CALIBRATION), config["size"])
     model = convert(load(run), squares)
     model = embed(model, encode(describe(config)), config["labels"])
     run.write_bytes("model.tflite", model)
     run.log(f"quantize: model.tflite, {len(model)} bytes")
-
-
-def every_nth(files: Sequence[str], count: int = CALIBRATION) -> list[str]:
-    """At most about `count` files, evenly over a list that is ordered by class."""
-    return list(files[:: max(1, len(files) // count)][:count])
 
 
 def describe(config: dict[str, Any]) -> Description:

@@ -25,12 +25,14 @@ from .data import (
     load_squares,
     read_split,
     split,
+    spread,
     write_split,
 )
 from .errors import ExportError
-from .keras_convert import answers, every_nth
+from .groups import embedding_at_hand
+from .keras_convert import answers
 from .recipe import Augmentation, KerasRecipe, settings
-from .runs import CURVES, Run, relative, versions
+from .runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
 from .tables import read_table, table_bytes
 
 MODEL = "model.keras"
@@ -40,7 +42,13 @@ SETTLING = 256
 TOLD_EVERY_S = 20.0
 
 
-def train(run: Run, recipe: KerasRecipe, data: Path, fold: int | None = 0) -> None:
+def train(
+    run: Run,
+    recipe: KerasRecipe,
+    data: Path,
+    fold: int | None = 0,
+    backbone: Path = DEFAULT_BACKBONE,
+) -> None:
     """Train by a recipe, or go on where a broken-off training of this run stopped.
 
     Args:
@@ -48,12 +56,13 @@ def train(run: Run, recipe: KerasRecipe, data: Path, fold: int | None = 0) -> No
         recipe: what to train, and how.
         data: folder of `<class>/<picture>`.
         fold: the one to hold out, where the recipe splits into folds; None holds out nothing.
+        backbone: folded weights to find near-duplicates with, where they are at hand.
 
     Raises:
         ExportError: the pictures cannot be trained on, weights are missing, or the run folder holds
             a training of another recipe.
     """
-    parts, labels = _claim(run, recipe, data, fold)
+    parts, labels = _claim(run, recipe, data, fold, backbone)
     if run.path(MODEL).is_file():
         run.log(f"train: {MODEL} is there already; only the held-out part is measured again")
         model = load(run)
@@ -82,7 +91,7 @@ def load(run: Run) -> Any:
 
 
 def _claim(
-    run: Run, recipe: KerasRecipe, data: Path, fold: int | None
+    run: Run, recipe: KerasRecipe, data: Path, fold: int | None, backbone: Path
 ) -> tuple[dict[str, list[Picture]], tuple[str, ...]]:
     """Make the run folder and say in it what is trained, or check that it says the same.
 
@@ -98,17 +107,17 @@ def _claim(
         "data": relative(data),
         "fold": fold if folds else None,
         "input": {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+        **({"labels": list(recipe.labels)} if recipe.labels else {}),
     }
-    if run.path("config.json").is_file():
-        known = run.read_json("config.json", "train")
-        if {key: known.get(key) for key in config} != plain(config):
-            raise ExportError(
-                f"{run.folder}: holds a training with other settings; name another with --run"
-            )
+    if known := claimed(run, config):
         return read_split(run), tuple(known["labels"])
     run.create()
     pictures = check_data(
-        run, data, recipe.labels, parts=folds or sum(map(bool, recipe.split.shares))
+        run,
+        data,
+        recipe.labels,
+        parts=folds or sum(map(bool, recipe.split.shares)),
+        embed=embedding_at_hand(backbone),
     )
     labels = recipe.labels or labels_of(pictures)
     if folds:
@@ -146,13 +155,6 @@ def _claim(
     counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     run.log(f"train: {recipe.name}, {recipe.network.backbone}: {counts}")
     return parts, labels
-
-
-def plain(content: Any) -> Any:
-    """Content as it comes back from JSON: tuples as lists."""
-    if isinstance(content, dict):
-        return {name: plain(value) for name, value in content.items()}
-    return [plain(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _fit(
@@ -222,7 +224,7 @@ def _fit(
             f"train: epoch {epoch + 1}/{how.epochs}, loss {rows[-1][1]}, accuracy {rows[-1][2]}"
             f"{told}, {time.monotonic() - began:.0f} s"
         )
-    files = every_nth([picture.file for picture in parts["train"]], SETTLING)
+    files = spread([picture.file for picture in parts["train"]], SETTLING)
     settle_statistics(model, load_squares(data, files, size))
     aside = run.path(f".part.{MODEL}")
     model.save(aside)
@@ -248,7 +250,8 @@ def _known_rows(run: Run, epochs: int) -> list[tuple[str, ...]]:
     if not run.path(CURVES).is_file():
         return []
     rows = read_table(run.path(CURVES), COLUMNS[:3])
-    known = [tuple(row[column] for column in COLUMNS) for _, row in rows]
+    # A column may be younger than the curves.
+    known = [tuple(row.get(column, "") for column in COLUMNS) for _, row in rows]
     return known[:epochs]
 
 

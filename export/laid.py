@@ -49,29 +49,36 @@ class Source:
 
 
 def lay(home: Path, parts: Sequence[Laid]) -> Path:
-    """Make the set `home` of these folders, or what of it is not there yet.
+    """Make the set `home` of these folders, or find it made; one that was broken off is made anew.
 
     Raises:
-        ExportError: a folder is missing or empty, or `home` holds another set.
+        ExportError: a folder is missing or empty, `home` holds another set, or cannot be written.
     """
     sources = [source for part in parts for source in _sources(part)]
     facts = [FORMAT, [asdict(part) for part in parts], len(sources)]
     told = home / FACTS
     if told.is_file() and json.loads(told.read_text(encoding="utf-8")) != facts:
         raise ExportError(f"{home}: was made of other folders; delete it, and it is made anew")
-    home.mkdir(parents=True, exist_ok=True)
-    told.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     files = {_file(source, k): source.group for source in sources for k in range(source.crops)}
     if (home / GROUPS).is_file() and read_groups(home / GROUPS) == files:
         return home
     print(f"laying {len(files)} crops of {len(sources)} photographs in {home}", flush=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        told.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        _lay_all(home, sources)
+        (home / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(files.items())))
+    except OSError as error:
+        raise ExportError(f"{home}: cannot keep the crops: {error}") from error
+    return home
+
+
+def _lay_all(home: Path, sources: Sequence[Source]) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         make = functools.partial(_lay_one, home, sources)
         for _ in pool.imap_unordered(make, range(len(sources)), 8):
             pass
-    (home / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(files.items())))
-    return home
 
 
 def _sources(part: Laid) -> list[Source]:
@@ -121,7 +128,8 @@ def _lay_one(home: Path, sources: Sequence[Source], i: int) -> None:
         path = home / _file(source, k)
         path.parent.mkdir(parents=True, exist_ok=True)
         view = prepare(cropped(laid, rng), SIZE, SIZE)
-        cv2.imwrite(str(path), view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        setting = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+        path.write_bytes(cv2.imencode(".jpg", view[..., ::-1], setting)[1].tobytes())
 
 
 def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> np.ndarray:
@@ -148,4 +156,6 @@ def _shaped(picture: np.ndarray, item: CutOut | None, outline: np.ndarray) -> Cu
     mask[top : top + high, left : left + wide] = np.clip(cv2.resize(soft, (wide, high)), 0.0, 1.0)
     if item is not None:
         mask *= item.mask
+        if not (mask > 0.5).any():  # a thin thing, of which the outline meets nothing
+            return item
     return CutOut(picture, mask, board)

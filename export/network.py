@@ -1,4 +1,4 @@
-"""MobileNetV2 1.0/224 with batch normalisation folded away, and a linear head of six classes.
+"""MobileNetV2 1.0/224 with batch normalisation folded away, and a linear head of any classes.
 
 Weights travel as a flat dictionary: `<Keras layer name>/kernel` and `/bias`, as in the backbone
 file, with `logits/kernel` (1280, classes) and `logits/bias` added. `Network` turns such a

@@ -18,6 +18,7 @@ import numpy as np
 
 from bin_daemon import model_store
 from bin_daemon.classifier import Classifier
+from bin_daemon.errors import ModelError
 from bin_daemon.model_store import (
     FileEntry,
     InputSpec,
@@ -45,7 +46,7 @@ MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
 
 
 def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
-    """Write the package of a run into `folder`, replacing what the same files held.
+    """Write the package of a run into `folder`, in place of the package that it held.
 
     version: of the package; None takes the recipe's.
 
@@ -112,7 +113,7 @@ def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
         temperature=figures["calibration"]["temperature"],
         thresholds=figures["calibration"]["thresholds"],
         metrics=_metrics(report),
-        minimum_runtime=MINIMUM_RUNTIME,
+        minimum_runtime={name: MINIMUM_RUNTIME[name] for name in runtimes},
         provenance={
             **config["provenance"],
             "recipe": config["recipe"],
@@ -176,10 +177,19 @@ def _commit() -> dict[str, str]:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the files, the manifest last: a package without it is not taken for one."""
+    """Write the files, the manifest last: a package without it is not taken for one.
+
+    What a former package in the folder lists and this one does not is removed.
+    """
+    try:
+        former = set(open_package(folder).manifest.files)
+    except ModelError:  # there is none, or it is damaged: then nobody knows what was its own
+        former = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / model_store.MANIFEST).unlink(missing_ok=True)
+        for name in former - files.keys():
+            (folder / name).unlink(missing_ok=True)
         for name, content in files.items():
             aside = folder / f".{name}.part"
             aside.write_bytes(content)

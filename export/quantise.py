@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .bank import SIZE, photograph_views
-from .data import Picture, read_split
+from .data import Picture, read_split, spread
 from .equalise import CALIBRATION, equalise, watch
 from .metadata import Description, TensorNote, embed, encode
 from .network import Weights, make_network, normalise, read_weights
@@ -38,10 +38,7 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
     weights = read_weights(run.need("weights.npz", "train"))
     config = run.read_json("config.json", "train")
     plan = config["settings"]["training"]
-    pictures = read_split(run)["train"]
-    # Every k-th picture of the list, which is ordered by class: all classes, as common as they are.
-    chosen = pictures[:: max(1, len(pictures) // CALIBRATION)][:CALIBRATION]
-    squares = _squares(data, chosen, plan)
+    squares = _squares(data, spread(read_split(run)["train"], CALIBRATION), plan)
     before = predict(weights, squares)[0]
     if not plain:
         weights = equalise(weights, watch(weights, squares))

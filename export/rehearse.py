@@ -20,9 +20,9 @@ import numpy as np
 from .data import load_squares, read_split
 from .errors import ExportError
 from .recipe import read_recipe
-from .rendered import render
 from .runs import DEFAULT_BACKBONE, Run
 from .runtimes import RUNTIMES, Model
+from .shapes import render
 from .tables import read_table
 
 LEAST_AGREEMENT = 0.95

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_RUNS = Path(__file__).resolve().parent / "runs"
 CURVES = "curves.csv"
 """What each epoch of a training gave; `seconds` is how long it took."""
-DEFAULT_DATA = REPOSITORY.parent / "shared" / "data"
-DEFAULT_BACKBONE = (
-    REPOSITORY.parent / "shared" / "backbones" / "mobilenet_v2_1.0_224_imagenet_folded.npz"
-)
+_FOLDED = "mobilenet_v2_1.0_224_imagenet_folded.npz"
+_SHARED_BACKBONE = REPOSITORY.parent / "shared" / "backbones" / _FOLDED
+MADE_BACKBONE = Path(__file__).resolve().parent / "sets" / _FOLDED
+"""Where `python -m export backbone` leaves the folded weights; git ignores it."""
+DEFAULT_BACKBONE = _SHARED_BACKBONE if _SHARED_BACKBONE.is_file() else MADE_BACKBONE
 LIBRARIES = (
     "tensorflow",
     "keras",
@@ -95,13 +97,42 @@ class Run:
             stream.write(f"{stamp} {message}\n")
 
 
-def training_time(run: Run) -> dict[str, float]:
-    """`minutes`: what the epochs of a run took together; nothing where it does not say."""
+def claimed(run: Run, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `config.json` says of the training that a run holds, or None where it holds none yet.
+
+    asked: what must be the same for that training to go on.
+
+    Raises:
+        ExportError: the run holds another training.
+    """
+    if not run.path("config.json").is_file():
+        return None
+    known: dict[str, Any] = run.read_json("config.json", "train")
+    # Through JSON, as what is known went: it has no tuples.
+    plain = json.loads(json.dumps(dict(asked)))
+    if other := [key for key, value in plain.items() if known.get(key) != value]:
+        raise ExportError(
+            f"{run.folder}: holds another training (not the same: {', '.join(other)}); name "
+            f"another run with --run"
+        )
+    return known
+
+
+def training_time(run: Run) -> dict[str, Any]:
+    """`minutes` that the epochs of a run took together, and `trained_on`, the kind of machine.
+
+    Nothing where the run does not say how long; a run may be measured on another machine.
+    """
     if not run.path(CURVES).is_file():
         return {}
     with run.path(CURVES).open(newline="", encoding="utf-8") as stream:
         seconds = [float(row.get("seconds") or 0.0) for row in csv.DictReader(stream)]
-    return {"minutes": round(sum(seconds) / 60, 1)} if any(seconds) else {}
+    if not any(seconds):
+        return {}
+    found: dict[str, Any] = {"minutes": round(sum(seconds) / 60, 1)}
+    if run.path("versions.json").is_file():
+        found["trained_on"] = run.read_json("versions.json", "train")["machine"]
+    return found
 
 
 def versions() -> dict[str, str]:

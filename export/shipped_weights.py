@@ -10,10 +10,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from bin_daemon.classifier import tensor_values
 from bin_daemon.model_store import GOLDEN, MODEL, Package, open_package
 
 from .errors import ExportError
@@ -87,8 +87,6 @@ def steps_apart(package: Package, weights: Weights) -> float:
 def dequantised(package: Package) -> Weights:
     """Kernels (HWIO, depthwise HWC1, head (1280, classes)) and biases, float32.
 
-    real = scale * q, by channel, since weights have no zero point (TFLite quantisation spec).
-
     Raises:
         ExportError: the network is another one.
     """
@@ -103,7 +101,7 @@ def dequantised(package: Package) -> Weights:
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
 
     def real(tensor: int) -> np.ndarray:
-        return _real(interpreter.get_tensor(tensor), details[tensor]["quantization_parameters"])
+        return tensor_values(interpreter, details[tensor])
 
     # There is no public way to the graph; operators stand in the order in which they run.
     steps = [op for op in interpreter._get_ops_details() if "CONV_2D" in op["op_name"]]
@@ -123,9 +121,3 @@ def dequantised(package: Package) -> Weights:
     classes = len(package.labels)
     weights[f"{HEAD}/kernel"] = weights[f"{HEAD}/kernel"].reshape(EMBEDDING, classes)
     return weights
-
-
-def _real(raw: np.ndarray, how: dict[str, Any]) -> np.ndarray:
-    shape = [1] * raw.ndim
-    shape[how["quantized_dimension"]] = -1
-    return np.asarray(how["scales"].reshape(shape) * raw.astype(np.float32), np.float32)

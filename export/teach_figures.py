@@ -31,13 +31,13 @@ from bin_daemon.pictures import read_picture
 from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.shipped import shipped_head
 
+from .chambers import median_view
 from .errors import ExportError
 
 DATA = Path("../shared/data")
 SHOWN = 10
 DRAWS = 5
 CANS, BOTTLES = ("20180419_1", "20180423_11"), ("20180419_3", "20180423_4")
-CUPS = ("20180419_2", "20180423_5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def photos(folder: Path, empties: Path) -> tuple[list[Photo], dict[str, Path]]:
         members[one.session].append(one.path)
     for session, files in members.items():
         if session not in views:
-            stack = np.stack([cv2.imread(str(path)) for path in files])
+            view = median_view([read_picture(path) for path in files])
             views[session] = empties / f"{folder.name}-{session}.png"
-            cv2.imwrite(str(views[session]), np.median(stack, axis=0).astype(np.uint8))
+            cv2.imwrite(str(views[session]), view[..., ::-1])
     return found, views
 
 

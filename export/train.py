@@ -11,9 +11,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,16 @@ from bin_daemon.teaching import fit
 
 from .bank import SIZE
 from .check import check_data
-from .data import FOLDS, Picture, label_indices, load_squares, write_split
+from .data import (
+    FOLDS,
+    SPLIT,
+    Picture,
+    label_indices,
+    labels_of,
+    load_squares,
+    read_split,
+    write_split,
+)
 from .errors import ExportError
 from .groups import embedding_at_hand
 from .material import Material, batches, epoch_order, gather, prefetch
@@ -35,7 +44,7 @@ from .network import (
     read_weights,
 )
 from .recipe import FoldedRecipe, FoldedTraining, settings
-from .runs import CURVES, Run, relative, versions
+from .runs import CURVES, Run, claimed, relative, versions
 
 if TYPE_CHECKING:
     from .shipped_weights import Shipped
@@ -61,16 +70,23 @@ def train(
         ExportError: inputs are missing or unfit, or the run folder holds another training.
     """
     started = time.monotonic()
+    if shipped is None and not backbone.is_file():
+        raise ExportError(
+            f"{backbone}: no such weights file; `python -m export backbone` makes it of Keras's "
+            f"ImageNet weights"
+        )
     run.create()
+    asked = _asked(recipe, data, fold, shipped)
+    claimed(run, asked)  # before the report on the pictures of the other training is overwritten
     pictures = check_data(run, data, recipe.labels, parts=FOLDS, embed=embedding_at_hand(backbone))
-    labels = recipe.labels or tuple(sorted({picture.label for picture in pictures}))
+    labels = recipe.labels or labels_of(pictures)
     parts = {
         "train": [picture for picture in pictures if picture.fold != fold],
         "held_out": [picture for picture in pictures if picture.fold == fold],
     }
     weights = read_weights(backbone) if shipped is None else shipped.for_labels(labels)
-    _claim(run, recipe, labels, data, fold, shipped)
-    write_split(run, parts)
+    _claim(run, recipe, {**asked, "labels": list(labels)}, shipped)
+    _keep_split(run, parts)
     run.log(f"train: {len(parts['train'])} pictures, {len(parts['held_out'])} held out")
     if shipped is not None:
         _tell_labels(run, labels, shipped)
@@ -130,27 +146,39 @@ def _measure(
     run.log(f"train: float accuracy on the held-out fold {np.mean(logits.argmax(1) == truth):.4f}")
 
 
+def _asked(
+    recipe: FoldedRecipe, data: Path, fold: int | None, shipped: Shipped | None
+) -> dict[str, Any]:
+    """What two trainings must share to be one: the part of `config.json` that decides weights."""
+    return {
+        "settings": {**settings(recipe), **_start(shipped)},
+        "data": relative(data),
+        "fold": fold,
+        **({"labels": list(recipe.labels)} if recipe.labels else {}),
+    }
+
+
+def _start(shipped: Shipped | None) -> dict[str, str]:
+    return {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
+
+
 def _claim(
-    run: Run,
-    recipe: FoldedRecipe,
-    labels: Sequence[str],
-    data: Path,
-    fold: int | None,
-    shipped: Shipped | None,
+    run: Run, recipe: FoldedRecipe, asked: Mapping[str, Any], shipped: Shipped | None
 ) -> None:
-    """Say in the run folder what is trained, or check that it says the same."""
-    start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
+    """Say in the run folder what is trained, or check that it says the same.
+
+    asked: what `_asked` gives, with the labels.
+    """
+    start, fold = _start(shipped), asked["fold"]
     config = {
+        **asked,
         "recipe": recipe.name,
         "version": recipe.version,
         "kind": recipe.kind,
         "title": recipe.title,
-        "labels": list(labels),
         "residual_labels": list(recipe.residual_labels),
         "size": SIZE,
-        "settings": {**settings(recipe), **start},
         "gate": dataclasses.asdict(recipe.gate),
-        "data": relative(data),
         "provenance": {
             "data": f"{recipe.data.title}, "
             + ("all folds" if fold is None else f"folds other than {fold}, by group"),
@@ -173,16 +201,29 @@ def _claim(
             "weights": "MIT",
         },
         "limits": list(recipe.limits),
-        "fold": fold,
     }
-    if run.path("config.json").is_file():
-        if run.read_json("config.json", "train")["settings"] != config["settings"]:
-            raise ExportError(
-                f"{run.folder}: holds a training with other settings; name another with --run"
-            )
-    else:
+    if claimed(run, asked) is None:
         run.write_json("versions.json", versions())
     run.write_json("config.json", config)
+
+
+def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
+    """Write the split down, or check that the one of a broken-off training is the same.
+
+    Raises:
+        ExportError: it is not: what is held out now may have been learnt from.
+    """
+    if run.path(SPLIT).is_file():
+        known = read_split(run)
+        if any(
+            [one.file for one in known[part]] != [one.file for one in pictures]
+            for part, pictures in parts.items()
+        ):
+            raise ExportError(
+                f"{run.folder}: the pictures or their groups have changed since its training "
+                f"began; name another run with --run"
+            )
+    write_split(run, parts)
 
 
 def _fit(

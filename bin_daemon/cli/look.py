@@ -92,7 +92,7 @@ def run_classify(options: argparse.Namespace) -> int:
     if (taught := common.taught_in(options)) is not None:
         from bin_daemon.teaching.active import head_for
 
-        classifier.head, words = head_for(classifier, taught, keep=False)
+        classifier.head, words = head_for(classifier, config, taught, keep=False)
         if words:
             print(f"bin-daemon: warning: {words}", file=sys.stderr)
     policy = policy_of(config, package, classifier.head)

@@ -92,25 +92,24 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _teach_from(options: argparse.Namespace) -> int:
-    from bin_daemon.classifier import Classifier, prepare
-    from bin_daemon.model_store import open_package
+    from bin_daemon.classifier import prepare
     from bin_daemon.policy import policy_of
-    from bin_daemon.teaching.active import activate, relearn
+    from bin_daemon.teaching.active import activate, relearn, routed
     from bin_daemon.teaching.folder import TeachingFolder
-    from bin_daemon.teaching.lesson import check_counts
+    from bin_daemon.teaching.lesson import left_out
     from bin_daemon.teaching.samples import Samples
 
     config, state = common.config_of(options), common.looked_into(options)
-    package = open_package(config.model.name)
     folder = TeachingFolder(options.folder, config.chamber, options.empty)
     _check_routes(config, folder.counts())
-    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    classifier = classifier_of(config, state)
+    package = classifier.package
     with (
         common.progress("teaching") as tell,
         Samples(paths.teaching(state), config.teaching.keep) as samples,
     ):
         kept = [sample.label or "" for sample in samples.list(labelled=True)]
-        check_counts([*kept, *(one.label for one in folder.listed)])
+        left_out([*kept, *(one.label for one in folder.listed)], routed(config))
         grounds, spec = {}, package.manifest.input
         for number, one in enumerate(folder, start=1):
             tell(f"keeping picture {number} of {len(folder)}")
@@ -118,12 +117,26 @@ def _teach_from(options: argparse.Namespace) -> int:
             if ground is not None:
                 ground = prepare(ground, spec.width, spec.height)
             grounds[_keep(samples, one, classifier)] = ground
-        lesson = relearn(samples, classifier, time.time(), grounds, tell)
+        lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
     if lesson.better:
         policy_of(config, package, lesson.head)
         activate(state, lesson.head)
     _print_lesson(lesson, folder, options.json)
     return 0
+
+
+def classifier_of(config: Config, state: Path) -> Classifier:
+    """The network, with the head in force: it says what the bin would say."""
+    from bin_daemon.classifier import Classifier
+    from bin_daemon.model_store import open_package
+    from bin_daemon.teaching.active import head_for
+
+    package = open_package(config.model.name)
+    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    classifier.head, words = head_for(classifier, config, state, keep=False)
+    if words:
+        print(f"bin-daemon: {words}", file=sys.stderr)
+    return classifier
 
 
 def _check_routes(config: Config, labels: dict[str, int]) -> None:
@@ -218,7 +231,8 @@ def lines_of(figures: dict[str, Any]) -> list[str]:
     if control := figures["control"]:
         lines.append(
             f"{'item taken out':<20}{control['accuracy']:.3f} ± {control['se']:.3f} (commonest "
-            f"class {control['majority']:.3f}): near it, the head knows the items, not the ground"
+            f"class {control['majority']:.3f}; of the {control['pictures']} pictures shown just "
+            f"now alone): near it, the head knows the items, not the ground"
         )
     if (right := figures["accepted"]["right"]) is not None:
         share = figures["accepted"]["share"]

@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 def teach_live(options: argparse.Namespace) -> int:
     """Let a person teach, then learn from all that is kept; 1 where nothing could be learnt."""
     from bin_daemon.camera import open_camera
+    from bin_daemon.cli.teach import classifier_of
     from bin_daemon.clock import SystemClock
     from bin_daemon.outputs import Outputs
     from bin_daemon.teaching.samples import Samples
 
     config, state = common.config_of(options), common.looked_into(options)
     clock = SystemClock()
-    classifier = _classifier(config, options)
+    classifier = classifier_of(config, state)
     with Samples(paths.teaching(state), config.teaching.keep) as samples:
         before = Counter(sample.label or "" for sample in samples.list(labelled=True))
         table = _Table(samples, classifier)
@@ -55,21 +56,7 @@ def teach_live(options: argparse.Namespace) -> int:
             with open_camera(config.camera, clock) as camera, _told(sitting):
                 scene = _Scene(config, camera, _chamber(config, options), classifier)
                 _teach(scene, sitting, before)
-        return _learn(config, options, samples, classifier, table)
-
-
-def _classifier(config: Config, options: argparse.Namespace) -> Classifier:
-    """The network, with the head in force, so that the person sees what the bin would say."""
-    from bin_daemon.classifier import Classifier
-    from bin_daemon.model_store import open_package
-    from bin_daemon.teaching.active import head_for
-
-    package = open_package(config.model.name)
-    classifier = Classifier(package, config.model.runtime, config.model.threads)
-    classifier.head, words = head_for(classifier, common.looked_into(options), keep=False)
-    if words:
-        print(f"bin-daemon: {words}", file=sys.stderr)
-    return classifier
+        return _learn(options, samples, classifier, table)
 
 
 def _chamber(config: Config, options: argparse.Namespace) -> Chamber:
@@ -273,11 +260,7 @@ class _Lines:
 
 
 def _learn(
-    config: Config,
-    options: argparse.Namespace,
-    samples: Samples,
-    classifier: Classifier,
-    table: _Table,
+    options: argparse.Namespace, samples: Samples, classifier: Classifier, table: _Table
 ) -> int:
     """Learn from all that is kept, say what came of it, and put it in force if it is better."""
     from bin_daemon.cli.teach import tell_lesson
@@ -285,8 +268,9 @@ def _learn(
     from bin_daemon.teaching.active import activate, relearn
 
     try:
+        config = common.config_of(options)  # a route may have been added while items were shown
         with common.progress("learning") as tell:
-            lesson = relearn(samples, classifier, time.time(), table.grounds, tell)
+            lesson = relearn(samples, classifier, config, time.time(), table.grounds, tell)
         if lesson.better:
             policy_of(config, classifier.package, lesson.head)
             activate(common.looked_into(options), lesson.head)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bin_daemon import paths
 from bin_daemon.classifier import Classifier
+from bin_daemon.config import Config
 from bin_daemon.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
 from bin_daemon.files import write_whole
 from bin_daemon.messages import Image
@@ -66,17 +67,20 @@ def undo(state: Path) -> Head | None:
 def relearn(
     samples: Samples,
     classifier: Classifier,
+    config: Config,
     taught_at: float,
     grounds: Mapping[str, Image | None] | None = None,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Lesson:
-    """A lesson from all the labelled pictures that are kept.
+    """A lesson from all the labelled pictures that are kept, of classes that have a route.
 
-    grounds: by id of a sample, its crop without the item. Raises as `lesson.learn`.
+    classifier: with the head in force, if there is one. grounds: by id of a sample, its crop
+    without the item. Raises as `lesson.learn`.
     """
     from bin_daemon.teaching.lesson import Shown, learn
 
     known = grounds or {}
+    taught_before = classifier.head.taught_at if classifier.head else float("inf")
 
     def shown() -> Iterator[Shown]:
         for sample in samples.list(labelled=True):
@@ -85,17 +89,26 @@ def relearn(
             except PictureError as error:
                 log.warning("a kept picture is left out: %s", error)
                 continue
-            yield Shown(crop, label, sample.session, sample.item, known.get(sample.id))
+            fresh = sample.taken_at > taught_before
+            yield Shown(crop, label, sample.session, sample.item, known.get(sample.id), fresh)
 
-    return learn(shown(), classifier, taught_at, tell)
+    return learn(shown(), classifier, taught_at, tell, routed(config))
 
 
-def head_for(classifier: Classifier, state: Path, *, keep: bool) -> tuple[Head | None, str]:
+def routed(config: Config) -> frozenset[str]:
+    """The classes that have a route."""
+    return frozenset(label for route in config.routes.values() for label in route.takes)
+
+
+def head_for(
+    classifier: Classifier, config: Config, state: Path, *, keep: bool
+) -> tuple[Head | None, str]:
     """The taught head to use with the network of `classifier`, and what the operator should know.
 
     A head of another network is learnt anew from the kept pictures, and holds if it is better than
-    what the package ships, as at first. None with words where a head was taught and cannot be used:
-    the package then says its own classes. keep: put a head that was learnt anew in force.
+    what the package ships, as at first. It knows no class without a route, and says so in the
+    words: that is no reason to stop sorting. None with words where a head was taught and cannot be
+    used: the package then says its own classes. keep: put a head that was learnt anew in force.
     """
     package = classifier.package
     try:
@@ -107,11 +120,12 @@ def head_for(classifier: Classifier, state: Path, *, keep: bool) -> tuple[Head |
     words = f"the bin was taught on {head.base.id}, and runs {package.id}"
     cure = "`bin-daemon teach` teaches it anew, `teach --undo` takes the old head away"
     log.info("%s; learning anew from the kept pictures", words)
+    from bin_daemon.teaching.lesson import without
     from bin_daemon.teaching.samples import Samples
 
     try:
         with Samples(paths.teaching(state)) as samples:
-            lesson = relearn(samples, classifier, time.time())
+            lesson = relearn(samples, classifier, config, time.time())
     except (BinDaemonError, OSError) as error:
         return None, f"{words}; it could not be taught anew: {error}. {cure}"
     if not lesson.better:
@@ -122,6 +136,10 @@ def head_for(classifier: Classifier, state: Path, *, keep: bool) -> tuple[Head |
         except StoreError as error:
             log.warning("the head that was learnt anew is not kept: %s", error)
     log.info("learnt anew: %s", lesson.head.id)
+    needs = lesson.figures["left_out"]
+    lost = {label: need for label, need in needs.items() if label not in lesson.head.labels}
+    if lost:
+        return lesson.head, f"{words}, learnt anew; {'; '.join(without(lost))}; then teach again"
     return lesson.head, ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -38,8 +39,8 @@ _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
 class Listed:
     """One picture of the folder.
 
-    item: the same for all pictures of one thing. empty: the picture of its empty chamber, None
-    where none was named. cropped: by a bin already.
+    item: the same for all pictures of one thing, "" where nobody says. empty: the picture of its
+    empty chamber, None where none was named. cropped: by a bin already.
     """
 
     path: Path
@@ -119,8 +120,10 @@ class TeachingFolder:
 
     def _shown(self, one: Listed, empty: Image | None) -> Shown:
         image = read_picture(one.path)
+        # Not its path: the same picture is the same item wherever it lies, and is kept once.
+        item = one.item or hashlib.sha256(image.tobytes()).hexdigest()
         if empty is None:
-            return Shown(image, one.label, one.session, one.item)
+            return Shown(image, one.label, one.session, item)
         if image.shape != empty.shape:
             raise PictureError(
                 f"{one.path}: {image.shape[1]}x{image.shape[0]} pixels, its empty view has "
@@ -130,7 +133,7 @@ class TeachingFolder:
         if found is None:
             raise PictureError(f"{one.path}: shows nothing but the empty chamber")
         ground = without(image, empty, found, self._config)
-        return Shown(found.crop, one.label, one.session, one.item, ground)
+        return Shown(found.crop, one.label, one.session, item, ground)
 
 
 def without(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:
@@ -168,7 +171,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
             within = path.relative_to(folder)
             session, named, cropped = told.pop(within.as_posix(), ("", None, False))
             session = session or "/".join(within.parent.parts[1:])
-            item = items.pop(within.as_posix(), str(path))
+            item = items.pop(within.as_posix(), "")
             if one.name != UNLABELLED and path.resolve() not in views:
                 view = None if cropped else empty or named
                 found.append(Listed(path, one.name, session, item, view, cropped))

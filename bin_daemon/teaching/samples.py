@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self, get_args
 
 import numpy as np
 
@@ -253,16 +253,8 @@ class Samples:
         Raises UsageError where there is no such sample or the label cannot be one.
         """
         check_label(label)
-        self._change(sample_id, "label = ?", label)
-
-    def embed(self, sample_id: str, embedding: Vector, model: str) -> None:
-        """Replace the embedding by that of another model. Raises UsageError: no such sample."""
-        blob = np.ascontiguousarray(embedding, np.float32).tobytes()
-        self._change(sample_id, "embedding = ?, model = ?", blob, model)
-
-    def _change(self, sample_id: str, what: str, *values: Any) -> None:
         with self._writing() as db:
-            done = db.execute(f"UPDATE samples SET {what} WHERE id = ?", (*values, sample_id))
+            done = db.execute("UPDATE samples SET label = ? WHERE id = ?", (label, sample_id))
         if not done.rowcount:
             raise UsageError(f"no sample '{sample_id}'; `bin-daemon samples list` shows them")
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from bin_daemon.classifier import Classifier
+from bin_daemon.classifier import Classifier, tensor_values
 from bin_daemon.errors import ModelError
 from bin_daemon.model_store import GOLDEN
 from bin_daemon.teaching.fit import Floats, Head
@@ -52,16 +51,7 @@ def _constants(classifier: Classifier, *shapes: tuple[int, ...]) -> Iterator[Flo
         if tuple(detail["shape"]) not in shapes or detail["index"] in outputs:
             continue
         try:
-            raw = interpreter.get_tensor(detail["index"])
+            found = tensor_values(interpreter, detail)
         except ValueError:  # a tensor that exists only while the network runs
             continue
-        yield _real(raw, detail["quantization_parameters"])
-
-
-def _real(raw: Any, how: dict[str, Any]) -> Floats:
-    """real = scale * (q - zero_point), by channel of the first axis (TFLite quantisation spec)."""
-    if not len(how["scales"]):
-        return np.asarray(raw, np.float32)
-    by_channel = (-1,) + (1,) * (raw.ndim - 1)
-    scales, zeros = how["scales"].reshape(by_channel), how["zero_points"].reshape(by_channel)
-    return np.asarray(scales * (raw.astype(np.float32) - zeros), np.float32)
+        yield found

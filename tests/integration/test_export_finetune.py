@@ -16,9 +16,9 @@ from bin_daemon.teaching.shipped import shipped_head
 from export.__main__ import main
 from export.data import read_split
 from export.network import HEAD
-from export.rendered import render
 from export.runs import Run
 from export.runtimes import Model
+from export.shapes import render
 from export.shipped_weights import TOLERANCE_STEPS, Shipped, dequantised
 
 WASTE6 = REPOSITORY / "models" / "waste6"

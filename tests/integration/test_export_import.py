@@ -13,9 +13,9 @@ from bin_daemon.model_store import open_package
 from export.data import load_squares, read_split
 from export.errors import ExportError
 from export.importer import read_labels
-from export.rendered import render
 from export.runs import Run
 from export.runtimes import RUNTIMES, Model
+from export.shapes import render
 
 LABELS = ("can", "bottle", "carton")
 
@@ -92,10 +92,10 @@ if __name__ == "__main__":
 
 WANTED = [
     ("modern.keras", "-1-1"),
-    ("modern.keras", None),
     ("modern.keras", "0-1"),
     ("modern.keras", "1-0"),
     ("legacy.h5", "0-255"),
+    ("legacy.h5", None),
     ("float.tflite", "-1-1"),
     ("float.tflite", "imagenet"),
     ("mixed.tflite", "-1-1"),
@@ -274,12 +274,13 @@ def test_the_run_says_what_it_is_made_of(folder: Path) -> None:
     assert config["input"] == {"mean": [127.5] * 3, "std": [127.5] * 3}
 
 
-def test_the_scaling_of_pixels_is_shown_and_never_guessed(folder: Path) -> None:
-    message = told(folder, "modern.keras-None")
-    log = Run(folder / "runs" / "modern.keras-None").path("log.txt").read_text()
+def test_the_scaling_that_is_clearly_right_is_taken_and_all_are_shown(folder: Path) -> None:
+    run = Run(folder / "runs" / "legacy.h5-None")
+    log = run.path("log.txt").read_text()
 
-    assert "does not say how it wants pixels scaled" in message
-    assert "-1-1" in message
+    assert told(folder, "legacy.h5-None") == ""
+    assert run.read_json("config.json", "import")["settings"]["scale"] == "0-255"
+    assert "import: takes pixels as 0-255, clearly right most often" in log
     for name in ("0-1", "-1-1", "0-255", "imagenet", "caffe"):
         assert f"pixels as {name}: " in log
 

@@ -13,9 +13,9 @@ from workshop_python import REPOSITORY, tensorflow_python
 from bin_daemon.model_store import open_package
 from export.network import EMBEDDING
 from export.rehearse import LEAST_AGREEMENT, Outcome, rehearse
-from export.rendered import render
 from export.runs import Run
 from export.runtimes import Model
+from export.shapes import render
 from export.shipped_weights import dequantised
 
 TINY = ("network.size=64", "training.epochs=6", "network.head.dropout=0")

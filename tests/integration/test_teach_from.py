@@ -128,6 +128,21 @@ def test_teaching_the_same_pictures_again_keeps_them_once(teach, tmp_path):
     assert teach()["pictures"] == teach()["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
+def test_the_same_folder_by_another_path_keeps_nothing_twice(teach, command, tmp_path, monkeypatch):
+    told = teach()
+    monkeypatch.chdir(tmp_path)
+    again = json.loads(command("teach", "--from", "lesson", "--json", "--empty", "empty.png")[1])
+    assert again["pictures"] == told["pictures"]
+
+
+def test_a_stray_label_does_not_keep_the_bin_from_learning(teach, lesson, tmp_path):
+    save(lesson / "paper" / "0.png", boxes("glass", 1, seed=8)[0])
+    told = teach()
+    assert told["activated"]
+    assert told["left_out"] == {"paper": "pictures still needed: 2"}
+    assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+
+
 def test_undo_takes_the_head_back_and_keeps_the_pictures(teach, command, tmp_path):
     teach()
     assert command("teach", "--undo")[0] == 0
@@ -153,6 +168,26 @@ def test_a_class_without_a_route_is_refused_before_anything_is_kept(
     assert code == 2
     assert "no route takes 'can'" in err
     assert not paths.teaching(tmp_path / "state").exists()
+
+
+def test_a_route_that_is_added_while_items_are_shown_counts(
+    teach, command, settings, tmp_path, monkeypatch
+):
+    teach()
+    command("teach", "--undo")
+    settings["routes"]["recyclables"]["takes"].remove("can")
+
+    def person(*_: object) -> None:
+        settings["routes"]["recyclables"]["takes"].append("can")
+        (tmp_path / "bin.yaml").write_text(yaml.safe_dump(settings))
+
+    monkeypatch.setattr("bin_daemon.cli.teach_live._teach", person)
+    code, out, err = command("teach")
+    assert code == 0, err
+    assert "in force: waste6@" in out
+    head = Head.load(paths.taught_head(tmp_path / "state"))
+    assert head is not None
+    assert "can" in head.labels
 
 
 def test_a_picture_without_an_item_is_skipped_and_told(teach, lesson):
@@ -327,6 +362,22 @@ def test_another_network_is_taught_anew_from_the_kept_pictures(teach, settings, 
     assert now.kernel == pytest.approx(older.kernel, abs=1e-3)
 
 
+def test_a_kept_class_without_a_route_does_not_keep_an_updated_bin_from_sorting(
+    teach, settings, tmp_path
+):
+    teach()
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        for sample in [s for s in samples.list() if s.label == "glass"][:4]:
+            samples.label(sample.id, "lid")
+    of_another_network(tmp_path / "state")
+    settings["camera"]["loop"] = False
+    recorder = sorted_by(settings, tmp_path / "state")
+    assert [event.label for event in recorder.events] == ["can"]
+    (alert,) = recorder.alerts
+    assert alert.kind == "teaching"
+    assert "'lid' is left out: no route takes it; add it to one's 'takes'" in alert.message
+
+
 def test_another_network_whose_pictures_were_forgotten_raises_an_alert(
     teach, command, settings, tmp_path
 ):
@@ -341,11 +392,12 @@ def test_another_network_whose_pictures_were_forgotten_raises_an_alert(
     assert recorder.events[0].model == open_package("waste6").id
 
 
-def test_classify_with_another_network_learns_anew_without_writing(teach, tmp_path):
+def test_classify_with_another_network_learns_anew_without_writing(teach, settings, tmp_path):
     teach()
     of_another_network(tmp_path / "state")
     before = paths.taught_head(tmp_path / "state").read_bytes()
-    head, words = head_for(Classifier(open_package("waste6")), tmp_path / "state", keep=False)
+    classifier, config = Classifier(open_package("waste6")), validate(Config, settings)
+    head, words = head_for(classifier, config, tmp_path / "state", keep=False)
     assert head is not None
     assert not words
     assert paths.taught_head(tmp_path / "state").read_bytes() == before

@@ -25,6 +25,7 @@ from export.data import (
     read_rgb,
     read_split,
     split,
+    spread,
     write_groups,
     write_split,
 )
@@ -38,6 +39,21 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skipped: no data")
 
 def members(groups: int, size: int = 1) -> list[tuple[str, str]]:
     return [(f"{label}-{i}", label) for label in LABELS for i in range(groups) for _ in range(size)]
+
+
+@given(st.integers(1, 700), st.integers(1, 300))
+def test_a_choice_is_even_over_the_whole_list(count: int, most: int) -> None:
+    chosen = spread(range(count), most)
+
+    assert len(chosen) == min(count, most)
+    if most > 1:
+        assert (chosen[0], chosen[-1]) == (0, count - 1)
+    steps = np.diff(chosen)
+    assert not steps.size or (steps.min() > 0 and np.ptp(steps) <= 1)
+
+
+def test_a_choice_of_nothing_is_nothing() -> None:
+    assert spread([], 5) == []
 
 
 def test_folds_are_the_same_on_every_machine_and_in_every_order() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import time
 
+import cv2
 import numpy as np
 import pytest
 
-from export.bank import open_bank
+from export.bank import open_bank, rendered_views
 from export.data import Picture
 from export.errors import ExportError
 from export.material import Material, batches, epoch_order, learnable
 from export.recipe import FoldedTraining
+from export.renderings import Rendered
 from export.runs import Run
 
 
@@ -23,6 +27,22 @@ def broken(limit, i):
     if i >= limit:
         raise OSError(28, "no space left")
     return made(2, i)
+
+
+def counted(calls, i):
+    """Slow enough for two to meet; a line in `calls` for each source made."""
+    time.sleep(0.2)
+    with calls.open("a") as stream:
+        stream.write(f"{i}\n")
+    return made(2, i)
+
+
+def opened_at_once(folder, together):
+    """What each of two processes does: open the bank when both are ready."""
+    run = Run(folder / "run")
+    together.wait()
+    bank = opened(run, folder, functools.partial(counted, folder / "calls"))
+    assert [int(bank[i].mean()) for i in range(9)] == list(range(9))
 
 
 @pytest.fixture
@@ -56,6 +76,48 @@ def test_other_facts_make_another_bank(run, tmp_path):
 def test_a_broken_off_bank_says_why(run, tmp_path):
     with pytest.raises(ExportError, match="cannot keep the views"):
         opened(run, tmp_path, functools.partial(broken, 4))
+
+
+def test_two_that_want_the_same_bank_at_once_share_one(run, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(2)
+    both = [context.Process(target=opened_at_once, args=(tmp_path, together)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    # The first source is made once more, for its shape; whoever comes second makes none.
+    calls = (tmp_path / "calls").read_text().split()
+    assert sorted(map(int, calls)) == [0, *range(9)]
+
+
+@pytest.fixture
+def rendered(tmp_path):
+    """A red box on a grey floor, in a table of two rows."""
+    empty = np.random.default_rng(0).integers(110, 140, (72, 96, 3)).astype(np.uint8)
+    mask = np.zeros((72, 96), np.uint8)
+    mask[20:50, 30:70] = 255
+    picture = np.where(mask[..., None] > 0, np.uint8([200, 30, 40]), empty)
+    for name, pixels in (("empty", empty), ("item", picture)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels[..., ::-1])
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    return tmp_path, [Rendered("item.png", "metal", "empty.png", "mask.png")] * 2
+
+
+def test_views_of_a_rendered_item_differ_and_are_the_same_every_time(rendered):
+    views = rendered_views(*rendered, 4, 0)
+    assert views.shape == (4, 224, 224, 3)
+    assert views.dtype == np.uint8
+    assert len({view.tobytes() for view in views}) == 4
+    np.testing.assert_array_equal(rendered_views(*rendered, 4, 0), views)
+    assert not np.array_equal(rendered_views(*rendered, 4, 1), views)
+
+
+def test_views_of_a_rendered_item_show_it(rendered):
+    views = rendered_views(*rendered, 4, 0).astype(int)
+    red = (views[..., 0] - views[..., 1:].max(axis=-1) > 40).mean(axis=(1, 2))
+    assert (red > 0.15).all()
 
 
 def test_pictures_that_contradict_their_group_are_not_learnt_from():

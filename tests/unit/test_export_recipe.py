@@ -1,5 +1,6 @@
 """Recipes are read strictly; drawn pictures and augmentation are what they say."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from export.recipe import (
     shipped,
 )
 from export.rehearse import CASES, Outcome, table
-from export.rendered import draw, render
+from export.shapes import draw, render
 
 TEXT = """\
 name: tiny
@@ -85,6 +86,13 @@ def test_the_household_recipe_turns_zooms_flips_shears_and_lights() -> None:
 
 def test_the_shipped_model_is_of_a_folded_recipe() -> None:
     assert isinstance(read_recipe("waste6"), FoldedRecipe)
+
+
+def test_the_pictures_of_the_shipped_model_can_be_fetched_by_a_program() -> None:
+    data, other = read_recipe("waste6").data, read_recipe("trashnet6").data
+
+    assert data.archive
+    assert dataclasses.asdict(data) == dataclasses.asdict(other)
 
 
 def test_every_published_backbone_is_rehearsed() -> None:
@@ -228,3 +236,10 @@ def test_a_rehearsal_without_fault_has_none() -> None:
     agreement = {"ai-edge-litert": 0.97, "tflite-runtime": 0.95}
 
     assert Outcome("ResNet152", "waste9", 1.0, 0.2, 1.0, agreement, 60.0).faults() == []
+
+
+def test_a_recipe_says_of_which_version_its_package_is() -> None:
+    assert parse(TEXT, "tiny.yaml").version == 1
+    assert parse(TEXT + "version: 3\n", "tiny.yaml").version == 3
+    with pytest.raises(ExportError, match=r"tiny\.yaml:8: version: "):
+        parse(TEXT + "version: 0\n", "tiny.yaml")

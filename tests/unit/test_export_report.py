@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 
 from export import evaluate as evaluation
 from export import unknown
+from export.card import card
 from export.data import Picture, write_split
 from export.errors import ExportError
 from export.evaluate import evaluate
+from export.package import MINIMUM_RUNTIME, package
 from export.plots import confusion_plot, standalone
 from export.pooling import pool
 from export.report import report
-from export.runs import Run
+from export.runs import Run, training_time
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "waste6" / "model.tflite"
 LABELS = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
@@ -85,7 +88,9 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Run:
         for label in LABELS
         for i in range(EACH)
     ]
-    run = make_run(tmp_path_factory.mktemp("runs") / "drawn", pictures)
+    run = make_run(tmp_path_factory.mktemp("runs") / "drawn", pictures, version=4)
+    run.write_bytes("curves.csv", b"epoch,loss,seconds\n1,1.5,90\n2,0.9,114\n")
+    run.write_json("versions.json", {"machine": "aarch64, 4 cores, Linux"})
     evaluate(run, data, ["evaluate", "--run", "drawn"])
     return run
 
@@ -111,6 +116,87 @@ def test_the_verdict_of_the_gate_stands_in_the_evaluation(evaluated: Run) -> Non
     assert not evaluation_of(evaluated)["gate"]["passed"]
     assert checks["size of the model in kB"]["passed"]
     assert checks["accuracy"]["missed_by"] > 0
+
+
+def test_a_training_took_as_long_as_its_epochs(evaluated: Run) -> None:
+    found = evaluation_of(evaluated)
+
+    assert found["minutes"] == 3.4
+    assert found["trained_on"] == "aarch64, 4 cores, Linux"
+
+
+@pytest.mark.parametrize("curves", [None, b"", b"epoch,loss\n1,1.5\n", b"epoch,seconds\n1,\n"])
+def test_a_run_that_does_not_say_how_long_it_took_has_no_time(
+    tmp_path: Path, curves: bytes | None
+) -> None:
+    run = Run(tmp_path)
+    run.write_json("versions.json", {"machine": "aarch64, 4 cores, Linux"})
+    if curves is not None:
+        run.write_bytes("curves.csv", curves)
+
+    assert training_time(run) == {}
+
+
+def test_time_counts_where_the_machine_or_some_epochs_are_not_known(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.write_bytes("curves.csv", b"epoch,loss,seconds\n1,1.5,\n2,0.9,120\n")
+
+    assert training_time(run) == {"minutes": 2.0}
+
+
+@pytest.fixture
+def good(evaluated: Run, tmp_path: Path) -> Run:
+    """The evaluated run, of a recipe that demands nothing."""
+    run = Run(Path(shutil.copytree(evaluated.folder, tmp_path / "good")))
+    config = run.read_json("config.json", "train")
+    run.write_json("config.json", {**config, "gate": {}, "provenance": {}, "licences": {}})
+    return run
+
+
+@pytest.mark.parametrize(("asked", "version"), [(None, 4), (7, 7)])
+def test_the_recipe_names_the_version_unless_another_is_asked_for(
+    good: Run, tmp_path: Path, asked: int | None, version: int
+) -> None:
+    made = package(good, tmp_path / "drawn", asked)
+
+    assert made.version == version
+    assert f"# drawn, version {version}\n" in (tmp_path / "drawn" / "card.md").read_text()
+
+
+def test_a_package_names_those_runtimes_alone_that_take_it(good: Run, tmp_path: Path) -> None:
+    told = evaluation_of(good)
+    main = told["main_runtime"]
+    for name in told["runtimes"].keys() - {main}:
+        told["runtimes"][name] = {"refused": "op FANCY has version 9"}
+    good.write_json("evaluation.json", told)
+
+    assert package(good, tmp_path / "drawn").minimum_runtime == {main: MINIMUM_RUNTIME[main]}
+
+
+def test_a_package_takes_the_place_of_the_one_before(good: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "drawn"
+    made = package(good, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["confusion.png"] = manifest["files"]["card.md"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "confusion.png").touch()
+    (folder / "notes.txt").touch()
+
+    package(good, folder)
+
+    assert {path.name for path in folder.iterdir()} == {*made.files, "manifest.json", "notes.txt"}
+
+
+def test_the_card_says_how_long_the_training_took_and_where(good: Run) -> None:
+    config, told = good.read_json("config.json", "train"), evaluation_of(good)
+
+    assert "- Training took 3 minutes on aarch64, 4 cores, Linux." in card(
+        "drawn", 1, told, config, 1000
+    )
+    del told["trained_on"]
+    assert "- Training took 3 minutes.\n" in card("drawn", 1, told, config, 1000)
+    del told["minutes"]
+    assert "Training took" not in card("drawn", 1, told, config, 1000)
 
 
 def test_robustness_is_of_every_condition(evaluated: Run) -> None:
@@ -200,7 +286,7 @@ def test_a_report_shows_verdict_figures_and_examples(evaluated: Run, data: Path)
 
     assert "Not to be packaged: 1 of 2 demands missed." in page
     assert f"{found['held_out']['int8']['macro_f1']:.3f}" in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert page.count("<figcaption>") == len(LABELS) * EACH
     assert "never accepted" in page
     assert "Things that are none of the classes" in page

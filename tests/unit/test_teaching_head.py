@@ -168,7 +168,7 @@ def test_a_kill_between_the_steps_leaves_a_whole_head_in_force(
 def test_the_head_of_this_network_is_the_one_to_use(tmp_path, package):
     head = taught(package)
     activate_in(tmp_path, head)
-    found, words = head_for(Classifier(package), tmp_path, keep=True)
+    found, words = head_for(Classifier(package), load_config("simulator"), tmp_path, keep=True)
     assert same(found, head)
     assert not words
 
@@ -176,7 +176,7 @@ def test_the_head_of_this_network_is_the_one_to_use(tmp_path, package):
 def test_a_damaged_head_leaves_the_package_with_words_on_what_to_do(tmp_path, package):
     activate_in(tmp_path, taught(package))
     paths.taught_head(tmp_path).write_bytes(b"torn")
-    found, words = head_for(Classifier(package), tmp_path, keep=True)
+    found, words = head_for(Classifier(package), load_config("simulator"), tmp_path, keep=True)
     assert found is None
     assert "teach --undo" in words
 
@@ -184,7 +184,7 @@ def test_a_damaged_head_leaves_the_package_with_words_on_what_to_do(tmp_path, pa
 def test_a_head_of_another_network_without_pictures_is_not_used_and_not_lost(tmp_path, package):
     activate_in(tmp_path, taught(package, base=Base("waste6@0", "0" * 64)))
     before = paths.taught_head(tmp_path).read_bytes()
-    found, words = head_for(Classifier(package), tmp_path, keep=True)
+    found, words = head_for(Classifier(package), load_config("simulator"), tmp_path, keep=True)
     assert found is None
     assert "taught on waste6@0" in words
     assert "bin-daemon teach" in words

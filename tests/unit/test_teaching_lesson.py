@@ -27,6 +27,9 @@ class Network:
 
     package = open_package("waste6")
 
+    def __init__(self, head=None) -> None:
+        self.head = head
+
     def classify(self, crop):
         return SimpleNamespace(embedding=crop[..., 0].ravel().astype(np.float32))
 
@@ -152,13 +155,59 @@ def test_a_single_session_says_nothing_of_others():
     ("counts", "words"),
     [
         ({"metal": 10}, "two classes or more"),
-        ({"metal": 10, "plastic": 2}, r"plastic \(2\): show at least 3"),
+        ({"metal": 10, "plastic": 2}, r"two classes .*'plastic' is left out: .* needed: 1"),
         ({}, "two classes or more"),
     ],
 )
 def test_too_little_to_learn_from_is_refused(counts, words):
     with pytest.raises(UsageError, match=words):
         taught(pictures(counts))
+
+
+def test_a_class_with_too_few_pictures_is_left_out_and_the_others_are_learnt():
+    found = taught(pictures({"metal": 12, "plastic": 12, "cup": 1}))
+    assert found.better
+    assert found.head.labels == Network.package.labels
+    assert found.figures["pictures"] == {"metal": 12, "plastic": 12}
+    assert found.figures["left_out"] == {"cup": "pictures still needed: 2"}
+    assert "'cup' is left out: pictures still needed: 2" in found.warnings
+
+
+def test_a_class_without_a_route_is_left_out_and_the_cure_is_told():
+    shown = pictures({"metal": 12, "plastic": 12, "cup": 12})
+    found = learn(shown, Network(), DAY, taken={"metal", "plastic"})
+    assert found.head.labels == Network.package.labels
+    assert any("no route takes it; add it to one's 'takes'" in w for w in found.warnings)
+
+
+class InForce:
+    """A head that says one class of everything."""
+
+    id, labels = "waste6@1+taught-20261121", ("can", "metal")
+
+    def __init__(self, says: str) -> None:
+        self.says = self.labels.index(says)
+
+    def logits(self, embeddings):
+        return np.tile(np.eye(2)[self.says], (len(embeddings), 1))
+
+
+@pytest.mark.parametrize(("says", "warned"), [("metal", True), ("can", False)])
+def test_a_new_head_that_forgets_what_the_one_in_force_knows_is_warned_of(says, warned):
+    # What was shown last looks like plastic and is called metal, which only one of them says.
+    rng = np.random.default_rng(4)
+    last = [Shown(crop_of("plastic", rng=rng), "metal", "t", f"x{i}", None, True) for i in range(5)]
+    shown = [*pictures({"metal": 14, "plastic": 14}), *last]
+    found = learn(shown, Network(InForce(says)), DAY)
+    former = found.figures["former"]
+    assert former["pictures"] == 5
+    assert former["before"] == float(warned)
+    assert any("newest pictures waste6@1+taught" in words for words in found.warnings) == warned
+
+
+def test_pictures_that_the_head_in_force_was_taught_say_nothing_of_it():
+    shown = pictures({"metal": 12, "plastic": 12})
+    assert learn(shown, Network(InForce("metal")), DAY).figures["former"] is None
 
 
 def test_pictures_of_one_thing_stay_together_and_things_are_spread_over_the_folds():

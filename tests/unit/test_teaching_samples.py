@@ -125,14 +125,6 @@ def test_what_is_not_there_cannot_be_labelled(samples):
         samples.label("abc", "metal")
 
 
-def test_an_embedding_is_replaced_by_that_of_a_new_model(samples):
-    added = add(samples)
-    samples.embed(added, embedding(9), "waste6@2")
-    (found,) = samples.list()
-    assert found.model == "waste6@2"
-    np.testing.assert_array_equal(found.embedding, embedding(9))
-
-
 def test_deleting_removes_pictures_too(samples, folder):
     kept, gone = add(samples), add(samples)
     assert samples.delete([gone, "nosuchid"]) == 1

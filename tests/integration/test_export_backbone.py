@@ -1,0 +1,89 @@
+"""The folded backbone of Keras's MobileNetV2, with weights and statistics drawn at random."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workshop_python import REPOSITORY, tensorflow_python
+
+from export.network import read_weights
+
+# At 144 the last stride of 2 is over a side of 9, where both pad on each side; at 224 all are even.
+SIDES = (224, 144)
+
+WORKSHOP = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from pathlib import Path
+import keras, numpy as np
+from export.network import blank_head, make_network, read_weights
+
+folder, step = Path(sys.argv[1]), sys.argv[2]
+file = folder / "drawn.weights.h5"
+
+
+def published(side, weights):
+    return keras.applications.MobileNetV2(
+        input_shape=(side, side, 3), include_top=False, pooling="avg", weights=weights
+    )
+
+
+if step == "draw":
+    rng = np.random.default_rng(5)
+    model = keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    )
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            count = layer.gamma.shape[0]
+            gamma, variance = rng.uniform(0.5, 1.5, (2, count))
+            beta, mean = rng.normal(0.2, 0.5, (2, count))
+            layer.set_weights([gamma, beta, mean, variance])
+    model.save_weights(file)
+else:
+    network = make_network({**read_weights(folder / "folded.npz"), **blank_head()})
+    for side in map(int, sys.argv[3:]):
+        pixels = np.random.default_rng(side).uniform(-1, 1, (2, side, side, 3)).astype("float32")
+        expected = published(side, str(file))(pixels, training=False)
+        np.savez(folder / f"{side}.npz", expected=expected, found=network.embed(pixels))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `folded.npz`, and for each side what Keras and the folded network say."""
+    python, made = tensorflow_python(), tmp_path_factory.mktemp("backbone")
+    (made / "workshop.py").write_text(WORKSHOP)
+    drawn = made / "drawn.weights.h5"
+    own = [python, str(made / "workshop.py"), str(made)]
+    fold = [python, "-m", "export", "backbone", "--to", str(made / "folded.npz")]
+    fold += ["--weights", str(drawn)]
+    for command in ([*own, "draw"], fold, [*own, "compare", *map(str, SIDES)]):
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    return made
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_folded_network_says_what_keras_says(folder: Path, side: int) -> None:
+    with np.load(folder / f"{side}.npz") as archive:
+        expected, found = archive["expected"], archive["found"]
+
+    assert expected.std() > 0.01
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_the_file_is_one_that_a_training_reads(folder: Path) -> None:
+    weights = read_weights(folder / "folded.npz")
+
+    assert sum(array.size for array in weights.values()) == 2_206_816
+    assert weights["Conv1/kernel"].shape == (3, 3, 3, 32)
+    assert weights["block_1_depthwise/kernel"].shape == (3, 3, 96, 1)

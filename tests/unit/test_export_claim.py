@@ -1,0 +1,182 @@
+"""A run folder holds one training: what may go on in it, and what may not."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import importer, keras_train, train
+from export.__main__ import main
+from export.errors import ExportError
+from export.importer import import_model
+from export.recipe import FoldedRecipe, KerasRecipe, override, read_recipe
+from export.runs import Run
+from export.shapes import render
+
+LABELS = ("can", "leaf")
+Train = Callable[..., None]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return render(tmp_path / "pictures", LABELS, 5)
+
+
+@pytest.fixture
+def folded(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """A training of fold 0 that is done, and a way to ask for one in the same run folder."""
+    (tmp_path / "backbone.npz").touch()
+    monkeypatch.setattr(train, "embedding_at_hand", lambda _: None)
+    monkeypatch.setattr(train, "read_weights", lambda _: {})
+    monkeypatch.setattr(train, "_measure", lambda *_: None)
+    run = Run(tmp_path / "run")
+    run.create()
+    np.savez(run.path("weights.npz"))
+
+    def ask(
+        *,
+        pictures: Path = data,
+        fold: int | None = 0,
+        labels: tuple[str, ...] | None = None,
+        version: int = 1,
+        seed: int = 1,
+    ) -> None:
+        recipe = override(read_recipe("finetune"), {"training.seed": seed})
+        assert isinstance(recipe, FoldedRecipe)
+        recipe = dataclasses.replace(recipe, labels=labels, version=version)
+        train.train(run, recipe, pictures, tmp_path / "backbone.npz", fold)
+
+    ask()
+    return ask
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """What a run folder holds, but for the log."""
+    files = (path for path in folder.iterdir() if path.name != "log.txt")
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"fold": 1}, "fold"),
+        ({"fold": None}, "fold"),
+        ({"labels": LABELS[::-1]}, "labels"),
+        ({"seed": 2}, "settings"),
+        ({"seed": 2, "fold": 1}, "settings, fold"),
+    ],
+)
+def test_a_run_refuses_another_training_and_stays_as_it_is(
+    folded: Train, tmp_path: Path, other: dict, named: str
+) -> None:
+    before = kept(tmp_path / "run")
+
+    with pytest.raises(ExportError, match=rf"another training \(not the same: {named}\); name"):
+        folded(**other)
+
+    assert kept(tmp_path / "run") == before
+
+
+def test_a_run_refuses_another_set(folded: Train, tmp_path: Path) -> None:
+    before = kept(tmp_path / "run")
+
+    with pytest.raises(ExportError, match=r"not the same: data\)"):
+        folded(pictures=render(tmp_path / "others", LABELS, 6, seed=2))
+
+    assert kept(tmp_path / "run") == before
+
+
+def test_a_run_refuses_pictures_that_were_dealt_otherwise(
+    folded: Train, tmp_path: Path, data: Path
+) -> None:
+    before = (tmp_path / "run" / "split.csv").read_bytes()
+    render(data, LABELS, 6)
+
+    with pytest.raises(ExportError, match="have changed since its training began"):
+        folded()
+
+    assert (tmp_path / "run" / "split.csv").read_bytes() == before
+
+
+def test_a_run_goes_on_whatever_a_recipe_says_of_things_beside_the_training(
+    folded: Train, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    config = run.read_json("config.json", "train")
+    for key in ("version", "gate", "limits", "licences", "provenance"):
+        del config[key]
+    run.write_json("config.json", {**config, "key_of_another_release": 1})
+
+    folded(version=7)
+
+    assert run.read_json("config.json", "train")["version"] == 7
+
+
+def test_labels_that_are_named_may_be_those_of_the_folders(folded: Train) -> None:
+    folded(labels=LABELS)
+
+
+def test_a_missing_backbone_names_the_step_that_makes_one(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ["--recipe", "organic2", "--data", str(data), "--backbone", str(tmp_path / "none.npz")]
+
+    assert main(["train", *named, "--run", str(tmp_path / "new")]) == 2
+
+    assert "`python -m export backbone`" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def published(**changes: object) -> KerasRecipe:
+    """A recipe of folds for a Keras backbone, of the drawn classes."""
+    recipe = override(read_recipe("trashnet6"), {"labels": list(LABELS), **changes})
+    assert isinstance(recipe, KerasRecipe)
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("fold", "changes", "named"),
+    [
+        (1, {}, "fold"),
+        (0, {"labels": ["leaf", "can"]}, "labels"),
+        (0, {"training.epochs": 3}, "settings"),
+    ],
+)
+def test_a_run_of_a_published_backbone_refuses_another_training(
+    tmp_path: Path, data: Path, fold: int, changes: dict, named: str
+) -> None:
+    run, nowhere = Run(tmp_path / "run"), tmp_path / "none.npz"
+    first = keras_train._claim(run, published(), data, 0, nowhere)
+    again = keras_train._claim(run, dataclasses.replace(published(), version=3), data, 0, nowhere)
+    assert again[1] == first[1] == LABELS
+
+    with pytest.raises(ExportError, match=rf"not the same: {named}\)"):
+        keras_train._claim(run, published(**changes), data, fold, nowhere)
+
+
+def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeds = []
+
+    def looked(*_: object, embed: object = None, **__: object) -> None:
+        embeds.append(embed)
+        raise ExportError("looked at")
+
+    for module in (keras_train, importer):
+        monkeypatch.setattr(module, "embedding_at_hand", lambda backbone: ("of", backbone))
+        monkeypatch.setattr(module, "check_data", looked)
+    monkeypatch.setattr(importer, "_TfliteSource", lambda *_: None)
+    monkeypatch.setattr(importer, "DEFAULT_BACKBONE", tmp_path / "folded.npz")
+    (tmp_path / "labels.txt").write_text("can\nleaf\n")
+    (tmp_path / "model.tflite").touch()
+
+    with pytest.raises(ExportError, match="looked at"):
+        keras_train.train(Run(tmp_path / "a"), published(), data, 0, tmp_path / "folded.npz")
+    with pytest.raises(ExportError, match="looked at"):
+        model, labels = tmp_path / "model.tflite", tmp_path / "labels.txt"
+        import_model(Run(tmp_path / "b"), model, labels, data, None, None)
+
+    assert embeds == [("of", tmp_path / "folded.npz")] * 2
