@@ -29,22 +29,23 @@ def policy_of(config: Config, package: Package, head: Head | None = None) -> Pol
     """Join configuration and model; head: one that was taught on it, with classes of its own.
 
     Raises ConfigError where a label of the model is taken by no route, or the configuration names
-    labels that the model does not have.
+    labels that neither the model nor a route knows. One that only a route knows stands for a class
+    of another model, or one that was taught.
     """
     model = package.id if head is None else head.id
     labels = package.labels if head is None else head.labels
     trusted = package.manifest.thresholds if head is None else head.thresholds
     faults = untaken(config, labels, model)
+    taken_by = _taken_by(config)
     for key, names in _named_labels(config):
         faults += [
             f"{key}: {model} has no class '{name}'; it has {', '.join(labels)}"
             for name in names
-            if name not in labels
+            if name not in labels and name not in taken_by
         ]
     if faults:
         raise ConfigError("\n".join(faults))
     routes = tuple(config.routes)
-    taken_by = _taken_by(config)
     home = tuple(routes.index(taken_by[label]) for label in labels)
     residual = routes.index(config.decision.residual)
     thresholds = {**trusted, **config.decision.thresholds}
@@ -104,9 +105,9 @@ def _costs(
     matrix = np.full((len(labels), len(routes)), costs.wrong, dtype=np.float32)
     matrix[:, residual] = costs.residual
     matrix[np.arange(len(labels)), home] = 0.0
-    for label, row in costs.table.items():
-        for route, cost in row.items():
-            matrix[labels.index(label), routes.index(route)] = cost
+    for i, label in enumerate(labels):
+        for route, cost in costs.table.get(label, {}).items():
+            matrix[i, routes.index(route)] = cost
     return matrix
 
 

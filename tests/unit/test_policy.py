@@ -78,6 +78,27 @@ def test_sizes_are_evidence_only_for_the_classes_named(profile):
         ({"evidence": {"area": {"wood": {}}}}, "decision.evidence.area"),
     ],
 )
-def test_classes_that_the_model_does_not_have_are_told(profile, values, key):
+def test_classes_that_nobody_knows_are_told(profile, values, key):
     with pytest.raises(ConfigError, match=f"{key}: waste6@.* has no class"):
         policy_of(with_decision(profile, **values), open_package("waste6"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"thresholds": {"can": 0.5}},
+        {"alerts": {"can": "fire"}},
+        {"costs": {"table": {"can": {"paper": 1}}}},
+        {"evidence": {"metal_sensor": {"can": 0.5}}},
+        {"evidence": {"area": {"can": {}}}},
+    ],
+)
+def test_a_class_of_a_route_may_be_named_while_no_model_knows_it(profile, values):
+    """A taught class must not stop the bin when its head is out of use."""
+    raw = dataclasses.asdict(profile)
+    cans = next(route for route in raw["routes"].values() if "metal" in route["takes"])
+    cans["takes"] = [*cans["takes"], "can"]
+    named = with_decision(validate(Config, raw), **values)
+    policy = policy_of(named, open_package("waste6"))
+    assert "can" not in policy.labels
+    np.testing.assert_array_equal(policy.cost, policy_of(profile, open_package("waste6")).cost)
