@@ -24,8 +24,6 @@ from .errors import ExportError
 from .runs import Run
 from .tables import read_table, table_bytes
 
-LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
-
 FOLDS = 5
 
 GROUPS = "groups.csv"

@@ -372,7 +372,10 @@ def _warnings(figures: dict[str, Any], labels: Sequence[str]) -> Iterable[str]:
         )
     control = figures["control"]
     if control is None:
-        yield "no control: no crop is known without its item; whole pictures and --empty give one"
+        yield (
+            f"no control: fewer than {2 * LEAST} crops of two classes are known without their "
+            f"item; more items give one, and with --from whole pictures with their empty view"
+        )
     elif (above := control["accuracy"] - control["majority"]) > max(NEAR_CHANCE, 2 * control["se"]):
         yield (
             f"with the items taken out of the pictures the class is still told in "
