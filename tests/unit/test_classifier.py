@@ -1,6 +1,7 @@
 """The network on both runtimes: same pictures, same words, clear refusals."""
 
 import importlib.util
+import io
 from dataclasses import asdict
 
 import numpy as np
@@ -120,15 +121,20 @@ def test_an_output_that_is_not_there_is_told(package):
         Classifier(open_package(package))
 
 
-def test_golden_inputs_that_do_not_come_out_are_told(package):
-    import io
-
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ({"logits": lambda values: values + 50}, "golden input 0 gives logits"),
+        ({"embedding": lambda values: values[::-1]}, "golden input 0 gives an embedding that"),
+    ],
+)
+def test_golden_inputs_that_do_not_come_out_are_told(package, spoil, words):
     with np.load(package / "golden.npz") as golden:
-        spoilt = {**golden, "logits": golden["logits"] + 50}
+        spoilt = {**golden, **{name: change(golden[name]) for name, change in spoil.items()}}
     buffer = io.BytesIO()
     np.savez(buffer, **spoilt)
     replace(package, "golden.npz", buffer.getvalue())
-    with pytest.raises(ModelError, match="golden input 0"):
+    with pytest.raises(ModelError, match=words):
         Classifier(open_package(package)).check_golden()
 
 
