@@ -20,13 +20,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bin_daemon.errors import ModelError, PictureError
 from bin_daemon.messages import Image, Prediction, Vector
 from bin_daemon.model_store import GOLDEN, MODEL, Package
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from bin_daemon.teaching.head import Head
 
 log = logging.getLogger(__name__)
