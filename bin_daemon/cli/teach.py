@@ -95,8 +95,8 @@ def _teach_from(options: argparse.Namespace) -> int:
     from bin_daemon.classifier import prepare
     from bin_daemon.policy import policy_of
     from bin_daemon.teaching.active import activate, relearn, routed
+    from bin_daemon.teaching.doubts import left_out
     from bin_daemon.teaching.folder import TeachingFolder
-    from bin_daemon.teaching.lesson import left_out
     from bin_daemon.teaching.samples import Samples
 
     config, state = common.config_of(options), common.looked_into(options)

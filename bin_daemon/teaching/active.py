@@ -120,7 +120,7 @@ def head_for(
     words = f"the bin was taught on {head.base.id}, and runs {package.id}"
     cure = "`bin-daemon teach` teaches it anew, `teach --undo` takes the old head away"
     log.info("%s; learning anew from the kept pictures", words)
-    from bin_daemon.teaching.lesson import without
+    from bin_daemon.teaching.doubts import without
     from bin_daemon.teaching.samples import Samples
 
     try:

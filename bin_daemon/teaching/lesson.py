@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ from bin_daemon.calibration import (
     probabilities,
 )
 from bin_daemon.classifier import Classifier
-from bin_daemon.errors import UsageError
 from bin_daemon.messages import Image
 from bin_daemon.model_store import Package
 from bin_daemon.teaching import fit
+from bin_daemon.teaching.doubts import LEAST, doubts, left_out
 from bin_daemon.teaching.fit import Floats, unit
 from bin_daemon.teaching.folds import by_session, folds_of, things
 from bin_daemon.teaching.head import Base, Head
@@ -37,15 +37,11 @@ from bin_daemon.teaching.judge import clustered_se, gained, judged
 from bin_daemon.teaching.shipped import shipped_head
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-LEAST = 3  # pictures of a class: fewer cannot be both learnt from and tested on
-FEW = 10
 # Of what the head accepts, this share is to be right. It takes 33 pictures, all told right, to show
 # that (`fit_thresholds`); the 0.985 that packages aim at takes 66, more than many a bin is taught.
 TARGET = 0.97
 # Of what it is right about, so much may go to residual because it is unlike the rest.
 UNLIKE = 0.05
-# So far above the majority the control may be, besides two standard errors.
-NEAR_CHANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,33 +100,6 @@ class _Class:
     prior: fit.Head
 
 
-def left_out(labels: Iterable[str], taken: Container[str] | None = None) -> dict[str, str]:
-    """The classes among the labels of pictures that cannot be learnt, each with what it needs.
-
-    taken: the classes that have a route; None where that does not matter.
-    Raises UsageError where fewer than two classes can be learnt.
-    """
-    counts = Counter(labels)
-    needs = {}
-    for label, count in sorted(counts.items()):
-        if taken is not None and label not in taken:
-            needs[label] = "no route takes it; add it to one's 'takes'"
-        elif count < LEAST:
-            needs[label] = f"pictures still needed: {LEAST - count}"
-    if len(counts) - len(needs) < 2:
-        words = (
-            f"teaching takes pictures of two classes or more, at least {LEAST} of each: a head "
-            f"that was shown one class only would say it of everything"
-        )
-        raise UsageError("; ".join([words, *without(needs)]))
-    return needs
-
-
-def without(needs: Mapping[str, str]) -> list[str]:
-    """What `left_out` gives, in words."""
-    return [f"'{label}' is left out: {need}" for label, need in needs.items()]
-
-
 def learn(
     shown: Iterable[Shown],
     classifier: Classifier,
@@ -147,12 +116,7 @@ def learn(
     started = time.perf_counter()
     kernel, bias = shipped_head(classifier)
     package = classifier.package
-    seen: list[_Seen] = []
-    for number, one in enumerate(shown, start=1):
-        tell(f"picture {number}")
-        ground = None if one.ground is None else classifier.classify(one.ground).embedding
-        embedding = classifier.classify(one.crop).embedding
-        seen.append(_Seen(one.label, one.session, one.item, embedding, ground, one.fresh))
+    seen = _looked_at(shown, classifier, tell)
     needs = left_out((one.label for one in seen), taken)
     seen = [one for one in seen if one.label not in needs]
     names, sessions = [one.label for one in seen], [one.session for one in seen]
@@ -210,7 +174,20 @@ def learn(
         taught_at=taught_at,
         figures=figures,
     )
-    return Lesson(head, gain > error, figures, tuple(_warnings(figures, labels)))
+    return Lesson(head, gain > error, figures, tuple(doubts(figures, labels)))
+
+
+def _looked_at(
+    shown: Iterable[Shown], classifier: Classifier, tell: Callable[[str], None]
+) -> list[_Seen]:
+    """Run the network on each crop, and on its ground where that is known."""
+    seen = []
+    for number, one in enumerate(shown, start=1):
+        tell(f"picture {number}")
+        ground = None if one.ground is None else classifier.classify(one.ground).embedding
+        embedding = classifier.classify(one.crop).embedding
+        seen.append(_Seen(one.label, one.session, one.item, embedding, ground, one.fresh))
+    return seen
 
 
 def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> fit.Head:
@@ -344,42 +321,3 @@ def _trusted(
         label: float(own if label in taught else max(own, shipped.get(label, 0.0)))
         for label, own in zip(labels, thresholds, strict=True)
     }
-
-
-def _warnings(figures: dict[str, Any], labels: Sequence[str]) -> Iterable[str]:
-    counts = figures["pictures"]
-    yield from without(figures["left_out"])
-    if few := [f"{label} ({n})" for label, n in counts.items() if n < FEW]:
-        yield f"few pictures of {', '.join(few)}: the figures are rough; show {FEW} or more"
-    if alike := [f"{label} ({n})" for label, n in figures["things"].items() if n < LEAST]:
-        yield (
-            f"the pictures of {', '.join(alike)} look as if they showed so few different things, "
-            f"too few to test on; show others, or the same at other places and turned"
-        )
-    known = counts.keys() | figures["left_out"].keys()
-    if untaught := [label for label in labels if label not in known]:
-        yield (
-            f"no pictures of {', '.join(untaught)}: the head knows of them only what the package "
-            f"knew and will seldom say them; show some if they are put into this bin"
-        )
-    former = figures["former"]
-    if former and former["before"] - former["after"] > former["se"]:
-        yield (
-            f"of the {former['pictures']} newest pictures {former['model']} tells "
-            f"{former['before']:.0%} right without having been taught them, the new head "
-            f"{former['after']:.0%}: see whether their classes are right; `teach --undo` takes a "
-            f"new head back"
-        )
-    control = figures["control"]
-    if control is None:
-        yield (
-            f"no control: fewer than {2 * LEAST} crops of two classes are known without their "
-            f"item; more items give one, and with --from whole pictures with their empty view"
-        )
-    elif (above := control["accuracy"] - control["majority"]) > max(NEAR_CHANCE, 2 * control["se"]):
-        yield (
-            f"with the items taken out of the pictures the class is still told in "
-            f"{control['accuracy']:.0%} of them ({above:+.0%} against the commonest class): the "
-            f"head may know the ground instead of the item; show every class in each session, at "
-            f"many places"
-        )

@@ -1,11 +1,10 @@
 """The folded backbone of Keras's MobileNetV2, with weights and statistics drawn at random."""
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from workshop_python import REPOSITORY, tensorflow_python
+from workshop_python import run_workshop
 
 from export.network import read_weights
 
@@ -53,22 +52,13 @@ else:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `folded.npz`, and for each side what Keras and the folded network say."""
-    python, made = tensorflow_python(), tmp_path_factory.mktemp("backbone")
+    made = tmp_path_factory.mktemp("backbone")
     (made / "workshop.py").write_text(WORKSHOP)
     drawn = made / "drawn.weights.h5"
-    own = [python, str(made / "workshop.py"), str(made)]
-    fold = [python, "-m", "export", "backbone", "--to", str(made / "folded.npz")]
-    fold += ["--weights", str(drawn)]
-    for command in ([*own, "draw"], fold, [*own, "compare", *map(str, SIDES)]):
-        done = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    own = [str(made / "workshop.py"), str(made)]
+    fold = ["-m", "export", "backbone", "--to", str(made / "folded.npz"), "--weights", str(drawn)]
+    for arguments in ([*own, "draw"], fold, [*own, "compare", *map(str, SIDES)]):
+        run_workshop(arguments)
     return made
 
 

@@ -2,13 +2,11 @@
 
 import csv
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from workshop_python import REPOSITORY, tensorflow_python
+from workshop_python import REPOSITORY, run_workshop
 
 from bin_daemon.classifier import Classifier
 from bin_daemon.model_store import open_package
@@ -69,15 +67,7 @@ def run(exported: Path) -> Run:
     """The export, gone on with for one epoch, quantised and evaluated."""
     folder = exported.parent
     (folder / "workshop.py").write_text(WORKSHOP)
-    done = subprocess.run(
-        [tensorflow_python(), str(folder / "workshop.py"), str(folder)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_workshop([str(folder / "workshop.py"), str(folder)])
     return Run(folder / "run")
 
 

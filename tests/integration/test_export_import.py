@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workshop_python import REPOSITORY, tensorflow_python
+from workshop_python import REPOSITORY, run_workshop, tensorflow_python
 
 from bin_daemon.classifier import Classifier
 from bin_daemon.model_store import open_package
@@ -189,22 +189,13 @@ def keras2_config() -> dict:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files, and a run of each that could be taken over."""
-    python = tensorflow_python()
     made = tmp_path_factory.mktemp("import")
     render(made / "pictures", LABELS, 20)
     (made / "labels.txt").write_text("\n".join(LABELS) + "\n")
     (made / "keras2.json").write_text(json.dumps(keras2_config()))
     (made / "wanted.json").write_text(json.dumps(WANTED))
     (made / "workshop.py").write_text(WORKSHOP)
-    done = subprocess.run(
-        [python, str(made / "workshop.py"), str(made)],
-        cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_workshop([str(made / "workshop.py"), str(made)])
     return made
 
 

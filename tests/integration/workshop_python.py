@@ -6,7 +6,9 @@ workshop run it in processes of their own.
 
 import importlib.util
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,16 @@ def tensorflow_python() -> str:
     if not own.is_file():
         pytest.skip("TensorFlow is not installed (extra: export; `make test` installs it)")
     return str(own)
+
+
+def run_workshop(arguments: Sequence[str]) -> None:
+    """Run that interpreter with these arguments in the repository; fails with what it said last."""
+    done = subprocess.run(
+        [tensorflow_python(), *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
