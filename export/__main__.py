@@ -16,7 +16,8 @@ from bin_daemon.errors import BinDaemonError
 
 from .data import FOLDS
 from .errors import ExportError
-from .recipe import FoldedRecipe, override, read_recipe, shipped
+from .plans import FoldedRecipe
+from .recipe import override, read_recipe, shipped
 from .runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
@@ -224,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         metavar="KEY=VALUE",
         help="change a setting of the recipe, such as training.epochs=3; can be repeated. The "
-        "settings and what they mean stand in export/recipe.py",
+        "settings and what they mean stand in export/plans.py",
     )
 
     step = add("quantize", _quantize, "calibrate and convert to int8 TFLite")

@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import ExportError
 from .network import layer_names, read_weights
-from .recipe import Backbone, Head, KerasNetwork
+from .plans import Backbone, Head, KerasNetwork
 from .runs import REPOSITORY
 
 NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")

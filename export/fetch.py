@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from .errors import ExportError
-from .recipe import DataSpec
+from .plans import DataSpec
 from .runs import REPOSITORY
 
 SETS = Path(__file__).resolve().parent / "sets"

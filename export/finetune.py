@@ -11,7 +11,7 @@ from pathlib import Path
 from bin_daemon.teaching.folder import listed
 
 from .errors import ExportError
-from .recipe import FoldedRecipe, KerasRecipe
+from .plans import FoldedRecipe, KerasRecipe
 from .runs import Run
 from .shipped_weights import read_shipped
 from .train import train

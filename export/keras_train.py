@@ -31,7 +31,8 @@ from .data import (
 from .errors import ExportError
 from .groups import embedding_at_hand
 from .keras_convert import answers
-from .recipe import Augmentation, KerasRecipe, settings
+from .plans import Augmentation, KerasRecipe
+from .recipe import settings
 from .runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
 from .tables import read_table, table_bytes
 

@@ -26,7 +26,7 @@ from .compose import cropped
 from .cutouts import CutOut, cut_out, rounded
 from .data import GROUPS, read_groups, read_rgb
 from .errors import ExportError
-from .recipe import Laid
+from .plans import Laid
 from .runs import REPOSITORY
 from .tables import table_bytes
 

@@ -20,7 +20,7 @@ import numpy as np
 from .augment import blend, jitter
 from .bank import open_bank, photograph_views, rendered_views, unknown_views
 from .data import Picture, label_indices
-from .recipe import FoldedRecipe, FoldedTraining
+from .plans import FoldedRecipe, FoldedTraining
 from .renderings import Rendered, read_renderings
 from .runs import REPOSITORY, Run, relative
 

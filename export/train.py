@@ -1,14 +1,11 @@
 """Train the folded network on a bank of views: photographs, drawn chambers, renderings, nothing.
 
-Reads pictures and backbone; leaves in the run folder `weights.npz` (the moving average of the
-weights), `float.npz` (scores of the held-out pictures), `curves.csv` and, while it runs, a
-checkpoint after each epoch from which a broken-off training goes on. The held-out fold is looked at
-once, at the end.
+Reads pictures and backbone; leaves in the run folder `weights.npz`, `float.npz` (scores of the
+held-out pictures), and what `export.learn` leaves. The held-out fold is looked at once, at the end.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +30,8 @@ from .data import (
 )
 from .errors import ExportError
 from .groups import embedding_at_hand
-from .material import Material, batches, epoch_order, gather, prefetch
+from .learn import learn
+from .material import Material, gather
 from .network import (
     EMBEDDING,
     HEAD,
@@ -43,8 +41,9 @@ from .network import (
     normalise,
     read_weights,
 )
-from .recipe import FoldedRecipe, FoldedTraining, settings
-from .runs import CURVES, Run, claimed, relative, versions
+from .plans import FoldedRecipe
+from .recipe import settings
+from .runs import Run, claimed, relative, versions
 
 if TYPE_CHECKING:
     from .shipped_weights import Shipped
@@ -102,7 +101,7 @@ def train(
             )
         head = _probe if shipped is None else _gone_on
         weights = {**weights, **head(weights, material, len(labels))}
-        trained = _fit(run, material, len(labels), weights, recipe.training)
+        trained = learn(run, material, len(labels), weights, recipe.training)
         np.savez(run.path("weights.npz"), **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
     _measure(run, trained, data, parts["held_out"], labels)
@@ -224,81 +223,6 @@ def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
                 f"began; name another run with --run"
             )
     write_split(run, parts)
-
-
-def _fit(
-    run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining
-) -> Weights:
-    """The training itself; returns the moving average of the weights."""
-    import keras
-    import tensorflow as tf
-
-    tf.keras.utils.set_random_seed(plan.seed)
-    steps = max(1, len(epoch_order(material.labels, plan, 0)) // plan.batch)
-    network = make_network(start, relative=True)
-    variables = list(network.trainable_variables)
-    averages = [tf.Variable(variable) for variable in variables]
-    schedule = keras.optimizers.schedules.CosineDecay(
-        plan.learning_rate / 50,
-        max(1, steps * plan.epochs - round(steps * plan.warmup_epochs)),
-        warmup_target=plan.learning_rate,
-        warmup_steps=round(steps * plan.warmup_epochs),
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=plan.weight_decay)
-    optimizer.exclude_from_weight_decay([v for v in variables if v.name.endswith("bias:0")])
-    optimizer.build(variables)
-    epoch_done = tf.Variable(0, dtype=tf.int64)
-
-    @tf.function(reduce_retracing=True)
-    def step(pixels, targets):
-        with tf.GradientTape() as tape:
-            embedding = network.embed(normalise(tf.cast(pixels, tf.float32)))
-            logits = network.classify(tf.nn.dropout(embedding, plan.dropout))
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        done = tf.cast(optimizer.iterations, tf.float32)
-        # A young average would still hold the starting weights: let it forget faster at first.
-        keep = tf.minimum(plan.average, (1.0 + done) / (10.0 + done))
-        for average, variable in zip(averages, variables, strict=True):
-            average.assign_add((1.0 - keep) * (variable - average))
-        return loss
-
-    state = tf.train.Checkpoint(
-        variables=variables,
-        averages=averages,
-        optimizer=[v.value for v in optimizer.variables],
-        epoch=epoch_done,
-    )
-    manager = tf.train.CheckpointManager(state, str(run.path("checkpoint")), max_to_keep=1)
-    if manager.latest_checkpoint:
-        state.restore(manager.latest_checkpoint)
-        run.log(f"train: goes on after epoch {int(epoch_done)}")
-    for epoch in range(int(epoch_done), plan.epochs):
-        began = time.monotonic()
-        losses = [
-            float(step(tf.constant(pixels), tf.constant(targets)))
-            for pixels, targets in prefetch(batches(material, classes, plan, epoch))
-        ]
-        epoch_done.assign(epoch + 1)
-        manager.save()
-        _note_curve(run, epoch + 1, float(np.mean(losses)), time.monotonic() - began)
-        run.log(
-            f"train: epoch {epoch + 1}/{plan.epochs} at {plan.size(epoch)} px, "
-            f"loss {np.mean(losses):.4f}, {time.monotonic() - began:.0f} s"
-        )
-    for average, variable in zip(averages, variables, strict=True):
-        variable.assign(average)
-    return network.export_weights()
-
-
-def _note_curve(run: Run, epoch: int, loss: float, seconds: float) -> None:
-    path = run.path(CURVES)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(("epoch", "loss", "seconds"))
-        writer.writerow((epoch, f"{loss:.5f}", f"{seconds:.0f}"))
 
 
 def _probe(backbone: Weights, material: Material, classes: int) -> Weights:

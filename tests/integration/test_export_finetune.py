@@ -41,7 +41,8 @@ if __name__ == "__main__":
         apart[layer] = steps_apart(package, wrong)
     (folder / "apart.json").write_text(json.dumps(apart))
     run = ["--run", str(folder / "run")]
-    small = ["training.large_epochs=1", "training.clean_views=1", "training.batch=8"]
+    small = ["training.large_epochs=1", "training.board_epochs=1"]
+    small += ["training.clean_views=1", "training.batch=8"]
     changes = [flag for change in small for flag in ("--set", change)]
     code = main(["train", "--finetune-from", str(folder / "exported"), *run, *changes])
     sys.exit(code or main(["quantize", *run]) or main(["evaluate", *run]))
@@ -64,7 +65,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(exported: Path) -> Run:
-    """The export, gone on with for one epoch, quantised and evaluated."""
+    """The export, gone on with for an epoch and a board epoch, quantised and evaluated."""
     folder = exported.parent
     (folder / "workshop.py").write_text(WORKSHOP)
     run_workshop([str(folder / "workshop.py"), str(folder)])
@@ -111,7 +112,13 @@ def test_all_layers_learn_and_stay_near_the_package(run: Run) -> None:
             assert 0 < change < 0.1 * np.abs(begun[f"{layer}/kernel"]).max()
 
 
-def test_a_new_class_is_told_from_a_known_one_after_one_epoch(run: Run) -> None:
+def test_board_epochs_follow_the_others_and_are_kept_like_them(run: Run) -> None:
+    with run.path("curves.csv").open(newline="") as stream:
+        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
+    assert sorted(path.name for path in run.path("checkpoint").iterdir()) == ["0", "1"]
+
+
+def test_a_new_class_is_told_from_a_known_one_after_two_epochs(run: Run) -> None:
     with np.load(run.path("float.npz")) as found:
         assert np.mean(found["logits"].argmax(axis=1) == found["truth"]) >= 0.75
 

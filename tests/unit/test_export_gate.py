@@ -138,7 +138,7 @@ def test_thresholds_aim_where_the_gate_stands() -> None:
 def test_every_demand_of_a_recipe_is_known_to_the_gate() -> None:
     import dataclasses
 
-    from export.recipe import Gate
+    from export.plans import Gate
 
     known = {*gate.AT_LEAST, *gate.AT_MOST}
 

@@ -12,7 +12,7 @@ import pytest
 from export.data import list_pictures
 from export.errors import ExportError
 from export.laid import lay
-from export.recipe import Laid
+from export.plans import Laid
 
 
 @pytest.fixture(scope="module")

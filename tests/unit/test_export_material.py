@@ -14,7 +14,7 @@ from export.bank import open_bank, rendered_views
 from export.data import Picture
 from export.errors import ExportError
 from export.material import Material, batches, epoch_order, learnable
-from export.recipe import FoldedTraining
+from export.plans import FoldedTraining
 from export.renderings import Rendered
 from export.runs import Run
 
@@ -184,6 +184,13 @@ def test_first_epochs_are_small_and_the_last_are_large():
     plan = FoldedTraining(small_epochs=1, small_size=64, large_epochs=1, batch=20)
     sizes = [next(batches(material(), 3, plan, epoch))[0].shape for epoch in range(2)]
     assert sizes == [(20, 64, 64, 3), (20, 224, 224, 3)]
+
+
+def test_board_epochs_show_boards_and_what_is_unknown_alone():
+    plan = FoldedTraining(batch=20, large_size=32, blend_share=0.0, board_epochs=3).boards_alone()
+    kinds, _ = drawn(plan, unknown=4, rendered=5)
+    assert plan.epochs == 3
+    assert set(kinds.tolist()) == {10, 230}
 
 
 def test_rare_classes_are_shown_more_often_and_orders_differ():
