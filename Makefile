@@ -9,7 +9,10 @@ ARGS ?=
 run: $(VENV)/.run
 	$(VENV)/bin/bin-daemon demo $(ARGS)
 
+WITH_TENSORFLOW := $(addprefix tests/unit/test_,saliency.py export_network.py export_groups.py)
+
 test: $(VENV)/.dev $(VENV)-export/.done lint
+	$(VENV)-export/bin/python -m pytest -q -m tensorflow $(WITH_TENSORFLOW)
 	$(PY) -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev
@@ -88,7 +91,7 @@ $(VENV)/.python:
 # of it beforehand would take longer than the tests that use some of it.
 $(VENV)-export/.done: $(VENV)/.python setup.cfg pyproject.toml
 	test -x $(VENV)-export/bin/python || python3 -m venv $(VENV)-export
-	$(VENV)-export/bin/python -m pip install -q --disable-pip-version-check --no-compile -e ".[export]"
+	$(VENV)-export/bin/python -m pip install -q --disable-pip-version-check --no-compile -e ".[export,dev]"
 	@touch $@
 
 $(VENV)/.llvm: $(VENV)/.python

@@ -154,10 +154,9 @@ def test_without_a_backbone_hashes_must_do(tmp_path: Path) -> None:
     assert embedding_at_hand(tmp_path / "gone.npz") is None
 
 
+@pytest.mark.tensorflow
 @needs_data
 def test_known_groups_are_recovered_better_with_embeddings_than_by_hash(capsys) -> None:
-    pytest.importorskip("tensorflow")
-
     main([str(DATA)])
 
     hashed, both = capsys.readouterr().out.splitlines()

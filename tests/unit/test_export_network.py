@@ -1,6 +1,5 @@
 """Network and equalisation, checked against a forward pass of their own in plain numpy."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -229,12 +228,11 @@ np.savez(f"{folder}/back.npz", **network.export_weights())
 """
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kernels", ["absolute", "relative"])
 def test_tensorflow_computes_what_numpy_computes(
     weights: Weights, pictures: np.ndarray, kernels: str, tmp_path: Path
 ) -> None:
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("TensorFlow is not installed (extra: export)")
     np.savez(tmp_path / "weights.npz", **weights)
     np.save(tmp_path / "pictures.npy", pictures)
     code = WITH_TENSORFLOW

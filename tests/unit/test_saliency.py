@@ -107,8 +107,6 @@ def chequered(seed: int) -> Image:
 
 def built(package: Path, hidden: str | None, head: str) -> Package:
     """The package with a small random int8 network in it: pooling, layers, three classes."""
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("needs TensorFlow (extra: export)")
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(3)
@@ -144,6 +142,7 @@ def built(package: Path, hidden: str | None, head: str) -> Package:
     return open_package(package)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("hidden", [None, "linear", "relu", "relu6"])
 def test_layers_between_embedding_and_logits_are_seen_through(package: Path, hidden: str | None):
     made = built(package, hidden, "linear")
@@ -154,6 +153,7 @@ def test_layers_between_embedding_and_logits_are_seen_through(package: Path, hid
         np.testing.assert_allclose(found, classifier.classify(picture).probabilities, atol=0.02)
 
 
+@pytest.mark.tensorflow
 def test_a_head_that_is_not_linear_is_refused_in_words(package: Path):
     with pytest.raises(ModelError, match="TANH is in between.*leave --why out"):
         Saliency(built(package, "tanh", "linear"))
