@@ -9,10 +9,8 @@ ARGS ?=
 run: $(VENV)/.run
 	$(VENV)/bin/bin-daemon demo $(ARGS)
 
-WITH_TENSORFLOW := $(addprefix tests/unit/test_,saliency.py export_network.py export_groups.py)
-
 test: $(VENV)/.dev $(VENV)-export/.done lint
-	$(VENV)-export/bin/python -m pytest -q -m tensorflow $(WITH_TENSORFLOW)
+	$(VENV)-export/bin/python -m pytest -q -m tensorflow tests/unit
 	$(PY) -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev

@@ -1,7 +1,7 @@
 """SQLite files of the daemon: opened so that what was committed survives a power cut.
 
 A path and a schema flow in, a connection flows out; what SQLite raises becomes `StoreError` with
-the file and what to do about it. This module knows no table.
+the file and what to do about it. This module knows no table but the `counters` of each store.
 """
 
 from __future__ import annotations
@@ -95,6 +95,15 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def count_dropped(db: sqlite3.Connection, count: int) -> None:
+    """Add to the counter of what a store gave up; raises sqlite3.Error."""
+    db.execute(
+        "INSERT INTO counters VALUES ('dropped', ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (count,),
+    )
 
 
 def layout(db: sqlite3.Connection) -> int:

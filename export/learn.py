@@ -21,18 +21,27 @@ def learn(
     run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining
 ) -> Weights:
     """Train as planned: the mixture first, then, where the plan has board epochs, boards alone."""
-    trained = _stage(run, material, classes, start, plan, before=0)
+    total = plan.epochs + plan.board_epochs
+    trained = _stage(run, material, classes, start, plan, before=0, total=total)
     if not plan.board_epochs:
         return trained
-    return _stage(run, material, classes, trained, plan.boards_alone(), before=plan.epochs)
+    boards = plan.boards_alone()
+    return _stage(run, material, classes, trained, boards, before=plan.epochs, total=total)
 
 
 def _stage(
-    run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining, before: int
+    run: Run,
+    material: Material,
+    classes: int,
+    start: Weights,
+    plan: FoldedTraining,
+    *,
+    before: int,
+    total: int,
 ) -> Weights:
     """One rise and fall of the learning rate; returns the moving average of the weights.
 
-    before: epochs of the stages before this one.
+    before: epochs of the stages before this one. total: of all stages, for people.
     """
     import keras
     import tensorflow as tf
@@ -88,7 +97,7 @@ def _stage(
         manager.save()
         _note_curve(run, before + epoch + 1, float(np.mean(losses)), time.monotonic() - began)
         run.log(
-            f"train: epoch {before + epoch + 1}/{before + plan.epochs} at {plan.size(epoch)} px, "
+            f"train: epoch {before + epoch + 1}/{total} at {plan.size(epoch)} px, "
             f"loss {np.mean(losses):.4f}, {time.monotonic() - began:.0f} s"
         )
     for average, variable in zip(averages, variables, strict=True):

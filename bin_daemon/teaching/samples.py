@@ -190,20 +190,12 @@ class Samples:
     def drop_counted(self, count: int) -> None:
         """Record that `count` pictures were given up before they reached the store."""
         with self._writing() as db:
-            self._count_dropped(db, count)
+            database.count_dropped(db, count)
 
     def _drop(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
         if ids:
             db.executemany("DELETE FROM samples WHERE id = ?", [(i,) for i in ids])
-            self._count_dropped(db, len(ids))
-
-    @staticmethod
-    def _count_dropped(db: sqlite3.Connection, count: int) -> None:
-        db.execute(
-            "INSERT INTO counters VALUES ('dropped', ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (count,),
-        )
+            database.count_dropped(db, len(ids))
 
     def list(
         self,

@@ -179,15 +179,7 @@ class Outbox(History):
     def drop_counted(self, count: int) -> None:
         """Record that `count` events were given up before they reached the store."""
         with complaints(self.path):
-            self._count_dropped(self._db, count)
-
-    @staticmethod
-    def _count_dropped(db: sqlite3.Connection, count: int) -> None:
-        db.execute(
-            "INSERT INTO counters VALUES ('dropped', ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (count,),
-        )
+            database.count_dropped(self._db, count)
 
     def prune(self, now: float | None, *, queue: bool = True) -> int:
         """Keep the store within its bounds of days, items and bytes.
@@ -222,7 +214,7 @@ class Outbox(History):
                 if not gone:
                     break
             if dropped:
-                self._count_dropped(db, dropped)
+                database.count_dropped(db, dropped)
         return dropped
 
     def _excess(self) -> int:
