@@ -39,15 +39,22 @@ MODEL ?= waste6
 FOLDS ?= 0 1 2 3 4
 JOBS ?= $(shell nproc)
 
-model: $(VENV)-export/.done $(if $(filter waste6,$(MODEL)),studio)
-	printf '%s\n' $(FOLDS) none | TF_NUM_INTRAOP_THREADS=1 xargs -P $(JOBS) -I FOLD \
-		$(EXPORT) train --recipe $(MODEL) --fold FOLD --run $(MODEL)-FOLD
-	for fold in $(FOLDS) none; do $(EXPORT) quantize --run $(MODEL)-$$fold || exit 1; done
-	for fold in $(FOLDS); do $(EXPORT) evaluate --run $(MODEL)-$$fold || exit 1; done
+# The ImageNet weights that waste6 and organic2 start from: those at hand, or Keras's.
+BACKBONE := mobilenet_v2_1.0_224_imagenet_folded.npz
+BACKBONE := $(or $(wildcard ../shared/backbones/$(BACKBONE)),export/sets/$(BACKBONE))
+
+model: $(VENV)-export/.done $(BACKBONE) $(if $(filter waste6,$(MODEL)),studio)
+	printf '%s\n' $(FOLDS) none | TF_NUM_INTRAOP_THREADS=1 xargs -P $(JOBS) -I FOLD sh -c \
+		'$(EXPORT) train --recipe $(MODEL) --fold FOLD --run $(MODEL)-FOLD && \
+		$(EXPORT) quantize --run $(MODEL)-FOLD'
+	printf '%s\n' $(FOLDS:%=$(MODEL)-%) | xargs -P $(JOBS) -n 1 $(EXPORT) evaluate --run
 	$(EXPORT) evaluate --run $(MODEL)-none --pool $(FOLDS:%=$(MODEL)-%)
 	$(EXPORT) evaluate --run $(MODEL)-none
 	$(EXPORT) report --run $(MODEL)-none
 	$(EXPORT) package --run $(MODEL)-none --to models/$(MODEL)
+
+export/sets/%.npz: | $(VENV)-export/.done
+	$(EXPORT) backbone
 
 # Every published backbone for a few minutes on drawn pictures; `make recipes ARGS=ResNet152` for one.
 recipes: $(VENV)-export/.done

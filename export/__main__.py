@@ -62,7 +62,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.pool:
         from .pooling import pool
 
-        pool(_run_named(options.run), [_run_named(name) for name in options.pool])
+        pool(
+            _run_named(options.run), [_run_named(name) for name in options.pool], options.arguments
+        )
     else:
         from .evaluate import evaluate
 

@@ -7,7 +7,6 @@ with; one that is there already, made by the same settings from the same picture
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -28,7 +27,7 @@ from .cutouts import cut_out
 from .data import read_rgb
 from .errors import ExportError
 from .renderings import Rendered
-from .runs import Run
+from .runs import Run, alone
 from .unknown import SHOWN
 
 SIZE = 224
@@ -101,9 +100,7 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
     text = json.dumps([FORMAT, SIZE, facts], sort_keys=True)
     folder = banks / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # folds that train side by side share their banks
+        with alone(folder / "lock"):
             return _filled(run, name, folder, count, make)
     except OSError as error:
         raise ExportError(f"{folder}: cannot keep the views: {error}") from error

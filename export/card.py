@@ -15,7 +15,9 @@ KINDS = {
 }
 
 
-def card(name: str, version: int, report: Mapping, config: Mapping, size: int) -> str:
+def card(
+    name: str, version: int, report: Mapping, config: Mapping, size: int, *, teachable: bool
+) -> str:
     """Write the card.
 
     Args:
@@ -23,11 +25,12 @@ def card(name: str, version: int, report: Mapping, config: Mapping, size: int) -
         report: content of evaluation.json.
         config: content of the run's config.json.
         size: bytes of the model file.
+        teachable: it gives an embedding beside the scores.
     """
     figures = gate.quoted(report)
     parts = [
         f"# {name}, version {version}",
-        _purpose(report, config, figures, size),
+        _purpose(report, config, figures, size, teachable),
         "## Figures",
         _figures(report, figures),
         _classes(figures),
@@ -46,19 +49,21 @@ def card(name: str, version: int, report: Mapping, config: Mapping, size: int) -
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _purpose(report: Mapping, config: Mapping, figures: Mapping, size: int) -> str:
+def _purpose(report: Mapping, config: Mapping, figures: Mapping, size: int, teachable: bool) -> str:
     pixels = config["size"]
+    head = ", and an embedding for a site's own head" if teachable else "; it cannot be taught"
+    embedding = ", and the int8 embedding" if teachable else ""
     return f"""\
 A quantised image classifier for the chamber camera of a sorting bin: one item in view,
-{len(report["labels"])} classes ({", ".join(report["labels"])}), and an embedding for a site's own
-head. {config.get("title", config["recipe"])}; {KINDS[config["kind"]]}, {size / 1000:.0f} kB.
+{len(report["labels"])} classes ({", ".join(report["labels"])}){head}.
+{config.get("title", config["recipe"])}; {KINDS[config["kind"]]}, {size / 1000:.0f} kB.
 
 - **Input** uint8 RGB {pixels}x{pixels}, the whole picture stretched to the square.
-- **Outputs** int8 class scores before softmax, and the int8 embedding. Divide the scores by the
+- **Outputs** int8 class scores before softmax{embedding}. Divide the scores by the
   temperature {figures["calibration"]["temperature"]:.3f} before softmax.
-- **Meant for** telling household recyclables apart, behind a threshold and with residual as the
-  way out when in doubt. **Not for** deciding anything about people, and not for hazardous waste:
-  batteries, gas cartridges and the like, where they are not among the classes, are not known."""
+- **Meant for** sorting single items into these classes, behind a threshold and with residual as
+  the way out when in doubt. **Not for** deciding anything about people, and not for hazardous
+  waste: batteries, gas cartridges and the like, where not among the classes, are not known."""
 
 
 def _figures(report: Mapping, figures: Mapping) -> str:
@@ -124,15 +129,15 @@ def _calibration(figures: Mapping) -> str:
 **Calibration.** Expected calibration error {found["ece"]:.3f}; without the temperature
 {found["ece_without_temperature"]:.3f} ({found["method"]}).
 
-**Thresholds** aim at {found["target_precision"]:.1%} right among the accepted, drawn towards a
-common one where a class has few pictures. Cross-fitted in the same way they accept
+**Thresholds** aim at {found["target_precision"]:.1%} right among the accepted: one for all classes,
+and a higher one for a class that is shown to need it. Cross-fitted in the same way they accept
 {found["accepted_share"]:.1%} of the pictures{are}.{also} The temperature
 and thresholds shipped are fit on all held-out pictures, which no weight of their judge saw."""
 
 
 def _chambers(chambers: Mapping) -> str:
     if not chambers:
-        return "Frames of real chambers were not at hand when this was measured."
+        return "No frames of real chambers with these classes were at hand when this was measured."
     lines = [
         "**Real chambers**, none of whose frames was trained on; arg max over all classes.",
         "",
@@ -163,12 +168,17 @@ def _chambers(chambers: Mapping) -> str:
 def _unknown(unknown: Mapping) -> str:
     if not unknown:
         return ""
-    kinds = "; ".join(
-        f"{kind['accepted']} of {kind['shown']} {name}" for name, kind in unknown["kinds"].items()
+    new, seen = (
+        "; ".join(
+            f"{kind['accepted']} of {kind['shown']} {name}"
+            for name, kind in unknown["kinds"].items()
+            if kind["trained"] is trained
+        )
+        for trained in (False, True)
     )
     return (
-        f"**Things of no class.** With these thresholds {unknown['accepted_share']:.1%} are "
-        f"accepted: {kinds}."
+        f"**Things of no class.** With these thresholds {unknown['accepted_share']:.1%} of kinds "
+        f"that training never showed are accepted: {new}. Of kinds that it showed: {seen}."
     )
 
 
@@ -206,10 +216,15 @@ def _made_from(report: Mapping, config: Mapping) -> str:
         "- No photograph is in this package; the golden inputs are drawn by a program.",
         f"- Recipe `{config['recipe']}`: {_flat(config['settings'])}",
     ]
+    pooled = report.get("pooled") or {}
     if "minutes" in report:
         machine = f" on {report['trained_on']}" if "trained_on" in report else ""
-        lines.append(f"- Training took {report['minutes']:.0f} minutes{machine}.")
-    return "\n".join(lines) + f"\n\nCommand: `{report['command']}`"
+        folds = f", those of its folds {pooled['minutes']:.0f} more" if pooled else ""
+        lines.append(
+            f"- The epochs of this file took {report['minutes']:.0f} minutes{machine}{folds}."
+        )
+    commands = [report["command"], *([pooled["command"]] if pooled else [])]
+    return "\n".join(lines) + "\n\nMeasured by " + " and ".join(f"`{one}`" for one in commands)
 
 
 def _flat(settings: Mapping) -> str:

@@ -7,7 +7,6 @@ the median of the session's frames. Frames are measured on and never trained on.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,62 +20,79 @@ from bin_daemon.crop import square
 
 from . import metrics
 from .data import read_rgb
+from .tables import read_table
 
 STEPS = ("whole", "cropped", "normalised")
+LABELS = "labels.csv"
 EMPTY = "empty"
 LEAST_FRAMES = 10  # whose median may stand for the empty view
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a chamber with an item in it: its file, class, thing and session."""
+
+    path: Path
+    label: str
+    thing: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
-    """One frame with an item: its class, thing and session, and what the network sees at each step.
+    """One frame as the network sees it at each step.
 
     pictures: step -> uint8 (size, size, 3) RGB. `found` is false where no item was cut out, and
     every step then shows the whole frame.
     """
 
-    file: str
-    label: str
-    thing: str
-    session: str
+    frame: Frame
     found: bool
     pictures: dict[str, np.ndarray]
 
 
-def sights(folder: Path, size: int) -> Iterator[Sight]:
-    """The frames of a chamber that show an item, without those with a hand or the lid in view.
+def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
+    """The frames of a chamber that show an item, and the empty picture of sessions that have one.
 
-    `labels.csv` has the columns file and class, and where known item and flag; the session is the
-    folder of a file. A chamber without any empty picture is seen whole at every step: its items
-    lie alike in every frame, so a median would hold them too.
+    `labels.csv` has the columns file and class, and where known item and flag (a hand or the open
+    lid is in view; such frames are left out). The session is the folder of a file.
 
     Raises:
-        ExportError: a picture cannot be read.
+        ExportError: the table cannot be read.
     """
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if not row.get("flag")]
-    sessions: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        sessions.setdefault(Path(row["file"]).parts[0], []).append(row)
-    has_empties = any(row["class"] == EMPTY for row in rows)
+    frames: list[Frame] = []
+    empties: dict[str, Path] = {}
+    for _, row in read_table(folder / LABELS, ("file", "class")):
+        path, session, label = folder / row["file"], Path(row["file"]).parts[0], row["class"]
+        if row.get("flag"):
+            continue
+        if label == EMPTY:
+            empties.setdefault(session, path)
+        else:
+            frames.append(Frame(path, label, row.get("item") or label, session))
+    return frames, empties
+
+
+def sights(folder: Path, size: int) -> Iterator[Sight]:
+    """What the network sees of the frames of a chamber.
+
+    Raises:
+        ExportError: the table or a picture cannot be read.
+    """
+    frames, empties = read_chamber(folder)
+    sessions: dict[str, list[Frame]] = {}
+    for frame in frames:
+        sessions.setdefault(frame.session, []).append(frame)
     for session, members in sessions.items():
-        frames = {row["file"]: read_rgb(folder / row["file"]) for row in members}
-        empty = _empty_view(members, frames) if has_empties else None
-        for row in members:
-            if row["class"] != EMPTY:
-                seen = _steps(frames[row["file"]], empty, size)
-                found = len({id(picture) for picture in seen.values()}) > 1
-                thing = row.get("item") or row["class"]
-                yield Sight(row["file"], row["class"], thing, session, found, seen)
-
-
-def _empty_view(rows: list[dict[str, str]], frames: dict[str, np.ndarray]) -> np.ndarray | None:
-    empties = [frames[row["file"]] for row in rows if row["class"] == EMPTY]
-    if empties:
-        return empties[0]
-    if len(frames) < LEAST_FRAMES:
-        return None
-    return median_view(frames.values())
+        pictures = [read_rgb(frame.path) for frame in members]
+        empty = None
+        if session in empties:
+            empty = read_rgb(empties[session])
+        elif len(pictures) >= LEAST_FRAMES:
+            empty = median_view(pictures)
+        for frame, picture in zip(members, pictures, strict=True):
+            seen = _steps(picture, empty, size)
+            yield Sight(frame, len({id(one) for one in seen.values()}) > 1, seen)
 
 
 def median_view(frames: Collection[np.ndarray]) -> np.ndarray:
@@ -114,8 +130,8 @@ def measure(
         score), and for each step accuracy, macro_recall over the classes that occur, and per_class
         with recall and what was found.
     """
-    seen = [sight for sight in sights(folder, size) if sight.label in labels]
-    truth = np.array([labels.index(sight.label) for sight in seen])
+    seen = [sight for sight in sights(folder, size) if sight.frame.label in labels]
+    truth = np.array([labels.index(sight.frame.label) for sight in seen])
     report: dict = {
         "frames": len(seen),
         "not_found": sum(not sight.found for sight in seen),

@@ -18,6 +18,7 @@ from . import calibration, chambers, gate, metrics, robustness, unknown
 from .data import Picture, group_order, label_indices, load_squares, read_split, spread
 from .errors import ExportError
 from .figures import block, figures
+from .renderings import EMPTIES, STUDIO
 from .runs import Run, training_time, versions
 from .runtimes import RUNTIMES, Model, Outputs
 from .tables import read_table
@@ -60,7 +61,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
         "labels": list(labels),
-        "command": shlex.join(["python", "-m", "export", *arguments]),
+        "command": command(arguments),
         "versions": versions(),
         **training_time(run),
         "main_runtime": main,
@@ -101,9 +102,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         )
         for name, out in outputs.items():
             report["runtimes"][name] |= figures(out.logits, truth, groups, labels)
-        _save_predictions(
-            run, PREDICTIONS, held_out, outputs[main].logits, float_logits, truth, groups
-        )
+        _save_predictions(run, held_out, outputs[main].logits, float_logits, truth, groups)
         report["robustness"] = _robustness(models[main], squares, truth, report["held_out"])
     for chamber in CHAMBERS:
         if _knows(data.parent / chamber, labels):
@@ -116,7 +115,10 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     judged = report["held_out"] or _pooled(run)
     if judged:
         report["unknown"] = unknown.measure(
-            _organic(data, labels), config["size"], _acceptor(models[main], judged["calibration"])
+            _organic(data, labels),
+            _rendered_empties(),
+            config["size"],
+            _acceptor(models[main], judged["calibration"]),
         )
     finish(run, report, asked)
     return report
@@ -131,6 +133,11 @@ def _organic(data: Path, labels: Sequence[str]) -> Path | None:
     """The folder of fruit and vegetables beside the data, for a model that does not know them."""
     folder = data.parent / "organic"
     return folder if folder.is_dir() and "organic" not in labels else None
+
+
+def _rendered_empties() -> list[Path]:
+    """Rendered chambers with nothing in them, where `make studio` has been run."""
+    return spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN)
 
 
 def _acceptor(model: Model, calibration: dict) -> Callable[[np.ndarray], np.ndarray]:
@@ -194,22 +201,20 @@ def _float_logits(run: Run, kind: str) -> np.ndarray | None:
 
 def _save_predictions(
     run: Run,
-    name: str,
     pictures: Sequence[Picture],
     logits: np.ndarray,
     float_logits: np.ndarray | None,
     truth: np.ndarray,
     groups: np.ndarray,
 ) -> None:
-    with run.path(name).open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            files=np.array([picture.file for picture in pictures]),
-            logits=logits,
-            float_logits=np.empty((0, logits.shape[1])) if float_logits is None else float_logits,
-            truth=truth,
-            groups=groups,
-        )
+    run.write_arrays(
+        PREDICTIONS,
+        files=np.array([picture.file for picture in pictures]),
+        logits=logits,
+        float_logits=np.empty((0, logits.shape[1])) if float_logits is None else float_logits,
+        truth=truth,
+        groups=groups,
+    )
 
 
 def _robustness(model: Model, squares: np.ndarray, truth: np.ndarray, found: dict) -> list[dict]:
@@ -270,6 +275,11 @@ def _knows(folder: Path, labels: Sequence[str]) -> bool:
     return table.is_file() and any(
         row["class"] in labels for _, row in read_table(table, ("file", "class"))
     )
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command line of a step, to keep beside what it found."""
+    return shlex.join(["python", "-m", "export", *arguments])
 
 
 def data_name(config: dict) -> str:

@@ -7,6 +7,7 @@ and nothing leaves the folder it is unpacked into.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -25,7 +26,7 @@ from typing import IO
 
 from .errors import ExportError
 from .plans import DataSpec
-from .runs import REPOSITORY
+from .runs import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parent / "sets"
 """Where fetched sets are kept, a folder each; git ignores it."""
@@ -57,7 +58,8 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
     if data.laid:
         from .laid import lay
 
-        return lay(SETS / name, data.laid)
+        with _alone(name):
+            return lay(SETS / name, data.laid)
     if data.local and (REPOSITORY / data.local).is_dir():
         return (REPOSITORY / data.local).resolve()
     home = SETS / name
@@ -75,10 +77,22 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
             f"recipe {name}: no published checksum of {data.address} is known; state the one you "
             f"trust with --sha256, or unpack the set yourself and name its folder with --data"
         )
-    fetch(data.address, wanted, data.archive, home)
+    with _alone(name):
+        fetch(data.address, wanted, data.archive, home)
     if not (home / data.folder).is_dir():
         raise ExportError(f"{data.address}: holds no folder {data.folder}; see {home}")
     return home / data.folder
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Folds that begin side by side make a set once: the others wait, and find it made."""
+    lock = SETS / f".{name}.lock"
+    try:
+        with alone(lock):
+            yield
+    except OSError as error:
+        raise ExportError(f"{lock}: cannot be written: {error}") from error
 
 
 def fetch(address: str, sha256: str, archive: str, home: Path) -> None:

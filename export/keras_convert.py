@@ -15,7 +15,7 @@ import numpy as np
 from .data import load_squares, read_split, spread
 from .equalise import CALIBRATION
 from .errors import ExportError
-from .metadata import Description, TensorNote, embed, encode
+from .metadata import Description, TensorNote, embed, encode, licences
 from .runs import Run
 from .tflite_import import calibration
 
@@ -46,7 +46,7 @@ def describe(config: dict[str, Any]) -> Description:
         + ", ".join(config["labels"]),
         version=str(config.get("version", 1)),
         author="bin_daemon",
-        licence="see manifest.json",
+        licence=licences(config),
         width=config["size"],
         height=config["size"],
         mean=tuple(config["input"]["mean"]),

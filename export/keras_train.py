@@ -7,7 +7,6 @@ part is looked at once, at the end.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,7 +75,7 @@ def train(
         return
     logits, embedding = answers(model, load_squares(data, files, recipe.network.size))
     truth = label_indices(parts["held_out"], labels)
-    np.savez(run.path("float.npz"), logits=logits, embedding=embedding, truth=truth)
+    run.write_arrays("float.npz", logits=logits, embedding=embedding, truth=truth)
     run.log(f"train: float accuracy on the held-out part {np.mean(logits.argmax(1) == truth):.4f}")
 
 
@@ -111,6 +110,7 @@ def _claim(
         **({"labels": list(recipe.labels)} if recipe.labels else {}),
     }
     if known := claimed(run, config):
+        run.write_json("config.json", {**known, **recipe.of_package()})
         return read_split(run), tuple(known["labels"])
     run.create()
     pictures = check_data(
@@ -135,12 +135,8 @@ def _claim(
     started = {"imagenet": "ImageNet weights of Keras", "none": "from scratch"}
     held = f"folds other than {fold}" if folds and fold is not None else "all but the held-out part"
     also = {
-        "version": recipe.version,
-        "title": recipe.title,
+        **recipe.of_package(),
         "labels": list(labels),
-        "residual_labels": list(recipe.residual_labels),
-        "gate": dataclasses.asdict(recipe.gate),
-        "limits": list(recipe.limits),
         "provenance": {
             "data": f"{recipe.data.title}, {held}, by group",
             "backbone": f"{recipe.network.backbone}, "
@@ -149,7 +145,7 @@ def _claim(
         "licences": {
             **({} if weights == "none" else {"backbone": facts.licence}),
             "data": recipe.data.licence,
-            "weights": "as that of the data allows",
+            "weights": recipe.weights_licence,
         },
     }
     run.write_json("config.json", {**config, **also})

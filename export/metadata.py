@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import flatbuffers
 from flatbuffers.number_types import Float32Flags, Int8Flags, UOffsetTFlags
@@ -55,6 +56,11 @@ class Description:
     std: tuple[float, float, float]
     outputs: tuple[TensorNote, ...]
     """Smallest first; the one named "logits" is the one the labels belong to."""
+
+
+def licences(config: Mapping[str, Any]) -> str:
+    """The licences that a run's `config.json` names, as one line."""
+    return "; ".join(f"{what}: {words}" for what, words in config["licences"].items())
 
 
 def encode(about: Description) -> bytes:

@@ -42,7 +42,7 @@ CARD = "card.md"
 CONFUSION = "confusion.svg"
 RELIABILITY = "reliability.svg"
 MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
-"""Oldest releases on which the golden inputs of such a model were seen to pass."""
+"""Oldest releases on which the golden inputs of a folded network were seen to pass."""
 
 
 def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
@@ -62,13 +62,10 @@ def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
             f"{run.folder}: evaluation.json is of another model.tflite; evaluate this one first"
         )
     config = run.read_json("config.json", "train")
-    # The recipe may ask for other things by now than when the figures were made.
+    # The run may ask for other things by now than when the figures were made.
     report["gate"] = gate.verdict(report, gate.demands(config))
     gate.refuse_what_misses(report["gate"])
-    figures = gate.quoted(report)
-    labels, size = config["labels"], config["size"]
     version = version or config.get("version", 1)
-    pixels = config.get("input", {"mean": MEAN, "std": STD})
     runtimes = [name for name, found in report["runtimes"].items() if "refused" not in found]
     golden = record(content)
     spread = golden_spread(content, golden, runtimes)
@@ -79,50 +76,15 @@ def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
         )
     files = {
         model_store.MODEL: content,
-        model_store.LABELS: ("\n".join(labels) + "\n").encode(),
+        model_store.LABELS: ("\n".join(config["labels"]) + "\n").encode(),
         model_store.GOLDEN: pack(golden),
-        CONFUSION: standalone(
-            confusion_plot(
-                np.array(figures["int8"]["confusion"]), labels, "int8: held-out pictures"
-            )
-        ),
-        RELIABILITY: standalone(
-            reliability_plot(figures["calibration"]["reliability"], "int8, cross-fitted")
-        ),
-        CARD: card(folder.name, version, report, config, len(content)).encode(),
+        **_plots(gate.quoted(report), config["labels"]),
     }
-    manifest = Manifest(
-        format=1,
-        name=folder.name,
-        version=version,
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        files={
-            name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-            for name, data in files.items()
-        },
-        signature=None,
-        input=InputSpec(
-            width=size,
-            height=size,
-            colour="RGB",
-            dtype="uint8",
-            mean=tuple(pixels["mean"]),
-            std=tuple(pixels["std"]),
-        ),
-        outputs=OutputSpec(**Model(content, report["main_runtime"]).positions),
-        temperature=figures["calibration"]["temperature"],
-        thresholds=figures["calibration"]["thresholds"],
-        metrics=_metrics(report),
-        minimum_runtime={name: MINIMUM_RUNTIME[name] for name in runtimes},
-        provenance={
-            **config["provenance"],
-            "recipe": config["recipe"],
-            "settings": config["settings"],
-            **_commit(),
-            "versions": report["versions"],
-        },
-        licences=config["licences"],
-    )
+    outputs = OutputSpec(**Model(content, report["main_runtime"]).positions)
+    teachable = outputs.embedding is not None
+    words = card(folder.name, version, report, config, len(content), teachable=teachable)
+    files[CARD] = words.encode()
+    manifest = _manifest(folder.name, version, config, report, files, outputs, runtimes)
     _write(folder, {**files, model_store.MANIFEST: manifest_json(manifest).encode()})
     made = open_package(folder)
     made.verify()
@@ -133,6 +95,62 @@ def package(run: Run, folder: Path, version: int | None = None) -> Manifest:
         f"which differ by {spread:.1f} steps at most"
     )
     return manifest
+
+
+def _plots(figures: dict, labels: Sequence[str]) -> dict[str, bytes]:
+    """The plots of the card by their names in the package."""
+    table, bins = figures["int8"]["confusion"], figures["calibration"]["reliability"]
+    return {
+        CONFUSION: standalone(confusion_plot(np.array(table), labels, "int8: held-out pictures")),
+        RELIABILITY: standalone(reliability_plot(bins, "int8, cross-fitted")),
+    }
+
+
+def _manifest(
+    name: str,
+    version: int,
+    config: dict,
+    report: dict,
+    files: dict[str, bytes],
+    outputs: OutputSpec,
+    runtimes: Sequence[str],
+) -> Manifest:
+    """The manifest of the package that holds `files` and runs on `runtimes`."""
+    calibration, size = gate.quoted(report)["calibration"], config["size"]
+    pixels = config.get("input", {"mean": MEAN, "std": STD})
+    tested = MINIMUM_RUNTIME if config["kind"] == "folded" else report["versions"]
+    return Manifest(
+        format=1,
+        name=name,
+        version=version,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        files={
+            file: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+            for file, data in files.items()
+        },
+        signature=None,
+        input=InputSpec(
+            width=size,
+            height=size,
+            colour="RGB",
+            dtype="uint8",
+            mean=tuple(pixels["mean"]),
+            std=tuple(pixels["std"]),
+        ),
+        outputs=outputs,
+        temperature=calibration["temperature"],
+        thresholds=calibration["thresholds"],
+        metrics=_metrics(report),
+        minimum_runtime={runtime: tested[runtime] for runtime in runtimes},
+        provenance={
+            **config["provenance"],
+            "recipe": config["recipe"],
+            "settings": config["settings"],
+            **_commit(),
+            "versions": report["versions"],
+        },
+        licences=config["licences"],
+    )
 
 
 def golden_spread(content: bytes, golden: dict[str, np.ndarray], runtimes: Sequence[str]) -> float:

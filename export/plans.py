@@ -6,7 +6,7 @@ Each setting has a type, a range and a default; `export.recipe` reads files into
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from bin_daemon.config import Name, Share
 from bin_daemon.sections import Interval, Length, Matches, section
@@ -242,6 +242,18 @@ class Recipe:
     """What a user of the model should know of its data, a sentence each; the card quotes them."""
     residual_labels: tuple[str, ...] = ()
     """Classes that go where the unsure goes; what is taken for one is never accepted."""
+    weights_licence: str = "as that of the data allows"
+    """Of the trained weights."""
+
+    def of_package(self) -> dict[str, Any]:
+        """What a package of it must reach and say: decides no weight, so it may change later."""
+        return {
+            "version": self.version,
+            "title": self.title,
+            "residual_labels": list(self.residual_labels),
+            "gate": dataclasses.asdict(self.gate),
+            "limits": list(self.limits),
+        }
 
 
 @section

@@ -11,14 +11,14 @@ import numpy as np
 from . import gate, robustness
 from .data import FOLDS, read_split
 from .errors import ExportError
-from .evaluate import EVALUATION, POOLED, PREDICTIONS, data_name, finish, say
+from .evaluate import EVALUATION, POOLED, PREDICTIONS, command, data_name, finish, say
 from .figures import block
 from .runs import Run
 
 POOLED_PREDICTIONS = "pooled.npz"
 
 
-def pool(run: Run, others: list[Run]) -> dict:
+def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
     """Figures over the held-out folds of several evaluated runs together, as `pooled.json`.
 
     Each picture is judged by the one model that has not seen it, so the figures are of the recipe,
@@ -28,6 +28,7 @@ def pool(run: Run, others: list[Run]) -> dict:
     Args:
         run: where the figures are left. It is one of the folds, unless it holds nothing out.
         others: the runs of the (other) folds.
+        arguments: command line of this step, kept beside the figures.
 
     Raises:
         ExportError: a run has not been evaluated, two hold out the same fold, or they follow
@@ -52,7 +53,10 @@ def pool(run: Run, others: list[Run]) -> dict:
     complete = len(arrays.get("float_logits", ())) == len(arrays["truth"])
     asked = gate.demands(config)
     folds_named = f"{len(folds)} of {FOLDS} folds" if len(folds) < FOLDS else f"all {FOLDS} folds"
+    evaluations = [one.read_json(EVALUATION, "evaluate") for one in members]
     report = {
+        "command": command(arguments),
+        "minutes": round(sum(one.get("minutes", 0.0) for one in evaluations), 1),
         "folds": folds,
         "runs": [one.folder.name for one in members],
         **block(
@@ -69,12 +73,9 @@ def pool(run: Run, others: list[Run]) -> dict:
             target=asked.target_precision,
             residual=asked.residual_labels,
         ),
-        "robustness": robustness.summed(
-            [one.read_json(EVALUATION, "evaluate")["robustness"] for one in members]
-        ),
+        "robustness": robustness.summed([one["robustness"] for one in evaluations]),
     }
-    with run.path(POOLED_PREDICTIONS).open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    run.write_arrays(POOLED_PREDICTIONS, **arrays)
     run.write_json(POOLED, report)
     for name in ("float", "int8"):
         say(run, f"folds {folds} pooled, {name}", report[name])

@@ -15,7 +15,7 @@ import numpy as np
 from .bank import SIZE, photograph_views
 from .data import Picture, read_split, spread
 from .equalise import CALIBRATION, equalise, watch
-from .metadata import Description, TensorNote, embed, encode
+from .metadata import Description, TensorNote, embed, encode, licences
 from .network import Weights, make_network, normalise, read_weights
 from .runs import Run
 from .train import predict
@@ -48,7 +48,7 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
             f"{np.abs(after - before).max():.1e} at most, "
             f"{np.sum(after.argmax(1) != before.argmax(1))} decisions changed"
         )
-    np.savez(run.path("equalised.npz"), **weights)
+    run.write_arrays("equalised.npz", **weights)
     model = convert(weights, squares)
     model = embed(model, encode(describe(config)), config["labels"])
     run.write_bytes("model.tflite", model)
@@ -72,7 +72,7 @@ def describe(config: dict) -> Description:
         description=f"{config['title']}: MobileNetV2 1.0/224, int8, {classes} classes, embedding.",
         version=str(config.get("version", 1)),
         author="bin_daemon",
-        licence="MIT; backbone Apache-2.0",
+        licence=licences(config),
         width=SIZE,
         height=SIZE,
         mean=MEAN,

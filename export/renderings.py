@@ -1,6 +1,6 @@
 """Rendered items in rendered chambers, as `make studio` leaves them: training material only.
 
-A folder flows in, a list of what it holds flows out; nothing is ever measured on them.
+A folder flows in, a list of what it holds flows out; no item of them is ever measured on.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ExportError
+from .runs import REPOSITORY
 from .tables import read_table
 
 TABLE = "items.csv"
+EMPTIES = "empties"
+STUDIO = REPOSITORY / "export/sets/studio"
+"""Where `make studio` leaves its set."""
 
 
 @dataclass(frozen=True, slots=True)

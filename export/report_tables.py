@@ -153,17 +153,16 @@ def unknown(found: Mapping[str, Any]) -> str:
         return ""
     rows: list[list[Cell]] = [
         [
-            escape(name),
+            escape(name) + (" (kind seen in training)" if kind["trained"] else ""),
             str(kind["shown"]),
             str(kind["accepted"]),
             share(kind["accepted"] / kind["shown"]),
         ]
         for name, kind in found["kinds"].items()
     ]
-    shown, accepted = (
-        str(sum(kind[name] for kind in found["kinds"].values())) for name in ("shown", "accepted")
-    )
-    rows.append(["all", shown, accepted, share(found["accepted_share"])])
+    new = [kind for kind in found["kinds"].values() if not kind["trained"]]
+    shown, accepted = (str(sum(kind[name] for kind in new)) for name in ("shown", "accepted"))
+    rows.append(["all of kinds never seen", shown, accepted, share(found["accepted_share"])])
     return "<h3>Things that are none of the classes</h3>" + table(
         ("", "shown", "accepted", "share"), rows
     )

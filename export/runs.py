@@ -11,15 +11,20 @@ Nothing here knows about networks or pictures.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .errors import ExportError
 
@@ -89,12 +94,31 @@ class Run:
         aside.write_bytes(content)
         os.replace(aside, self.folder / name)
 
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Write an .npz archive as `write_bytes` does."""
+        archive = io.BytesIO()
+        np.savez_compressed(archive, **arrays)
+        self.write_bytes(name, archive.getvalue())
+
     def log(self, message: str) -> None:
         """Print a line and add it to log.txt with the time of day (UTC)."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         print(message, flush=True)
         with (self.folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {message}\n")
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time: trainings that run side by side share what they make before.
+
+    Raises:
+        OSError: the lock file cannot be written.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def claimed(run: Run, asked: Mapping[str, Any]) -> dict[str, Any] | None:

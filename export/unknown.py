@@ -1,13 +1,13 @@
-"""Things that are none of the classes, drawn: empty chambers, arms, noise, and blobs.
+"""Things that are none of the classes: empty chambers, arms, noise, blobs, fruit.
 
-A random generator flows in, crops flow out as the daemon would hand them on. Empty chambers and
+A random generator flows in, crops flow out as the daemon would hand them on. Drawn chambers and
 blobs are shown to a network in training, with no class right; arms and noise are kept for
 measuring, so that what is measured is doubt and not memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ from bin_daemon.classifier import prepare
 
 from .compose import FRAME, cropped, empty_crop
 from .cutouts import CutOut, rounded
-from .data import load_squares
+from .data import load_squares, read_rgb
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 
@@ -73,7 +73,7 @@ def _crop_of(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) ->
 
 
 SHOWN: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
-    "empty chambers": empty_crop,
+    "drawn empty chambers": empty_crop,
     "blobs": blob,
 }
 """Shown in training, in equal parts."""
@@ -88,30 +88,42 @@ DRAWN = 200
 """Of each kind that is measured."""
 
 
-def measure(organic: Path | None, size: int, accept: Callable[[np.ndarray], np.ndarray]) -> dict:
+def measure(
+    organic: Path | None,
+    empties: Sequence[Path],
+    size: int,
+    accept: Callable[[np.ndarray], np.ndarray],
+) -> dict:
     """How many things of no class a model would accept.
 
-    Drawn empty chambers come from the same pencil as those that training showed, only others.
+    Those of the kinds that training showed come from the same pencil, only others: they are
+    counted, but have no part in the share.
 
     Args:
         organic: folder of pictures of fruit and vegetables, or None where there is none.
+        empties: pictures of rendered chambers with nothing in them.
         size: side of the network's input in pixels.
         accept: says of uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,).
 
     Returns:
-        `kinds` (name -> `shown` and `accepted`, in pictures), and `accepted_share` of all.
+        `kinds` (name -> `shown` and `accepted`, in pictures, and whether it was `trained` on), and
+        `accepted_share` of those that were not.
     """
     pictures: dict[str, np.ndarray] = {}
     for number, (name, draw) in enumerate((SHOWN | KEPT).items()):
         rngs = [np.random.default_rng((99, number, i)) for i in range(DRAWN)]
         pictures[name] = np.stack([prepare(draw(rng), size, size) for rng in rngs])
+    if empties:
+        pictures["rendered empty chambers"] = np.stack(
+            [prepare(read_rgb(path), size, size) for path in empties]
+        )
     if organic is not None:
         files = sorted(path.name for path in organic.iterdir() if path.is_file())
         pictures["fruit and vegetables"] = load_squares(organic, files, size)
     kinds = {
-        name: {"shown": len(these), "accepted": int(accept(these).sum())}
+        name: {"shown": len(these), "accepted": int(accept(these).sum()), "trained": name in SHOWN}
         for name, these in pictures.items()
     }
-    shown = sum(kind["shown"] for kind in kinds.values())
-    accepted = sum(kind["accepted"] for kind in kinds.values())
+    new = [kind for kind in kinds.values() if not kind["trained"]]
+    shown, accepted = (sum(kind[key] for kind in new) for key in ("shown", "accepted"))
     return {"kinds": kinds, "accepted_share": round(accepted / shown, 4)}

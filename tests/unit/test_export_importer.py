@@ -6,11 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from export import gate
 from export.data import Picture
 from export.errors import ExportError
 from export.importer import _choose_scale
-from export.recipe import read_recipe
 from export.runs import Run
 
 LABELS = ("can", "leaf")
@@ -93,13 +91,3 @@ def test_a_file_that_knows_one_way_is_not_asked_about(tmp_path: Path) -> None:
 
     assert chosen == "0-255"
     assert "takes pixels as" not in log
-
-
-def test_an_import_with_the_name_of_a_recipe_has_not_its_gate() -> None:
-    assert gate.demands({"recipe": "waste6", "kind": "folded"}).limits["accuracy"] > 0
-    assert read_recipe("waste6").residual_labels
-
-    asked = gate.demands({"recipe": "waste6", "kind": "imported"})
-
-    assert asked.limits == {}
-    assert asked.residual_labels == ()

@@ -17,7 +17,7 @@ from export.card import card
 from export.data import Picture, write_split
 from export.errors import ExportError
 from export.evaluate import evaluate
-from export.package import MINIMUM_RUNTIME, package
+from export.package import package
 from export.plots import confusion_plot, standalone
 from export.pooling import pool
 from export.report import report
@@ -170,7 +170,7 @@ def test_a_package_names_those_runtimes_alone_that_take_it(good: Run, tmp_path: 
         told["runtimes"][name] = {"refused": "op FANCY has version 9"}
     good.write_json("evaluation.json", told)
 
-    assert package(good, tmp_path / "drawn").minimum_runtime == {main: MINIMUM_RUNTIME[main]}
+    assert package(good, tmp_path / "drawn").minimum_runtime == {main: told["versions"][main]}
 
 
 def test_a_package_takes_the_place_of_the_one_before(good: Run, tmp_path: Path) -> None:
@@ -190,13 +190,15 @@ def test_a_package_takes_the_place_of_the_one_before(good: Run, tmp_path: Path) 
 def test_the_card_says_how_long_the_training_took_and_where(good: Run) -> None:
     config, told = good.read_json("config.json", "train"), evaluation_of(good)
 
-    assert "- Training took 3 minutes on aarch64, 4 cores, Linux." in card(
-        "drawn", 1, told, config, 1000
+    assert "- The epochs of this file took 3 minutes on aarch64, 4 cores, Linux." in card(
+        "drawn", 1, told, config, 1000, teachable=True
     )
     del told["trained_on"]
-    assert "- Training took 3 minutes.\n" in card("drawn", 1, told, config, 1000)
+    assert "- The epochs of this file took 3 minutes.\n" in card(
+        "drawn", 1, told, config, 1000, teachable=True
+    )
     del told["minutes"]
-    assert "Training took" not in card("drawn", 1, told, config, 1000)
+    assert "The epochs" not in card("drawn", 1, told, config, 1000, teachable=True)
 
 
 def test_robustness_is_of_every_condition(evaluated: Run) -> None:
@@ -365,7 +367,7 @@ def without_own_figures(run: Run) -> Run:
 def test_pooled_figures_count_every_held_out_picture_once(tmp_path: Path) -> None:
     runs = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(3)]
 
-    found = pool(runs[0], runs[1:])
+    found = pool(runs[0], runs[1:], ["evaluate"])
 
     assert found["pictures"] == 600
     assert found["folds"] == [0, 1, 2]
@@ -380,7 +382,7 @@ def test_a_model_of_all_pictures_takes_thresholds_and_figures_from_its_folds(
     folds = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(2)]
     whole = make_run(tmp_path / "whole", [])
 
-    pool(whole, folds)
+    pool(whole, folds, ["evaluate"])
     found = evaluate(whole, data, [])
     page = report(whole, data).read_text()
 
@@ -403,11 +405,11 @@ def test_runs_that_do_not_belong_together_are_not_pooled(tmp_path: Path) -> None
     first = predicted(tmp_path / "a", 0)
 
     with pytest.raises(ExportError, match="each once is needed"):
-        pool(first, [predicted(tmp_path / "b", 0)])
+        pool(first, [predicted(tmp_path / "b", 0)], [])
     with pytest.raises(ExportError, match="different recipes .settings differs"):
-        pool(first, [predicted(tmp_path / "c", 1, settings={"seed": 2})])
+        pool(first, [predicted(tmp_path / "c", 1, settings={"seed": 2})], [])
     with pytest.raises(ExportError, match="different recipes .labels differs"):
-        pool(first, [predicted(tmp_path / "d", 1, labels=["can", "cup"])])
+        pool(first, [predicted(tmp_path / "d", 1, labels=["can", "cup"])], [])
 
 
 def test_a_chart_of_its_own_is_well_formed_and_carries_its_colours() -> None:
