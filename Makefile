@@ -51,7 +51,7 @@ model: $(VENV)-export/.done $(BACKBONE) $(if $(filter waste6,$(MODEL)),studio)
 	$(EXPORT) evaluate --run $(MODEL)-none --pool $(FOLDS:%=$(MODEL)-%)
 	$(EXPORT) evaluate --run $(MODEL)-none
 	$(EXPORT) report --run $(MODEL)-none
-	$(EXPORT) package --run $(MODEL)-none --to models/$(MODEL)
+	$(EXPORT) package --run $(MODEL)-none --to models/$(MODEL) $(if $(DESPITE),--despite "$(DESPITE)")
 
 export/sets/%.npz: | $(VENV)-export/.done
 	$(EXPORT) backbone

@@ -81,7 +81,8 @@ def _package(options: argparse.Namespace) -> None:
     from .package import package
 
     run = _run_named(options.run)
-    package(run, options.to or REPOSITORY / "models" / run.folder.name, options.version)
+    folder = options.to or REPOSITORY / "models" / run.folder.name
+    package(run, folder, options.version, despite=options.despite)
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -250,6 +251,9 @@ def parser() -> argparse.ArgumentParser:
     of_run(step, data=False)
     step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
     step.add_argument("--version", type=int, help="rises with every release (the recipe's)")
+    step.add_argument(
+        "--despite", metavar="REASON", help="package what the gate refuses; the card repeats why"
+    )
 
     step = add("import", _import, "take over a trained classifier, or annotated pictures")
     step.add_argument("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")

@@ -196,8 +196,12 @@ def _robustness(rows: Any) -> str:
 
 
 def _gate(verdict: Mapping) -> str:
-    checks = "; ".join(gate.words(check) for check in verdict["checks"])
-    return f"**Gate**: {'passed' if verdict['passed'] else 'missed'}. {checks}." if checks else ""
+    if not verdict["checks"]:
+        return ""
+    lines = [f"**Gate**: {'passed' if verdict['passed'] else 'missed'}."]
+    if "despite" in verdict:
+        lines[0] += f" Packaged all the same: {verdict['despite']}"
+    return "\n".join([*lines, "", *(f"- {gate.words(check)}" for check in verdict["checks"])])
 
 
 def _limits(config: Mapping) -> str:

@@ -1,7 +1,8 @@
 """The gate: what a model must reach before it is packaged, and whether it does.
 
 Figures of a run and the demands of its recipe flow in, a verdict flows out that says which figure
-missed what by how much. It measures nothing, and there is no way round it but another recipe.
+missed what by how much. It measures nothing. The only way round it is a person's word, which stands
+in card and manifest beside what was missed.
 """
 
 from __future__ import annotations

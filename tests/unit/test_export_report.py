@@ -187,6 +187,22 @@ def test_a_package_takes_the_place_of_the_one_before(good: Run, tmp_path: Path) 
     assert {path.name for path in folder.iterdir()} == {*made.files, "manifest.json", "notes.txt"}
 
 
+def test_what_the_gate_refuses_is_packaged_on_a_persons_word_which_the_card_repeats(
+    good: Run, tmp_path: Path
+) -> None:
+    config = good.read_json("config.json", "train")
+    good.write_json("config.json", {**config, "gate": {"accuracy": 1.1}})
+
+    with pytest.raises(ExportError, match="misses it by"):
+        package(good, tmp_path / "drawn")
+    made = package(good, tmp_path / "drawn", despite="Better than nothing.")
+
+    assert made.metrics["gate"]["despite"] == "Better than nothing."
+    words = (tmp_path / "drawn/card.md").read_text(encoding="utf-8")
+    assert "**Gate**: missed. Packaged all the same: Better than nothing." in words
+    assert "at least 1.1 wanted: misses it by" in words
+
+
 def test_the_card_says_how_long_the_training_took_and_where(good: Run) -> None:
     config, told = good.read_json("config.json", "train"), evaluation_of(good)
 
