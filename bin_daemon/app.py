@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 DEGRADED = "degraded"  # the alert, and the word on the state topic
 RETRY_S = 600.0  # between attempts to leave degraded mode
+# From one word of a start that takes long to the next. The longest step is one fit to all pictures
+# that may be kept: less than a minute on the slowest board.
+BUSY_S = 90.0
 
 # From the order to stop on: what is left of this, telemetry may take to say goodbye.
 STOP_S = 4.0
@@ -166,6 +169,7 @@ class App:
             told=self._tell_state,
             samples=paths.teaching(self._state),
             taught=self._state if self._taught else None,
+            busy=self._tell_busy,
         )
         with parts:
             self.bin = parts
@@ -230,6 +234,12 @@ class App:
             self.telemetry.start()
             self._ready()
             self._ready = None
+
+    def _tell_busy(self, words: str) -> None:
+        """A start that takes long gets on: let systemd wait for it."""
+        notify(f"EXTEND_TIMEOUT_USEC={int(BUSY_S * 1e6)}\nSTATUS={words}")
+        if not self._ready:  # the way out of degraded mode; the first word starts the watchdog
+            self._watchdog.feed(at_once=True)
 
     def _tell_state(self, state: State) -> None:
         if hasattr(self, "bin"):

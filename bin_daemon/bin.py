@@ -53,6 +53,7 @@ class Bin:
     that remembers what was checked; None keeps nothing. told: see `Cycle`. samples:
     folder of the pictures that the configuration wants kept; None keeps none of them either.
     taught: the state directory whose taught head is used; None uses the package as it ships.
+    busy: takes words, again and again, while something before the first frame takes long.
     Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
     """
 
@@ -69,6 +70,7 @@ class Bin:
         told: Callable[[State], None] = lambda state: None,
         samples: Path | None = None,
         taught: Path | None = None,
+        busy: Callable[[str], None] = lambda words: None,
     ) -> None:
         from bin_daemon.classifier import Classifier
 
@@ -78,7 +80,7 @@ class Bin:
             self._keeping = self._start_keeping(stack, samples)
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
             if taught is not None and paths.taught_head(taught).exists():
-                self.classifier.head = self._taught_head(taught, recorder, kept is not None)
+                self.classifier.head = self._taught_head(taught, recorder, kept is not None, busy)
             policy = policy_of(config, self.package, self.classifier.head)
             self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)
@@ -126,11 +128,19 @@ class Bin:
         self._dropped = False
         self._bad_frames = 0
 
-    def _taught_head(self, state: Path, recorder: Recorder, keep: bool) -> Head | None:
+    def _taught_head(
+        self, state: Path, recorder: Recorder, keep: bool, busy: Callable[[str], None]
+    ) -> Head | None:
         """What the bin was taught, for this network; an alert where not all can be used."""
         from bin_daemon.teaching.active import head_for
 
-        head, words = head_for(self.classifier, self._config, state, keep=keep)
+        head, words = head_for(
+            self.classifier,
+            self._config,
+            state,
+            keep=keep,
+            tell=lambda words: busy(f"learning anew: {words}"),
+        )
         if words:
             log.warning("%s", words)
             now = self._clock.time()
@@ -147,9 +157,10 @@ class Bin:
         keep = self._config.teaching.keep
         if folder is None or not (keep.unsure or keep.corrected):
             return None
+        from bin_daemon.teaching.head import Base
         from bin_daemon.teaching.keeping import Keeping
 
-        return stack.enter_context(Keeping(folder, keep, self._clock))
+        return stack.enter_context(Keeping(folder, keep, Base.of(self.package), self._clock))
 
     def correct(self, event_id: str, label: str) -> None:
         """Keep the picture of an item as one of `label`; from any thread.

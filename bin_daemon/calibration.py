@@ -8,6 +8,8 @@ is read or written here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -89,7 +91,7 @@ def fit_temperature(logits: Real, truth: Counts, doubt: float = 0.0) -> float:
     return math.exp((low + high) / 2.0)
 
 
-def wilson_bounds(right: Counts, of: Counts, z: float = Z) -> tuple[Doubles, Doubles]:
+def wilson_bounds(right: Real, of: Real, z: float = Z) -> tuple[Doubles, Doubles]:
     """Lower and upper bound of a share from `right` out of `of` (Wilson 1927); 0 to 1 for 0."""
     n = np.maximum(of, 1e-9)
     share = right / n
@@ -119,6 +121,7 @@ def fit_thresholds(
     truth: Counts,
     target: float,
     residual: frozenset[int] = frozenset(),
+    weights: Real | None = None,
 ) -> Doubles:
     """Least confidence at which to trust each class, float64 (classes,).
 
@@ -133,19 +136,59 @@ def fit_thresholds(
     """
     found, sure = probability.argmax(axis=1), probability.max(axis=1)
     right = found == truth
+    counts = np.ones(len(truth)) if weights is None else weights
     own = np.full(probability.shape[1], GRID[0])
     for label in set(found.tolist()) - residual:
         mine = found == label
-        _, upper = wilson_bounds(*_above(sure[mine], right[mine]))
+        _, upper = wilson_bounds(*_above(sure[mine], right[mine], counts[mine]))
         own[label] = min(GRID[upper >= target], default=GRID[-1])
     kept = (sure >= own[found]) & ~np.isin(found, list(residual))
-    lower, _ = wilson_bounds(*_above(sure[kept], right[kept]))
+    lower, _ = wilson_bounds(*_above(sure[kept], right[kept], counts[kept]))
     return np.maximum(own, min(GRID[lower >= target], default=GRID[-1]))
 
 
-def _above(sure: Real, right: Flags) -> tuple[Counts, Counts]:
-    """How many pictures from each threshold of the grid on are right, and how many there are."""
+@dataclass(frozen=True, slots=True)
+class CrossFit:
+    """What n pictures got from temperatures and thresholds that were fit to other ones.
+
+    confidence: float64 (n,), of the top class. right, accepted: bool (n,).
+    """
+
+    confidence: Doubles
+    right: Flags
+    accepted: Flags
+
+
+def cross_fit(
+    logits: Real,
+    truth: Counts,
+    part: Counts,
+    fitted: Callable[[Flags], tuple[float, Doubles]],
+    residual: frozenset[int] = frozenset(),
+) -> CrossFit:
+    """Judge each part with the temperature and thresholds that were fit to all the other parts.
+
+    logits: float (n, classes). truth: int (n,). part: int (n,); a group of pictures lies in one of
+    them. fitted: gives temperature and thresholds of the pictures that a mask, bool (n,), chooses.
+    residual: see `accepted`.
+    """
+    confidence = np.empty(len(truth))
+    right, passed = np.empty(len(truth), bool), np.empty(len(truth), bool)
+    for held in np.unique(part):
+        mine = part == held
+        temperature, thresholds = fitted(~mine)
+        likely = probabilities(logits[mine], temperature)
+        confidence[mine] = likely.max(axis=1)
+        passed[mine], right[mine] = accepted(likely, truth[mine], thresholds, residual)
+    return CrossFit(confidence, right, passed)
+
+
+def _above(sure: Real, right: Flags, weights: Real) -> tuple[Doubles, Doubles]:
+    """The weight of the right pictures, and of all, from each threshold of the grid on."""
     order = np.argsort(sure)
     first = np.searchsorted(sure[order], GRID)
-    good = np.append(np.cumsum(right[order][::-1])[::-1], 0)
-    return good[first], len(sure) - first
+
+    def summed(each: Real) -> Doubles:
+        return np.append(np.cumsum(each[order][::-1])[::-1], 0.0)[first]
+
+    return summed(weights * right), summed(weights)

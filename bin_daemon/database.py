@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bin_daemon.errors import StoreError
@@ -52,9 +52,12 @@ def complaints(store: str, path: Path, damaged: str) -> Iterator[None]:
         raise StoreError(f"{store} {path}: {error.strerror or error}") from error
 
 
-def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
+def connect(
+    path: Path, schema: str, version: int, upgrades: Mapping[int, str] | None = None
+) -> sqlite3.Connection:
     """Open a database for writing, made with `schema` where there is none.
 
+    upgrades: by the version of an older layout, the statements that make the next one of it.
     Every commit is on disk when it returns. The connection may be handed to another thread; one
     uses it at a time. Raises sqlite3.Error; a file whose pages do not fit together counts as
     damaged.
@@ -66,12 +69,14 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_size_limit = 1048576")
-        if layout(db) == 0:
+        steps = {0: (schema, version)}
+        steps |= {old: (script, old + 1) for old, script in (upgrades or {}).items()}
+        while layout(db) in steps:
             with transaction(db):
-                if layout(db) == 0:  # nobody else was faster
-                    for statement in schema.split(";"):
+                if step := steps.get(layout(db)):  # nobody else was faster
+                    for statement in step[0].split(";"):
                         db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {version}")
+                    db.execute(f"PRAGMA user_version = {step[1]}")
         verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if verdict != "ok":
             fault = sqlite3.DatabaseError(verdict)

@@ -7,23 +7,11 @@ fits are `bin_daemon.calibration`, the same that a bin uses for what it is taugh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from bin_daemon.calibration import accepted, fit_temperature, fit_thresholds, probabilities
-
-
-@dataclass(frozen=True, slots=True)
-class CrossFit:
-    """What n pictures got from temperatures and thresholds fit on other parts.
-
-    confidence: float64 (n,), of the top class. right, accepted: bool (n,).
-    """
-
-    confidence: np.ndarray
-    right: np.ndarray
-    accepted: np.ndarray
+from bin_daemon import calibration
+from bin_daemon.calibration import CrossFit, fit_temperature, fit_thresholds, probabilities
 
 
 def cross_fit(
@@ -40,17 +28,13 @@ def cross_fit(
         part: int (n,) of at least two parts; a group of pictures lies in one of them.
         target, residual: as in `fit_thresholds`.
     """
-    confidence = np.empty(len(truth))
-    right, passed = np.empty(len(truth), bool), np.empty(len(truth), bool)
-    for held in np.unique(part):
-        mine, others = part == held, part != held
-        temperature = fit_temperature(logits[others], truth[others])
-        learnt = probabilities(logits[others], temperature)
-        thresholds = fit_thresholds(learnt, truth[others], target, residual)
-        judged = probabilities(logits[mine], temperature)
-        confidence[mine] = judged.max(axis=1)
-        passed[mine], right[mine] = accepted(judged, truth[mine], thresholds, residual)
-    return CrossFit(confidence, right, passed)
+
+    def fitted(some: np.ndarray) -> tuple[float, np.ndarray]:
+        temperature = fit_temperature(logits[some], truth[some])
+        learnt = probabilities(logits[some], temperature)
+        return temperature, fit_thresholds(learnt, truth[some], target, residual)
+
+    return calibration.cross_fit(logits, truth, part, fitted, residual)
 
 
 def halves(groups: np.ndarray, order: Callable[[str], bytes]) -> np.ndarray:

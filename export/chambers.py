@@ -7,12 +7,13 @@ the median of the session's frames. Frames are measured on and never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate
 from bin_daemon.classifier import prepare
 from bin_daemon.config import ChamberSection
@@ -89,15 +90,10 @@ def sights(folder: Path, size: int) -> Iterator[Sight]:
         if session in empties:
             empty = read_rgb(empties[session])
         elif len(pictures) >= LEAST_FRAMES:
-            empty = median_view(pictures)
+            empty = median_empty([frame.path for frame in members])
         for frame, picture in zip(members, pictures, strict=True):
             seen = _steps(picture, empty, size)
             yield Sight(frame, len({id(one) for one in seen.values()}) > 1, seen)
-
-
-def median_view(frames: Collection[np.ndarray]) -> np.ndarray:
-    """What frames of a session agree on at each pixel, uint8 as they are: its empty view."""
-    return np.median(np.stack(list(frames)), axis=0).astype(np.uint8)
 
 
 def _steps(frame: np.ndarray, empty: np.ndarray | None, size: int) -> dict[str, np.ndarray]:

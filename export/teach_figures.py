@@ -2,7 +2,9 @@
 
 Pictures are laid out as a person would (a folder for each class, `sessions.csv`), `bin-daemon
 teach --from` teaches a fresh state directory, and the head it puts in force is judged on the
-pictures that were not taught, cut out as a bin does. Nothing is tuned by what comes out.
+pictures that were not taught, cut out as a bin does. On sessions that were never taught there is a
+control, where the empty view is known: a head taught on the same pictures with their items painted
+out, judged on such ones.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,14 +25,18 @@ import numpy as np
 
 from bin_daemon import paths
 from bin_daemon.calibration import accepted, probabilities
+from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate
 from bin_daemon.classifier import Classifier
+from bin_daemon.config import ChamberSection
 from bin_daemon.model_store import open_package
 from bin_daemon.pictures import read_picture
+from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.head import Base, Head
+from bin_daemon.teaching.lesson import Shown, learn
 from bin_daemon.teaching.shipped import shipped_head
 
-from .chambers import median_view
+from .chambers import Frame, read_chamber
 from .errors import ExportError
 
 DATA = Path("../shared/data")
@@ -40,41 +45,19 @@ DRAWS = 5
 CANS, BOTTLES = ("20180419_1", "20180423_11"), ("20180419_3", "20180423_4")
 
 
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """One picture of a chamber: its file, session, item and class."""
-
-    path: Path
-    session: str
-    item: str
-    label: str
-
-
-def photos(folder: Path, empties: Path) -> tuple[list[Photo], dict[str, Path]]:
+def photos(folder: Path, empties: Path) -> tuple[list[Frame], dict[str, Path]]:
     """The plain pictures of a chamber (no hand, no open lid), and each session's empty view.
 
     A session without an empty picture gets the median of its pictures, written to `empties`.
     """
-    table = folder / "labels.csv"
-    if not table.is_file():
-        raise ExportError(f"{table}: no such file; --data must name the folder with the chambers")
-    found: list[Photo] = []
-    views: dict[str, Path] = {}
-    with table.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            path, session = folder / row["file"], row["file"].split("/")[0]
-            if row["class"] == "empty":
-                views.setdefault(session, path)
-            elif not row.get("flag"):
-                found.append(Photo(path, session, row.get("item") or row["class"], row["class"]))
+    found, views = read_chamber(folder)
     members = defaultdict(list)
     for one in found:
         members[one.session].append(one.path)
     for session, files in members.items():
         if session not in views:
-            view = median_view([read_picture(path) for path in files])
             views[session] = empties / f"{folder.name}-{session}.png"
-            cv2.imwrite(str(views[session]), view[..., ::-1])
+            cv2.imwrite(str(views[session]), median_empty(files)[..., ::-1])
     return found, views
 
 
@@ -96,17 +79,34 @@ class Eyes:
     def __init__(self, model: str, views: Mapping[str, Path]) -> None:
         self._classifier = Classifier(open_package(model))
         self._views = {session: read_picture(path) for session, path in views.items()}
-        self._seen: dict[Path, np.ndarray] = {}
+        self._seen: dict[Path, tuple[np.ndarray, np.ndarray | None]] = {}
 
-    def embeddings(self, photos: Sequence[Photo]) -> np.ndarray:
+    def embeddings(self, photos: Sequence[Frame]) -> np.ndarray:
         """Float32 (n, d); a picture in which no item is found is looked at whole."""
-        return np.stack([self._embedding(one) for one in photos])
+        return np.stack([self._look(one)[0] for one in photos])
+
+    def control(self, taught: Sequence[Frame], tested: Sequence[Frame]) -> dict[str, float]:
+        """What a head tells of pictures whose items are painted out, taught on such pictures.
+
+        accuracy: it tells them from the ground. majority: of always saying the commonest class.
+        """
+        lesson = learn(self._painted_out(taught), self._classifier, 0.0)
+        grounds = self._painted_out(tested)
+        truth = [one.label for one in grounds]
+        found = lesson.head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
+        right = [lesson.head.labels[at] == label for at, label in zip(found, truth, strict=True)]
+        commonest = max(truth.count(label) for label in set(truth))
+        return {"accuracy": float(np.mean(right)), "majority": commonest / len(truth)}
+
+    def _painted_out(self, photos: Sequence[Frame]) -> list[Shown]:
+        seen = [(one, self._look(one)[1]) for one in photos]
+        return [Shown(g, one.label, one.session, str(one.path)) for one, g in seen if g is not None]
 
     def shipped(self) -> Head:
         """What the bin goes by while no head is in force."""
         package = self._classifier.package
         kernel, bias = shipped_head(self._classifier)
-        length = float(np.median([np.linalg.norm(e) for e in self._seen.values()]))
+        length = float(np.median([np.linalg.norm(e) for e, _ in self._seen.values()]))
         return Head(
             labels=package.labels,
             kernel=kernel * length,
@@ -118,24 +118,28 @@ class Eyes:
             figures={},
         )
 
-    def _embedding(self, one: Photo) -> np.ndarray:
+    def _look(self, one: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+        """The embedding of the item, and that of the same crop without it, where one is found."""
         if one.path not in self._seen:
-            image = read_picture(one.path)
-            item = isolate(image, self._views[one.session])
+            image, view = read_picture(one.path), self._views[one.session]
+            item, ground = isolate(image, view), None
+            if item is not None:
+                out = painted_out(image, view, item, ChamberSection())
+                ground = self._classifier.classify(out).embedding
             crop = image if item is None else item.crop
-            self._seen[one.path] = self._classifier.classify(crop).embedding
+            self._seen[one.path] = self._classifier.classify(crop).embedding, ground
         return self._seen[one.path]
 
 
 def judge(
-    taught: Sequence[Photo],
-    tested: Sequence[Photo],
+    taught: Sequence[Frame],
+    tested: Sequence[Frame],
     views: Mapping[str, Path],
     eyes: Eyes,
     by: str,
     common: Sequence[str],
 ) -> dict[str, object]:
-    """Teach a fresh bin with some pictures and judge it on others; by: "label" or "item"."""
+    """Teach a fresh bin with some pictures and judge it on others; by: "label" or "thing"."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         lesson, state = root / "lesson", root / "state"
@@ -169,7 +173,7 @@ def judge(
     }
 
 
-def draw(found: Sequence[Photo], seed: int) -> tuple[list[Photo], list[Photo]]:
+def draw(found: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
     """SHOWN pictures of each session for teaching, and the rest."""
     rng = np.random.default_rng(seed)
     members = defaultdict(list)
@@ -194,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for chamber in options.chamber or ("chamber_a", "chamber_b"):
             found, views = photos(options.data / chamber, Path(made))
             eyes = Eyes(options.model, views)
-            for by in ("label", "item") if chamber == "chamber_a" else ("label",):
+            for by in ("label", "thing") if chamber == "chamber_a" else ("label",):
                 runs = [
                     judge(*draw(found, seed), views, eyes, by, common)
                     for seed in range(options.draws)
@@ -205,35 +209,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unseen(
-    found: Sequence[Photo], views: Mapping[str, Path], eyes: Eyes, common: Sequence[str]
+    found: Sequence[Frame], views: Mapping[str, Path], eyes: Eyes, common: Sequence[str]
 ) -> Iterator[dict[str, object]]:
     """Teach some sessions whole, and test on the others.
 
     chamber_a: one session of cans and one of bottles with all cups. chamber_b: its folders of two
-    of the three arrangements.
+    of the three arrangements, without a control: its things lie alike in all frames, so the median
+    that stands for the empty view shows them too, and nothing paints them out.
     """
     sessions = {one.session for one in found}
     if set(CANS) <= sessions:
         for cans in CANS:
             for bottles in BOTTLES:
                 held = {*CANS, *BOTTLES} - {cans, bottles}
-                yield _apart(found, held, views, eyes, common)
+                taught, tested = _apart(found, held)
+                told = judge(taught, tested, views, eyes, "label", common)
+                control = eyes.control(taught, tested)
+                ground = {f"ground_{name}": value for name, value in control.items()}
+                yield {"held": sorted(held), **told, **ground}
     else:
         for ending in ("NoLid", "NoWindow", ""):
             held = {s for s in sessions if s in (f"metal{ending}", f"plastic{ending}")}
-            yield _apart(found, held, views, eyes, common)
+            told = judge(*_apart(found, held), views, eyes, "label", common)
+            yield {"held": sorted(held), **told}
 
 
-def _apart(
-    found: Sequence[Photo],
-    held: set[str],
-    views: Mapping[str, Path],
-    eyes: Eyes,
-    common: Sequence[str],
-) -> dict[str, object]:
-    taught = [one for one in found if one.session not in held]
-    tested = [one for one in found if one.session in held]
-    return {"held": sorted(held), **judge(taught, tested, views, eyes, "label", common)}
+def _apart(found: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:
+    """The pictures of the other sessions, and of those held out."""
+    return (
+        [one for one in found if one.session not in held],
+        [one for one in found if one.session in held],
+    )
 
 
 def _config(folder: Path) -> str:
@@ -251,11 +257,14 @@ def _tell(words: str, runs: list[dict[str, object]]) -> None:
     """One line of JSON for each run, and one of their means."""
     for run in runs:
         print(json.dumps({"what": words, **run}))
-    figures = ("accuracy", "macro_recall", "accepted", "accepted_right", "promised", "before")
+    figures = (
+        "accuracy", "macro_recall", "accepted", "accepted_right", "promised", "before",
+        "ground_accuracy", "ground_majority",
+    )  # fmt: skip
     means = {
         f: [round(float(s), 4) for s in (np.mean(values), np.std(values))]
         for f in figures
-        if (values := [run[f] for run in runs if run[f] is not None])
+        if (values := [run[f] for run in runs if run.get(f) is not None])
     }
     print(json.dumps({"what": f"{words}: mean and spread of {len(runs)}", **means}), flush=True)
 

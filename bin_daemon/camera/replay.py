@@ -28,6 +28,7 @@ from bin_daemon.pictures import SUFFIXES, fit_within, read_picture, resized, rgb
 # A median over more pictures than this costs memory and changes nothing one could see.
 _MEDIAN_OF = 25
 _MEDIAN_EMPTY = "(median of the pictures)"
+_ANY_SIZE = 1 << 16  # no picture is larger
 
 
 class Source(Protocol):
@@ -207,11 +208,11 @@ def open_replay(config: CameraSection, clock: Clock) -> ReplayCamera:
     return ReplayCamera(source, clock, config.fps, config.loop)
 
 
-def median_empty(pictures: list[Path], width: int, height: int) -> Image:
+def median_empty(pictures: list[Path], width: int = _ANY_SIZE, height: int = _ANY_SIZE) -> Image:
     """What most pictures agree on at each pixel: the empty view where none was taken.
 
     Uses at most 25 of the pictures, spread evenly; uint8 (h, w, 3) RGB of the first one's size,
-    scaled down to fit width x height. Raises PictureError as `read_picture` does.
+    scaled down to fit width x height where they are given. Raises PictureError as `read_picture`.
     """
     chosen = pictures[:: max(1, -(-len(pictures) // _MEDIAN_OF))]
     first = fit_within(read_picture(chosen[0]), width, height)

@@ -53,7 +53,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         common.add_state(command)
 
 
-def _opened(options: argparse.Namespace) -> Samples:
+def opened(options: argparse.Namespace) -> Samples:
     """The store that the options mean; it is not made where there is none."""
     from bin_daemon.teaching.samples import Samples
 
@@ -65,7 +65,7 @@ def _opened(options: argparse.Namespace) -> Samples:
 
 def run_list(options: argparse.Namespace) -> int:
     """One line a sample, or one object."""
-    with _opened(options) as samples:
+    with opened(options) as samples:
         listed = samples.list(labelled=False if options.unlabelled else None)
         stats = samples.stats()
     for sample in listed:
@@ -106,7 +106,7 @@ def _size(size_bytes: int) -> str:
 
 def run_label(options: argparse.Namespace) -> int:
     """Label samples; all ids are looked up before the first is changed."""
-    with _opened(options) as samples:
+    with opened(options) as samples:
         found = [samples.find(prefix) for prefix in options.ids]
         for sample_id in found:
             samples.label(sample_id, options.label or None)
@@ -120,7 +120,7 @@ def run_export(options: argparse.Namespace) -> int:
     """Write the folder; 1 where pictures were lost, which are told and left out."""
     from bin_daemon.teaching.export import Export
 
-    with _opened(options) as samples, common.progress("exporting") as tell:
+    with opened(options) as samples, common.progress("exporting") as tell:
         export = Export(samples, options.folder)
         for number, _ in enumerate(export, start=1):
             tell(f"picture {number} of {len(export)}")
@@ -144,7 +144,7 @@ def run_delete(options: argparse.Namespace) -> int:
     if options.all:
         count = forget(paths.teaching(common.looked_into(options)))
     else:
-        with _opened(options) as samples:
+        with opened(options) as samples:
             count = samples.delete(_condemned(samples, options))
     print(to_json({"deleted": count}) if options.json else f"{count} deleted")
     return 0

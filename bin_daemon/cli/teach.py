@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bin_daemon import paths
 from bin_daemon.cli import common
-from bin_daemon.errors import ConfigError, UsageError
-from bin_daemon.messages import to_json
+from bin_daemon.errors import ConfigError, PictureError, UsageError
+from bin_daemon.messages import Image, Vector, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.classifier import Classifier
     from bin_daemon.config import Config
-    from bin_daemon.teaching.folder import TeachingFolder
-    from bin_daemon.teaching.lesson import Lesson, Shown
+    from bin_daemon.teaching.folder import Picture
+    from bin_daemon.teaching.lesson import Lesson, Tell
     from bin_daemon.teaching.samples import Samples
 
 
@@ -26,14 +29,17 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     teach = commands.add_parser(
         "teach",
         help="teach the bin its own chamber and classes",
-        description="Without --from, --undo or --forget: put items into the bin one by one and "
-        "say what each is, in a terminal. The daemon must be stopped for that.",
+        description="Without --from, --kept, --undo or --forget: put items into the bin one by one "
+        "and say what each is, in a terminal. The daemon must be stopped for that.",
     )
     what = teach.add_mutually_exclusive_group()
     what.add_argument(
         "--from", dest="folder", type=Path, metavar="DIR",
         help="learn from pictures: a folder for each class, and sessions.csv if there is one",
     )  # fmt: skip
+    what.add_argument(
+        "--kept", action="store_true", help="learn from the kept pictures that have a label"
+    )
     what.add_argument("--undo", action="store_true", help="go back to what was in force before")
     what.add_argument(
         "--forget", action="store_true", help="delete the kept pictures; what was learnt stays"
@@ -58,17 +64,22 @@ def run_teach(options: argparse.Namespace) -> int:
         return _forget(options)
     if options.folder:
         return _teach_from(options)
+    if options.kept:
+        return _teach_kept(options)
     if options.json:
-        raise UsageError("--json goes with --from, --undo or --forget")
+        raise UsageError("--json goes with --from, --kept, --undo or --forget")
     from bin_daemon.cli.teach_live import teach_live
 
     return teach_live(options)
 
 
 def _undo(options: argparse.Namespace) -> int:
+    from bin_daemon.model_store import open_package
     from bin_daemon.teaching.active import undo
+    from bin_daemon.teaching.head import Base
 
-    head = undo(common.looked_into(options))
+    package = open_package(common.config_of(options).model.name)
+    head = undo(common.looked_into(options), Base.of(package))
     if options.json:
         print(to_json({"model": head.id if head else None}))
     else:
@@ -92,9 +103,7 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _teach_from(options: argparse.Namespace) -> int:
-    from bin_daemon.classifier import prepare
-    from bin_daemon.policy import policy_of
-    from bin_daemon.teaching.active import activate, relearn, routed
+    from bin_daemon.teaching.active import routed
     from bin_daemon.teaching.doubts import left_out
     from bin_daemon.teaching.folder import TeachingFolder
     from bin_daemon.teaching.samples import Samples
@@ -103,26 +112,53 @@ def _teach_from(options: argparse.Namespace) -> int:
     folder = TeachingFolder(options.folder, config.chamber, options.empty)
     _check_routes(config, folder.counts())
     classifier = classifier_of(config, state)
-    package = classifier.package
     with (
         common.progress("teaching") as tell,
         Samples(paths.teaching(state), config.teaching.keep) as samples,
     ):
         kept = [sample.label or "" for sample in samples.list(labelled=True)]
         left_out([*kept, *(one.label for one in folder.listed)], routed(config))
-        grounds, spec = {}, package.manifest.input
+        grounds: dict[str, Vector] = {}
         for number, one in enumerate(folder, start=1):
             tell(f"keeping picture {number} of {len(folder)}")
-            ground = one.ground  # small, for all of them are in memory together
-            if ground is not None:
-                ground = prepare(ground, spec.width, spec.height)
-            grounds[_keep(samples, one, classifier)] = ground
-        lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
-    if lesson.better:
-        policy_of(config, package, lesson.head)
-        activate(state, lesson.head)
-    _print_lesson(lesson, folder, options.json)
+            sample_id = _keep(samples, one, classifier)
+            if one.ground is not None:
+                grounds[sample_id] = classifier.classify(one.ground).embedding
+        lesson = learn_kept(samples, classifier, config, state, grounds, tell)
+    _print_lesson(lesson, options.json, folder.words, folder.skipped)
     return 0
+
+
+def _teach_kept(options: argparse.Namespace) -> int:
+    from bin_daemon.cli.samples import opened
+
+    config, state = common.config_of(options), common.looked_into(options)
+    with opened(options) as samples, common.progress("learning") as tell:
+        lesson = learn_kept(samples, classifier_of(config, state), config, state, {}, tell)
+    _print_lesson(lesson, options.json)
+    return 0
+
+
+def learn_kept(
+    samples: Samples,
+    classifier: Classifier,
+    config: Config,
+    state: Path,
+    grounds: Mapping[str, Vector],
+    tell: Tell,
+) -> Lesson:
+    """Learn from all that is kept, and put what comes of it in force if it is better.
+
+    grounds, tell: see `active.relearn`. Raises as it does, and as `policy_of`.
+    """
+    from bin_daemon.policy import policy_of
+    from bin_daemon.teaching.active import activate, relearn
+
+    lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
+    if lesson.better:
+        policy_of(config, classifier.package, lesson.head)
+        activate(state, lesson.head)
+    return lesson
 
 
 def classifier_of(config: Config, state: Path) -> Classifier:
@@ -147,31 +183,48 @@ def _check_routes(config: Config, labels: dict[str, int]) -> None:
         raise ConfigError("\n".join(faults))
 
 
-def _keep(samples: Samples, one: Shown, classifier: Classifier) -> str:
+def _keep(samples: Samples, one: Picture, classifier: Classifier) -> str:
     """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
-    seen = classifier.classify(one.crop)
-    for known in samples.list(labelled=True, item=one.item):
-        same = known.model == classifier.package.id
-        if same and known.embedding.tobytes() == seen.embedding.tobytes():
+    from bin_daemon.teaching.head import Base
+
+    for known in samples.list(item=one.item):
+        if _shows(samples, known.id, one.image):
             if known.label != one.label:
                 samples.label(known.id, one.label)
             return known.id
+    seen, base = classifier.classify(one.image), Base.of(classifier.package)
     return samples.add(
-        one.crop,
+        one.image,
         seen.embedding,
         one.label,
         "taught",
-        model=classifier.package.id,
+        model=base.id,
+        network=base.sha256,
         taken_at=time.time(),
         session=one.session,
         predicted=seen.label,
         confidence=seen.confidence,
         item=one.item,
+        cropped=one.cropped,
     )
 
 
-def _print_lesson(lesson: Lesson, folder: TeachingFolder, as_json: bool) -> None:
-    """The figures, and what was done."""
+def _shows(samples: Samples, sample_id: str, image: Image) -> bool:
+    """Whether a kept picture is this one, pixel by pixel."""
+    try:
+        return np.array_equal(samples.crop(sample_id), image)
+    except PictureError:  # lost or damaged: it may be kept anew
+        return False
+
+
+def _print_lesson(
+    lesson: Lesson,
+    as_json: bool,
+    words: Sequence[str] = (),
+    skipped: Mapping[Path, str] | None = None,
+) -> None:
+    """The figures, and what was done; words, skipped: see `TeachingFolder`."""
+    skipped = skipped or {}
     if as_json:
         told = {
             "activated": lesson.better,
@@ -180,14 +233,14 @@ def _print_lesson(lesson: Lesson, folder: TeachingFolder, as_json: bool) -> None
             "temperature": lesson.head.temperature,
             "thresholds": lesson.head.thresholds,
             **lesson.figures,
-            "empty_views": folder.words,
-            "skipped": [{"file": str(p), "reason": why} for p, why in folder.skipped.items()],
+            "empty_views": words,
+            "skipped": [{"file": str(p), "reason": why} for p, why in skipped.items()],
             "warnings": lesson.warnings,
         }
         print(to_json(told))
         return
-    for words in (*folder.words, *folder.skipped.values()):
-        print(f"bin-daemon: {words}", file=sys.stderr)
+    for line in (*words, *skipped.values()):
+        print(f"bin-daemon: {line}", file=sys.stderr)
     tell_lesson(lesson)
 
 

@@ -23,7 +23,8 @@ from bin_daemon.cli import common
 from bin_daemon.cli import teach_screen as screen
 from bin_daemon.cli.hardware import devices
 from bin_daemon.errors import BinDaemonError, CameraFinishedError, PictureError, UsageError
-from bin_daemon.messages import Image, Item, View, stamp
+from bin_daemon.messages import Image, Item, Vector, View, stamp
+from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.sitting import Look, Sitting, Stage
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bin_daemon.chamber import Chamber
     from bin_daemon.classifier import Classifier
     from bin_daemon.config import Config
+    from bin_daemon.model_store import Package
     from bin_daemon.teaching.samples import Samples
 
 
@@ -47,7 +49,7 @@ def teach_live(options: argparse.Namespace) -> int:
     classifier = classifier_of(config, state)
     with Samples(paths.teaching(state), config.teaching.keep) as samples:
         before = Counter(sample.label or "" for sample in samples.list(labelled=True))
-        table = _Table(samples, classifier)
+        table = _Table(samples, classifier.package)
         sitting = _sitting(config, classifier, table, before)
         with devices(options, config) as factory, Outputs(config.outputs, factory) as outputs:
             outputs.light(True)
@@ -71,14 +73,14 @@ def _chamber(config: Config, options: argparse.Namespace) -> Chamber:
 class _Table:
     """Where the looks of this sitting go: into the store, and their grounds into memory.
 
-    grounds: by id of a sample, its crop without the item, at the network's size.
+    grounds: by id of a sample, the embedding of its crop with the item painted out.
     """
 
-    def __init__(self, samples: Samples, classifier: Classifier) -> None:
-        self._samples, self._classifier = samples, classifier
+    def __init__(self, samples: Samples, package: Package) -> None:
+        self._samples, self._base = samples, Base.of(package)
         self._session = f"teach-{stamp(time.time())}"
         self._items = 0
-        self.grounds: dict[str, Image | None] = {}
+        self.grounds: dict[str, Vector] = {}
 
     def keep(self, looks: Sequence[Look], label: str) -> Sequence[str]:
         """See `sitting.Keep`: all looks of an item or, where one cannot be kept, none."""
@@ -99,14 +101,16 @@ class _Table:
             seen.embedding,
             label,
             "taught",
-            model=self._classifier.package.id,
+            model=self._base.id,
+            network=self._base.sha256,
             taken_at=time.time(),
             session=self._session,
             predicted=seen.label,
             confidence=seen.confidence,
             item=f"{self._session}/{self._items}",
         )
-        self.grounds[sample_id] = look.ground
+        if look.ground is not None:
+            self.grounds[sample_id] = look.ground
         return sample_id
 
     def forget(self, ids: Sequence[str]) -> None:
@@ -160,16 +164,14 @@ class _Scene:
             self._camera.cycle("clearing" if removal else "waiting", removal and not self._removed)
             self._removed = removal
 
-    def _ground(self, image: Image, item: Item) -> Image | None:
-        """The crop of the item without it, at the network's size: one an item fits into memory."""
-        from bin_daemon.classifier import prepare
-        from bin_daemon.teaching.folder import without
+    def _ground(self, image: Image, item: Item) -> Vector | None:
+        """What the network sees in the crop of the item where the item is painted out."""
+        from bin_daemon.teaching.folder import painted_out
 
         if self._empty is None or self._empty.shape != image.shape:
             return None
-        spec = self._classifier.package.manifest.input
-        ground = without(image, self._empty, item, self._config.chamber)
-        return prepare(ground, spec.width, spec.height)
+        ground = painted_out(image, self._empty, item, self._config.chamber)
+        return self._classifier.classify(ground).embedding
 
 
 @contextlib.contextmanager
@@ -263,17 +265,13 @@ def _learn(
     options: argparse.Namespace, samples: Samples, classifier: Classifier, table: _Table
 ) -> int:
     """Learn from all that is kept, say what came of it, and put it in force if it is better."""
-    from bin_daemon.cli.teach import tell_lesson
-    from bin_daemon.policy import policy_of
-    from bin_daemon.teaching.active import activate, relearn
+    from bin_daemon.cli.teach import learn_kept, tell_lesson
 
     try:
         config = common.config_of(options)  # a route may have been added while items were shown
+        state = common.looked_into(options)
         with common.progress("learning") as tell:
-            lesson = relearn(samples, classifier, config, time.time(), table.grounds, tell)
-        if lesson.better:
-            policy_of(config, classifier.package, lesson.head)
-            activate(common.looked_into(options), lesson.head)
+            lesson = learn_kept(samples, classifier, config, state, table.grounds, tell)
     except UsageError as error:
         print(f"bin-daemon: nothing is learnt yet: {error}", file=sys.stderr)
         print("What was taught stays kept; `bin-daemon teach` goes on with it.", file=sys.stderr)

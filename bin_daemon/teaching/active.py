@@ -8,23 +8,26 @@ the new one, and what `undo` needs.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import paths
+from bin_daemon import __version__, paths
 from bin_daemon.classifier import Classifier
 from bin_daemon.config import Config
 from bin_daemon.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
 from bin_daemon.files import write_whole
-from bin_daemon.messages import Image
+from bin_daemon.messages import Vector
+from bin_daemon.model_store import Package
 from bin_daemon.teaching.head import Base, Head
 
 if TYPE_CHECKING:
-    from bin_daemon.teaching.lesson import Lesson
+    from bin_daemon.teaching.lesson import Lesson, Shown, Tell
     from bin_daemon.teaching.samples import Samples
 
 log = logging.getLogger(__name__)
@@ -32,36 +35,40 @@ log = logging.getLogger(__name__)
 
 def activate(state: Path, head: Head) -> None:
     """Put `head` in force; `undo` brings the former one back. Raises StoreError."""
-    active, previous = paths.taught_head(state), _previous(state)
+    active = paths.taught_head(state)
     with _complaints(active):
         try:
             former = active.read_bytes()
         except FileNotFoundError:
             former = b""  # nothing to go back to but the package as it ships
         like = _owner(active.parent)
-        write_whole(previous, former, like=like)
+        write_whole(_previous(state), former, like=like)
         head.save(active, like)
 
 
-def undo(state: Path) -> Head | None:
+def undo(state: Path, base: Base) -> Head | None:
     """Go back to the head before; returns it, None for the package as it ships.
 
-    Raises UsageError where there is nothing to go back to, StoreError where it cannot.
+    A head before that cannot be used with `base`, the network of the bin, or is damaged, is none.
+    Raises UsageError where there is nothing to go back from, StoreError where it cannot.
     """
     active, previous = paths.taught_head(state), _previous(state)
     with _complaints(active):
         try:
-            empty = previous.stat().st_size == 0
-        except FileNotFoundError:
+            former = Head.load(previous)
+        except ModelError:
+            former = None
+        if former is not None and former.base == base:
+            os.replace(previous, active)
+            return former
+        if not active.exists():
             raise UsageError(
-                f"{active.parent}: nothing to undo; no head was taught since the last --undo"
-            ) from None
-        if empty:
-            active.unlink(missing_ok=True)
-            previous.unlink()
-            return None
-        os.replace(previous, active)
-    return Head.load(active)
+                f"{active.parent}: nothing to undo; the package is in force as it ships"
+            )
+        # This one first: what is left by a kill is undone by the next try.
+        previous.unlink(missing_ok=True)
+        active.unlink()
+    return None
 
 
 def relearn(
@@ -69,30 +76,54 @@ def relearn(
     classifier: Classifier,
     config: Config,
     taught_at: float,
-    grounds: Mapping[str, Image | None] | None = None,
-    tell: Callable[[str], None] = lambda words: None,
+    grounds: Mapping[str, Vector] | None = None,
+    tell: Tell = lambda words: None,
+    *,
+    keep: bool = True,
 ) -> Lesson:
     """A lesson from all the labelled pictures that are kept, of classes that have a route.
 
-    classifier: with the head in force, if there is one. grounds: by id of a sample, its crop
-    without the item. Raises as `lesson.learn`.
+    The network runs on those alone that it has not seen yet. classifier: with the head in force, if
+    there is one. grounds: by id of a sample, the embedding of its crop with the item painted out.
+    keep: embeddings that were missing, for the next time. Raises as `lesson.learn`.
     """
-    from bin_daemon.teaching.lesson import Shown, learn
+    from bin_daemon.teaching.lesson import learn
 
-    known = grounds or {}
+    shown = _shown(samples, classifier, grounds or {}, tell, keep)
+    return learn(shown, classifier, taught_at, tell, routed(config))
+
+
+def _shown(
+    samples: Samples,
+    classifier: Classifier,
+    grounds: Mapping[str, Vector],
+    tell: Tell,
+    keep: bool,
+) -> Iterator[Shown]:
+    from bin_daemon.teaching.lesson import Shown
+
+    network = Base.of(classifier.package).sha256
     taught_before = classifier.head.taught_at if classifier.head else float("inf")
-
-    def shown() -> Iterator[Shown]:
-        for sample in samples.list(labelled=True):
+    listed = samples.list(labelled=True)
+    seen: dict[str, Vector] = {}
+    for number, sample in enumerate(listed, start=1):
+        embedding = sample.embedding
+        if sample.network != network:
+            tell(f"looking at picture {number} of {len(listed)}")
             try:
-                crop, label = samples.crop(sample.id), sample.label or ""
+                embedding = classifier.classify(samples.crop(sample.id)).embedding
             except PictureError as error:
                 log.warning("a kept picture is left out: %s", error)
                 continue
-            fresh = sample.taken_at > taught_before
-            yield Shown(crop, label, sample.session, sample.item, known.get(sample.id), fresh)
-
-    return learn(shown(), classifier, taught_at, tell, routed(config))
+            seen[sample.id] = embedding
+        fresh = sample.taken_at > taught_before
+        ground = grounds.get(sample.id)
+        yield Shown(embedding, sample.label or "", sample.session, sample.item, ground, fresh)
+    if keep and seen:
+        try:
+            samples.renew(network, seen)
+        except StoreError as error:
+            log.warning("what was seen on the kept pictures has to be seen again: %s", error)
 
 
 def routed(config: Config) -> frozenset[str]:
@@ -101,14 +132,21 @@ def routed(config: Config) -> frozenset[str]:
 
 
 def head_for(
-    classifier: Classifier, config: Config, state: Path, *, keep: bool
+    classifier: Classifier,
+    config: Config,
+    state: Path,
+    *,
+    keep: bool,
+    tell: Tell = lambda words: None,
 ) -> tuple[Head | None, str]:
     """The taught head to use with the network of `classifier`, and what the operator should know.
 
     A head of another network is learnt anew from the kept pictures, and holds if it is better than
     what the package ships, as at first. It knows no class without a route, and says so in the
     words: that is no reason to stop sorting. None with words where a head was taught and cannot be
-    used: the package then says its own classes. keep: put a head that was learnt anew in force.
+    used: the package then says its own classes. keep: what comes of it, so that it is learnt once:
+    a better head is put in force, and of another one it is remembered that it was none. tell: see
+    `lesson.learn`.
     """
     package = classifier.package
     try:
@@ -119,28 +157,61 @@ def head_for(
         return head, ""
     words = f"the bin was taught on {head.base.id}, and runs {package.id}"
     cure = "`bin-daemon teach` teaches it anew, `teach --undo` takes the old head away"
-    log.info("%s; learning anew from the kept pictures", words)
-    from bin_daemon.teaching.doubts import without
+    as_good = f"{words}, which is as good by itself on the kept pictures; {cure}"
+    from bin_daemon.teaching.doubts import in_words
     from bin_daemon.teaching.samples import Samples
 
     try:
         with Samples(paths.teaching(state)) as samples:
-            lesson = relearn(samples, classifier, config, time.time())
+            asked = _question(samples, package, config)
+            if _answered(state, asked):
+                return None, as_good
+            log.info("%s; it learns anew from the kept pictures before it sorts", words)
+            lesson = relearn(samples, classifier, config, time.time(), tell=tell, keep=keep)
     except (BinDaemonError, OSError) as error:
         return None, f"{words}; it could not be taught anew: {error}. {cure}"
-    if not lesson.better:
-        return None, f"{words}, which is as good by itself on the kept pictures; {cure}"
     if keep:
-        try:
-            activate(state, lesson.head)
-        except StoreError as error:
-            log.warning("the head that was learnt anew is not kept: %s", error)
+        _conclude(state, lesson, asked)
+    if not lesson.better:
+        return None, as_good
     log.info("learnt anew: %s", lesson.head.id)
     needs = lesson.figures["left_out"]
     lost = {label: need for label, need in needs.items() if label not in lesson.head.labels}
     if lost:
-        return lesson.head, f"{words}, learnt anew; {'; '.join(without(lost))}; then teach again"
+        return lesson.head, f"{words}, learnt anew; {'; '.join(in_words(lost))}; then teach again"
     return lesson.head, ""
+
+
+def _question(samples: Samples, package: Package, config: Config) -> bytes:
+    """Changes with whatever makes it worth while to learn anew for this network once more."""
+    pictures = [(sample.id, sample.label) for sample in samples.list(labelled=True)]
+    asked = [__version__, Base.of(package).sha256, sorted(routed(config)), pictures]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest().encode()
+
+
+def _answered(state: Path, asked: bytes) -> bool:
+    """Whether it is known that nothing better than the package comes of this question."""
+    try:
+        return _fruitless(state).read_bytes() == asked
+    except OSError:
+        return False
+
+
+def _conclude(state: Path, lesson: Lesson, asked: bytes) -> None:
+    """Keep the head, or that none is better. What `undo` goes back to stays: nobody taught this."""
+    active = paths.taught_head(state)
+    try:
+        like = _owner(active.parent)
+        if lesson.better:
+            lesson.head.save(active, like)
+        else:
+            write_whole(_fruitless(state), asked, like=like)
+    except OSError as error:
+        log.warning("what was learnt anew is not kept, and will be learnt again: %s", error)
+
+
+def _fruitless(state: Path) -> Path:
+    return paths.teaching(state) / "fruitless"
 
 
 def _previous(state: Path) -> Path:

@@ -35,11 +35,11 @@ def left_out(labels: Iterable[str], taken: Container[str] | None = None) -> dict
             f"teaching takes pictures of two classes or more, at least {LEAST} of each: a head "
             f"that was shown one class only would say it of everything"
         )
-        raise UsageError("; ".join([words, *without(needs)]))
+        raise UsageError("; ".join([words, *in_words(needs)]))
     return needs
 
 
-def without(needs: Mapping[str, str]) -> list[str]:
+def in_words(needs: Mapping[str, str]) -> list[str]:
     """What `left_out` gives, in words."""
     return [f"'{label}' is left out: {need}" for label, need in needs.items()]
 
@@ -50,7 +50,7 @@ def doubts(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
     figures: of `Lesson`. labels: of the head.
     """
     counts = figures["pictures"]
-    yield from without(figures["left_out"])
+    yield from in_words(figures["left_out"])
     if few := [f"{label} ({n})" for label, n in counts.items() if n < FEW]:
         yield f"few pictures of {', '.join(few)}: the figures are rough; show {FEW} or more"
     if alike := [f"{label} ({n})" for label, n in figures["things"].items() if n < LEAST]:

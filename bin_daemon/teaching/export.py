@@ -1,8 +1,8 @@
 """The samples of a bin as a folder that other bins are taught and the workshop trains on.
 
 Samples flow in; `<class>/<id>.png` flow out, with the tables `groups.csv` (file, group: pictures
-of one thing share a group) and `sessions.csv` (file, session, cropped: `yes`, for what the bin has
-cut out and normalised needs no empty view). It never changes the store.
+of one thing share a group) and `sessions.csv` (file, session, cropped: `yes` where the bin has cut
+the item out and normalised it, which then needs no empty view). It never changes the store.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Export:
             file = path.relative_to(self._folder).as_posix()
             self.counts[label] += 1
             groups.append((file, sample.item))
-            sessions.append((file, sample.session, CROPPED))
+            sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
             yield file
         write_whole(self._folder / GROUPS, _table(("file", "group"), groups))
         write_whole(self._folder / SESSIONS, _table(("file", "session", "cropped"), sessions))

@@ -18,11 +18,14 @@ import numpy.typing as npt
 from bin_daemon.calibration import Counts, Doubles, probabilities
 
 Floats = npt.NDArray[np.float32]
-Head = tuple[Floats, Floats]  # kernel (d, k), bias (k,)
+Linear = tuple[Floats, Floats]  # kernel (d, k), bias (k,)
 
 _NEWTON_STEPS = 50
 _CG_STEPS = 100
 _ENOUGH = 1e-8  # of the loss: less than this is gained by no further step
+# Of the squared residual of a step: a more exact one saves none of the steps that follow, and costs
+# twice as much (inexact Newton: Dembo, Eisenstat and Steihaug 1982).
+_EXACT = 1e-4
 
 
 def unit(embeddings: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -35,7 +38,7 @@ def unit(embeddings: npt.NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(embeddings / np.maximum(length, 1e-12), np.float32)
 
 
-def fit(features: Floats, labels: Counts, prior: Head, strength: float) -> Head:
+def fit(features: Floats, labels: Counts, prior: Linear, strength: float) -> Linear:
     """The head of least penalised cross-entropy, kernel float32 (d, k) and bias float32 (k,).
 
     It minimises, over kernel W and bias b, the sum of -log softmax(x W + b)[label] over the
@@ -57,7 +60,7 @@ def fit(features: Floats, labels: Counts, prior: Head, strength: float) -> Head:
     return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
 
 
-def compact(features: Floats, prior: Head) -> tuple[Floats, Head]:
+def compact(features: Floats, prior: Linear) -> tuple[Floats, Linear]:
     """The same problem in as many dimensions as there are pictures, for many fits to parts of it.
 
     A rotation into the space that the pictures span: the logits of all of them come out the same,
@@ -111,7 +114,7 @@ def _solved(times: Callable[[Doubles], Doubles], right: Doubles) -> Doubles:
     """x with times(x) = right, by conjugate gradients; `times` is symmetric and positive."""
     solution, rest = np.zeros_like(right), right
     direction, before = right, float(np.sum(right * right))
-    goal = before * 1e-12
+    goal = before * _EXACT
     for _ in range(_CG_STEPS):
         if before <= goal:
             break

@@ -27,11 +27,9 @@ from bin_daemon.messages import Image, Item
 from bin_daemon.pictures import SUFFIXES, read_picture
 from bin_daemon.small import shrink
 from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
-from bin_daemon.teaching.lesson import Shown
 from bin_daemon.teaching.sample import UNLABELLED, check_label
 
 LEAST_FOR_MEDIAN = 8  # pictures: with fewer, things lie at one place in half of them too easily
-_WHOLE_SIZE = 1 << 16  # no picture is larger: the median keeps its size
 _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
 
 
@@ -51,8 +49,24 @@ class Listed:
     cropped: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """One labelled picture, uint8 (side, side, 3) RGB of the item cut out, or a whole frame.
+
+    session: the sitting it is from. item: the same for all pictures of one thing. ground: the same
+    crop with the item painted out, or None where that is not known.
+    """
+
+    image: Image
+    label: str
+    session: str
+    item: str
+    ground: Image | None = None
+    cropped: bool = True
+
+
 class TeachingFolder:
-    """The pictures of a folder; iterate over it to get them as `Shown`.
+    """The pictures of a folder; iterate over it to get them as `Picture`.
 
     config: how the bin cuts items out. empty: the empty chamber of all whole pictures, instead of
     what `sessions.csv` says.
@@ -77,7 +91,7 @@ class TeachingFolder:
     def __len__(self) -> int:
         return len(self.listed)
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[Picture]:
         self.words, self.skipped = [], {}
         if self._unlabelled:
             self.words.append(
@@ -98,7 +112,7 @@ class TeachingFolder:
                 view = self._empty_view(session, empty, [one.path for one in members])
             for one in members:
                 try:
-                    yield self._shown(one, view)
+                    yield self._picture(one, view)
                 except PictureError as error:
                     self.skipped[one.path] = str(error)
 
@@ -110,7 +124,7 @@ class TeachingFolder:
             self.words.append(
                 f"{name}: no empty view; the median of its {len(pictures)} pictures is taken for it"
             )
-            return median_empty(pictures, _WHOLE_SIZE, _WHOLE_SIZE)
+            return median_empty(pictures)
         self.words.append(
             f"{name}: no empty view, and {len(pictures)} pictures are too few for their median "
             f"({LEAST_FOR_MEDIAN} or more): the whole frame is taught, which is not what the bin "
@@ -118,12 +132,12 @@ class TeachingFolder:
         )
         return None
 
-    def _shown(self, one: Listed, empty: Image | None) -> Shown:
+    def _picture(self, one: Listed, empty: Image | None) -> Picture:
         image = read_picture(one.path)
         # Not its path: the same picture is the same item wherever it lies, and is kept once.
         item = one.item or hashlib.sha256(image.tobytes()).hexdigest()
         if empty is None:
-            return Shown(image, one.label, one.session, item)
+            return Picture(image, one.label, one.session, item, cropped=one.cropped)
         if image.shape != empty.shape:
             raise PictureError(
                 f"{one.path}: {image.shape[1]}x{image.shape[0]} pixels, its empty view has "
@@ -132,11 +146,11 @@ class TeachingFolder:
         found = isolate(image, empty, self._config)
         if found is None:
             raise PictureError(f"{one.path}: shows nothing but the empty chamber")
-        ground = without(image, empty, found, self._config)
-        return Shown(found.crop, one.label, one.session, item, ground)
+        ground = painted_out(image, empty, found, self._config)
+        return Picture(found.crop, one.label, one.session, item, ground)
 
 
-def without(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:
+def painted_out(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:
     """The crop of an item with the item filled in from the empty view, uint8 (side, side, 3)."""
     height, width = image.shape[:2]
     left, top, right, bottom = watched(width, height, config)

@@ -101,7 +101,7 @@ class Head:
         except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
             raise ModelError(
                 f"{path}: the taught head is damaged ({error}); `bin-daemon teach --undo` takes it "
-                f"away, `bin-daemon teach` makes it anew from the kept pictures"
+                f"away, `bin-daemon teach --kept` makes it anew from the kept pictures"
             ) from error
         return head
 

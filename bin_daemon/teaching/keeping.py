@@ -23,6 +23,7 @@ from bin_daemon.clock import Clock
 from bin_daemon.config import KeepSection
 from bin_daemon.errors import BinDaemonError, UsageError
 from bin_daemon.messages import Decision, Image, Item, Prediction, SortEvent, Vector
+from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.samples import Samples
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class _Task:
 class Keeping:
     """What the daemon keeps of items, by the owner's choice; a context manager.
 
-    folder: of the samples. synced: whether the wall clock is set; before that nothing is too old.
+    folder: of the samples. base: the network that looks at the items. synced: whether the wall
+    clock is set; before that nothing is too old.
     A store that cannot be used is told by `problems`, and tried again with the next picture.
     """
 
@@ -64,10 +66,12 @@ class Keeping:
         self,
         folder: Path,
         keep: KeepSection,
+        base: Base,
         clock: Clock,
         synced: Callable[[], bool] = clock_module.clock_synced,
     ) -> None:
         self._folder, self._keep, self._clock, self._synced = folder, keep, clock, synced
+        self._base = base
         self._tasks: queue.Queue[_Task | None] = queue.Queue(QUEUED)
         self._lock = threading.Lock()  # held for a few operations in memory only
         self._recent: collections.OrderedDict[str, _Seen] = collections.OrderedDict()
@@ -185,7 +189,8 @@ class Keeping:
                 task.seen.embedding,
                 task.label,
                 "unsure" if task.label is None else "corrected",
-                model=event.model,
+                model=self._base.id,
+                network=self._base.sha256,
                 taken_at=event.decided_at,
                 session=f"run-{event.session}",
                 predicted=event.label,

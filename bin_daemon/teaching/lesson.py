@@ -1,8 +1,8 @@
-"""One lesson: from labelled crops to a head, with figures that say what it is worth.
+"""One lesson: from labelled embeddings to a head, with figures that say what it is worth.
 
-Crops with their labels flow in; a head flows out with per-class figures before and after, by
-cross-validation over items, and a verdict. The control has the item taken out of the same crops:
-what a head still tells from those, it tells from the ground. Nothing is put in force here.
+Embeddings of crops with their labels flow in; a head flows out with per-class figures before and
+after, by cross-validation over items, and a verdict. The control has the item taken out of the same
+crops: what a head still tells from those, it tells from the ground. Nothing is put in force here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from bin_daemon.calibration import (
     Counts,
     Doubles,
     Flags,
-    accepted,
+    cross_fit,
     fit_temperature,
     fit_thresholds,
     negative_log_likelihood,
     probabilities,
 )
 from bin_daemon.classifier import Classifier
-from bin_daemon.messages import Image
 from bin_daemon.model_store import Package
 from bin_daemon.teaching import fit
 from bin_daemon.teaching.doubts import LEAST, doubts, left_out
@@ -37,40 +36,31 @@ from bin_daemon.teaching.judge import clustered_se, gained, judged
 from bin_daemon.teaching.shipped import shipped_head
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-# Of what the head accepts, this share is to be right. It takes 33 pictures, all told right, to show
+# Of what the head accepts, this share is to be right. It takes 33 things, all told right, to show
 # that (`fit_thresholds`); the 0.985 that packages aim at takes 66, more than many a bin is taught.
 TARGET = 0.97
 # Of what it is right about, so much may go to residual because it is unlike the rest.
 UNLIKE = 0.05
 
 
+Tell = Callable[[str], None]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """One labelled crop, uint8 (side, side, 3) RGB.
+    """One labelled picture as the network sees it: embedding float32 (d,) of its crop.
 
-    session: the sitting it is from. item: the same for all pictures of one thing. ground: the same
-    crop with the item filled in from the empty view, or None where that is not known. fresh: the
-    head in force was not taught it.
+    session: the sitting it is from. item: the same for all pictures of one thing. ground: the
+    embedding of the same crop with the item painted out, or None where that is not known. fresh:
+    the head in force was not taught it.
     """
 
-    crop: Image
-    label: str
-    session: str
-    item: str
-    ground: Image | None = None
-    fresh: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is left in memory of a `Shown`: embeddings float32 (d,) in place of the crops."""
-
-    label: str
-    session: str
-    item: str
     embedding: Floats
-    ground: Floats | None
-    fresh: bool
+    label: str
+    session: str
+    item: str
+    ground: Floats | None = None
+    fresh: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,53 +78,56 @@ class Lesson:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Class:
-    """The pictures as numbers: embeddings float32 (n, d), truth int (n,) into `labels`, fold (n,),
-    groups (n,); prior: see `fit`."""
+class _Pictures:
+    """What is learnt from, as numbers: embeddings float32 (n, d), truth int (n,) into `labels`,
+    groups int (n,) and fold int (n,), weights float (n,) that are 1 in all for each thing; prior:
+    see `fit`."""
 
     labels: tuple[str, ...]
     embeddings: Floats
     truth: Counts
     groups: Counts
     folds: Counts
-    prior: fit.Head
+    weights: Doubles
+    prior: fit.Linear
 
 
 def learn(
     shown: Iterable[Shown],
     classifier: Classifier,
     taught_at: float,
-    tell: Callable[[str], None] = lambda words: None,
+    tell: Tell = lambda words: None,
     taken: Container[str] | None = None,
 ) -> Lesson:
-    """Learn from crops, shown one after another so that they need not be in memory together.
+    """Learn from pictures, shown one after another so that their crops need not be in memory.
 
-    The classifier runs its network on each; its own head, if it has one, is the one in force.
-    tell: takes words on how far it is. taken: see `left_out`.
+    classifier: with the network that has seen them, and with the head in force, if there is one.
+    tell: takes words on how far it is, before each step. taken: see `left_out`.
     Raises UsageError as `left_out` does, ModelError where the package cannot be taught.
     """
     started = time.perf_counter()
     kernel, bias = shipped_head(classifier)
     package = classifier.package
-    seen = _looked_at(shown, classifier, tell)
+    seen = list(shown)
     needs = left_out((one.label for one in seen), taken)
     seen = [one for one in seen if one.label not in needs]
     names, sessions = [one.label for one in seen], [one.session for one in seen]
-    tell("fitting")
     embeddings = np.stack([one.embedding for one in seen])
     labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
     seen_things = things(unit(embeddings), names, sessions, [one.item for one in seen])
+    of_thing = Counter(seen_things)
     whole_sessions = by_session(names, sessions)
     groups = sessions if whole_sessions else seen_things
-    lesson = _Class(
+    pictures = _Pictures(
         labels=labels,
         embeddings=embeddings,
         truth=np.array([labels.index(name) for name in names], np.int64),
         groups=np.unique(groups, return_inverse=True)[1],
         folds=folds_of(groups, names, whole_sessions),
+        weights=np.array([1 / of_thing[thing] for thing in seen_things]),
         prior=_prior(kernel, bias, len(labels), embeddings),
     )
-    strength, logits = _best(lesson)
+    strength, logits = _best(pictures, tell)
     before = _padded(embeddings @ kernel + bias, len(labels))
     figures: dict[str, Any] = {
         "pictures": dict(sorted(Counter(names).items())),
@@ -145,25 +138,20 @@ def learn(
         "sessions": len(set(sessions)),
         "tested_on": "sessions" if whole_sessions else "things",
         "strength": strength,
-        "before": judged(before, lesson.truth, lesson.groups, labels),
-        "after": judged(logits, lesson.truth, lesson.groups, labels),
+        "before": judged(before, pictures.truth, pictures.groups, labels),
+        "after": judged(logits, pictures.truth, pictures.groups, labels),
     }
-    gain, error = gained(before, logits, lesson.truth, lesson.groups)
+    gain, error = gained(before, logits, pictures.truth, pictures.groups)
     figures["gain"] = {"accuracy": gain, "se": error}
-    figures["unseen_session"] = _unseen_session(lesson, sessions, strength)
-    figures["control"] = _control(lesson, [one.ground for one in seen], strength)
+    figures["unseen_session"] = _unseen_session(pictures, sessions, strength, tell)
+    figures["control"] = _control(pictures, [one.ground for one in seen], strength, tell)
     fresh = np.array([one.fresh for one in seen])
-    figures["former"] = _former(classifier.head, lesson, logits, fresh)
-    temperature = fit_temperature(logits, lesson.truth, doubt=1 / (len(names) + 2))
-    likely = probabilities(logits, temperature)
-    thresholds = _thresholds(likely, lesson.truth)
-    passed, right = accepted(likely, lesson.truth, thresholds)
-    figures["accepted"] = {
-        "share": float(passed.mean()),
-        "right": float(right[passed].mean()) if passed.any() else None,
-    }
+    figures["former"] = _former(classifier.head, pictures, logits, fresh)
+    figures["accepted"] = _accepted(pictures, logits)
+    temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
+    tell("learning from all")
+    kernel, bias = fit.fit(unit(embeddings), pictures.truth, pictures.prior, strength)
     figures["seconds"] = time.perf_counter() - started
-    kernel, bias = fit.fit(unit(embeddings), lesson.truth, lesson.prior, strength)
     head = Head(
         labels=labels,
         kernel=kernel,
@@ -177,20 +165,7 @@ def learn(
     return Lesson(head, gain > error, figures, tuple(doubts(figures, labels)))
 
 
-def _looked_at(
-    shown: Iterable[Shown], classifier: Classifier, tell: Callable[[str], None]
-) -> list[_Seen]:
-    """Run the network on each crop, and on its ground where that is known."""
-    seen = []
-    for number, one in enumerate(shown, start=1):
-        tell(f"picture {number}")
-        ground = None if one.ground is None else classifier.classify(one.ground).embedding
-        embedding = classifier.classify(one.crop).embedding
-        seen.append(_Seen(one.label, one.session, one.item, embedding, ground, one.fresh))
-    return seen
-
-
-def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> fit.Head:
+def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> fit.Linear:
     """The shipped head for embeddings of length 1, and nothing for the classes that are new.
 
     What all classes share changes no probability; without it, to know nothing of a class is to
@@ -208,67 +183,72 @@ def _padded(logits: Floats, count: int) -> Floats:
     return np.pad(logits, missing, constant_values=-1e9)
 
 
-def _held_out(lesson: _Class, folds: Counts, *strengths: float) -> list[Doubles]:
+def _held_out(
+    pictures: _Pictures, folds: Counts, strengths: Sequence[float], tell: Tell
+) -> list[Doubles]:
     """For each strength, logits float64 (n, k) of each picture from a head not taught its fold."""
-    features, prior = fit.compact(unit(lesson.embeddings), lesson.prior)
-    found = [np.zeros((len(features), len(lesson.labels))) for _ in strengths]
-    for fold in np.unique(folds):
+    features, prior = fit.compact(unit(pictures.embeddings), pictures.prior)
+    found = [np.zeros((len(features), len(pictures.labels))) for _ in strengths]
+    parts = np.unique(folds)
+    for number, fold in enumerate(parts, start=1):
         mine = folds == fold
         for logits, strength in zip(found, strengths, strict=True):
-            kernel, bias = fit.fit(features[~mine], lesson.truth[~mine], prior, strength)
+            tell(f"testing on part {number} of {len(parts)}")
+            kernel, bias = fit.fit(features[~mine], pictures.truth[~mine], prior, strength)
             logits[mine] = features[mine] @ kernel + bias
     return found
 
 
-def _best(lesson: _Class) -> tuple[float, Doubles]:
+def _best(pictures: _Pictures, tell: Tell) -> tuple[float, Doubles]:
     """The strength of least cross-validated log loss, with its logits.
 
     After the temperature, which is fitted to them anyway.
     """
 
     def loss(logits: Doubles) -> float:
-        temperature = fit_temperature(logits, lesson.truth)
-        return negative_log_likelihood(logits, lesson.truth, temperature)
+        temperature = fit_temperature(logits, pictures.truth)
+        return negative_log_likelihood(logits, pictures.truth, temperature)
 
-    tried = zip(STRENGTHS, _held_out(lesson, lesson.folds, *STRENGTHS), strict=True)
+    tried = zip(STRENGTHS, _held_out(pictures, pictures.folds, STRENGTHS, tell), strict=True)
     return min(tried, key=lambda pair: loss(pair[1]))
 
 
 def _unseen_session(
-    lesson: _Class, sessions: Sequence[str], strength: float
+    pictures: _Pictures, sessions: Sequence[str], strength: float, tell: Tell
 ) -> dict[str, Any] | None:
     """Each session judged by a head taught the others, where those show the same class.
 
     None where no class was seen in two sessions.
     """
     number = np.unique(sessions, return_inverse=True)[1]
-    of_class = [set(number[lesson.truth == c].tolist()) for c in range(len(lesson.labels))]
-    judged = np.array([len(of_class[c]) > 1 for c in lesson.truth])
+    of_class = [set(number[pictures.truth == c].tolist()) for c in range(len(pictures.labels))]
+    judged = np.array([len(of_class[c]) > 1 for c in pictures.truth])
     if not judged.any():
         return None
-    [logits] = _held_out(lesson, number, strength)
-    right = logits.argmax(axis=1) == lesson.truth
+    [logits] = _held_out(pictures, number, [strength], tell)
+    right = logits.argmax(axis=1) == pictures.truth
     return {"accuracy": float(right[judged].mean()), "pictures": int(judged.sum())}
 
 
 def _control(
-    lesson: _Class, grounds: Sequence[Floats | None], strength: float
+    pictures: _Pictures, grounds: Sequence[Floats | None], strength: float, tell: Tell
 ) -> dict[str, Any] | None:
     """The same head on the same crops without the item; None where too few show that.
 
     majority: the accuracy of always saying the commonest class.
     """
     known = np.array([ground is not None for ground in grounds])
-    if known.sum() < 2 * LEAST or len(set(lesson.truth[known].tolist())) < 2:
+    if known.sum() < 2 * LEAST or len(set(pictures.truth[known].tolist())) < 2:
         return None
     part = dataclasses.replace(
-        lesson,
+        pictures,
         embeddings=np.stack([g for g in grounds if g is not None]),
-        truth=lesson.truth[known],
-        groups=np.unique(lesson.groups[known], return_inverse=True)[1],
-        folds=lesson.folds[known],
+        truth=pictures.truth[known],
+        groups=np.unique(pictures.groups[known], return_inverse=True)[1],
+        folds=pictures.folds[known],
+        weights=pictures.weights[known],
     )
-    [logits] = _held_out(part, part.folds, strength)
+    [logits] = _held_out(part, part.folds, [strength], tell)
     right = (logits.argmax(axis=1) == part.truth).astype(float)
     return {
         "accuracy": float(right.mean()),
@@ -279,7 +259,7 @@ def _control(
 
 
 def _former(
-    head: Head | None, lesson: _Class, logits: Doubles, fresh: Flags
+    head: Head | None, pictures: _Pictures, logits: Doubles, fresh: Flags
 ) -> dict[str, Any] | None:
     """The head in force beside the new one, on pictures that neither was taught; None for none.
 
@@ -287,11 +267,11 @@ def _former(
     """
     if head is None or not fresh.any():
         return None
-    said = head.logits(lesson.embeddings[fresh]).argmax(axis=1)
-    truth = lesson.truth[fresh]
-    then = np.array(head.labels)[said] == np.array(lesson.labels)[truth]
+    said = head.logits(pictures.embeddings[fresh]).argmax(axis=1)
+    truth = pictures.truth[fresh]
+    then = np.array(head.labels)[said] == np.array(pictures.labels)[truth]
     now = logits[fresh].argmax(axis=1) == truth
-    groups = np.unique(lesson.groups[fresh], return_inverse=True)[1]
+    groups = np.unique(pictures.groups[fresh], return_inverse=True)[1]
     return {
         "model": head.id,
         "pictures": len(truth),
@@ -301,15 +281,34 @@ def _former(
     }
 
 
-def _thresholds(likely: Doubles, truth: Counts) -> Doubles:
-    """The confidence from which to trust each class, float64 (k,), from cross-validated ones.
+def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Doubles]:
+    """Temperature, and the confidence from which to trust each class, float64 (k,).
 
     Few pictures may all be right, and then any threshold would do for them. What the head is less
-    sure of than of nearly all of those is unlike what it was taught, and goes to residual.
+    sure of than of nearly all of those is unlike what it was taught, and goes to residual. Looks at
+    one thing are one witness between them.
+
+    logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_Pictures`.
     """
+    temperature = fit_temperature(logits, truth, doubt=1 / (weights.sum() + 2))
+    likely = probabilities(logits, temperature)
     sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth
     least = np.quantile(sure[right], UNLIKE) if right.any() else 1.0
-    return np.maximum(fit_thresholds(likely, truth, TARGET), np.floor(least * 1000) / 1000)
+    shown = fit_thresholds(likely, truth, TARGET, weights=weights)
+    return temperature, np.maximum(shown, np.floor(least * 1000) / 1000)
+
+
+def _accepted(pictures: _Pictures, logits: Doubles) -> dict[str, Any]:
+    """What passes thresholds, and is right, where each fold has those that the others gave."""
+    truth, weights = pictures.truth, pictures.weights
+    crossed = cross_fit(
+        logits, truth, pictures.folds, lambda some: _trust(logits[some], truth[some], weights[some])
+    )
+    passed = crossed.accepted
+    return {
+        "share": float(passed.mean()),
+        "right": float(crossed.right[passed].mean()) if passed.any() else None,
+    }
 
 
 def _trusted(

@@ -26,9 +26,11 @@ class Sample:
     """One picture of an item and what is known of it.
 
     label: what a person says it is, or None. taken_at: wall clock. predicted, confidence: what
-    `model` (id of a package) said. session: the sitting or the start of the daemon that it is from.
-    item: the same for all pictures of one thing; they must not be split between teaching and
-    testing. embedding: float32 (d,), of `model`. size_bytes: what it takes on disk.
+    `model` (id of a package), with what it had been taught, said. session: the sitting or the start
+    of the daemon that it is from. item: the same for all pictures of one thing; they must not be
+    split between teaching and testing. embedding: float32 (d,), of the network whose file has the
+    SHA-256 `network`; "" where nobody knows which it was. cropped: whether the picture is the item
+    cut out, and not a whole frame. size_bytes: what it takes on disk.
     """
 
     id: str
@@ -40,7 +42,9 @@ class Sample:
     session: str
     item: str
     model: str
+    network: str
     embedding: Vector
+    cropped: bool
     size_bytes: int
 
 
@@ -70,6 +74,7 @@ def sample_of(row: tuple[Any, ...]) -> Sample:
     """The sample that a row of COLUMNS holds."""
     values = dict(zip((field.name for field in dataclasses.fields(Sample)), row, strict=True))
     values["embedding"] = np.frombuffer(values["embedding"], np.float32)
+    values["cropped"] = bool(values["cropped"])
     return Sample(**values)
 
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self, get_args
 
@@ -34,7 +34,7 @@ from bin_daemon.teaching.sample import (
 )
 
 _STORE = "sample store"
-_LAYOUT = 1
+_LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE samples (
     n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -47,11 +47,23 @@ CREATE TABLE samples (
     session TEXT NOT NULL,
     item TEXT NOT NULL,
     model TEXT NOT NULL,
+    network TEXT NOT NULL,
     embedding BLOB NOT NULL,
+    cropped INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL
 );
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
 """
+# Layout 1 said neither of which network an embedding is nor which pictures are whole frames, and
+# called the model of what the daemon kept by the id of its taught head.
+_UPGRADES = {
+    1: """
+ALTER TABLE samples ADD COLUMN network TEXT NOT NULL DEFAULT '';
+ALTER TABLE samples ADD COLUMN cropped INTEGER NOT NULL DEFAULT 1;
+UPDATE samples SET model = substr(model, 1, instr(model, '+taught-') - 1)
+    WHERE instr(model, '+taught-')
+"""
+}
 # What goes first where the bounds are reached: 0 before 1; what is of rank 2 never goes.
 _RANK = "CASE WHEN label IS NULL THEN 0 WHEN source != 'taught' THEN 1 ELSE 2 END"
 _TAUGHT_RANK = 2
@@ -76,7 +88,7 @@ class Samples:
         self._keep = keep or KeepSection()
         with self._complaints():
             _make_private(folder, self._crops, self.path)
-            self._db = database.connect(self.path, _SCHEMA, _LAYOUT)
+            self._db = database.connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
             database.check_layout(self._db, _STORE, self.path, _LAYOUT)
             try:
                 self._db.execute("PRAGMA secure_delete = ON")
@@ -118,6 +130,8 @@ class Samples:
         predicted: str,
         confidence: float,
         item: str = "",
+        network: str = "",
+        cropped: bool = True,
     ) -> str:
         """Keep a crop (uint8 (h, w, 3) RGB) and its embedding (float32 (d,)); returns its id.
 
@@ -130,13 +144,13 @@ class Samples:
         if source not in get_args(Source):
             raise UsageError(f"source: '{source}' is none of {', '.join(get_args(Source))}")
         picture = png_of(crop)
-        blob = np.ascontiguousarray(embedding, np.float32).tobytes()
+        blob = _blob(embedding)
         size = len(picture) + len(blob)
         sample_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
         rank = 0 if label is None else _TAUGHT_RANK if source == "taught" else 1
         values = (
             sample_id, taken_at, label, source, predicted, float(confidence), session,
-            item or sample_id, model, blob, size,
+            item or sample_id, model, network, blob, cropped, size,
         )  # fmt: skip
         file = self._file(sample_id)
         try:
@@ -250,6 +264,16 @@ class Samples:
         if not done.rowcount:
             raise UsageError(f"no sample '{sample_id}'; `bin-daemon samples list` shows them")
 
+    def renew(self, network: str, embeddings: Mapping[str, Vector]) -> None:
+        """Put embeddings of another network, by id of the sample, in place of those kept."""
+        blobs = [(_blob(one), network, sample_id) for sample_id, one in embeddings.items()]
+        with self._writing() as db:
+            db.executemany(
+                "UPDATE samples SET size_bytes = size_bytes - LENGTH(embedding) + LENGTH(?1),"
+                " embedding = ?1, network = ?2 WHERE id = ?3",
+                blobs,
+            )
+
     def delete(self, ids: Iterable[str]) -> int:
         """Delete samples and their pictures; returns how many there were."""
         ids = list(ids)
@@ -302,6 +326,10 @@ class Samples:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _blob(embedding: Vector) -> bytes:
+    return np.ascontiguousarray(embedding, np.float32).tobytes()
 
 
 def forget(folder: Path) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 from bin_daemon.classifier import Classifier, tensor_values
 from bin_daemon.errors import ModelError
 from bin_daemon.model_store import GOLDEN
-from bin_daemon.teaching.fit import Floats, Head
+from bin_daemon.teaching.fit import Floats, Linear
 
 
-def shipped_head(classifier: Classifier) -> Head:
+def shipped_head(classifier: Classifier) -> Linear:
     """Kernel float32 (d, k) and bias (k,) that the network applies to its embedding.
 
     The last layer is a convolution of 1 x 1 or a dense one. Raises ModelError where the scores of

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from bin_daemon.errors import BinDaemonError, UsageError
-from bin_daemon.messages import Image, Observation, Prediction, View
+from bin_daemon.messages import Image, Observation, Prediction, Vector, View
 from bin_daemon.teaching.sample import check_label
 
 LOOKS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise
@@ -32,11 +32,11 @@ class Stage(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """One fresh look at an item. ground: its crop without the item, where that is known."""
+    """One fresh look at an item. ground: the embedding of its crop without it, where known."""
 
     crop: Image
     prediction: Prediction
-    ground: Image | None = None
+    ground: Vector | None = None
 
 
 Keep = Callable[[Sequence[Look], str], Sequence[str]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ import yaml
 from scenes import chamber, hold, raw_config, write_script
 
 from bin_daemon import paths
+from bin_daemon.app import App
 from bin_daemon.bin import Bin
 from bin_daemon.classifier import Classifier
 from bin_daemon.cli import main
@@ -22,7 +25,9 @@ from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config
 from bin_daemon.config_file import validate
 from bin_daemon.errors import CameraFinishedError
+from bin_daemon.health import notify
 from bin_daemon.model_store import open_package
+from bin_daemon.teaching import lesson as lesson_module
 from bin_daemon.teaching.active import head_for
 from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.samples import Samples
@@ -135,6 +140,35 @@ def test_the_same_folder_by_another_path_keeps_nothing_twice(teach, command, tmp
     assert again["pictures"] == told["pictures"]
 
 
+def test_what_the_network_has_seen_once_it_does_not_look_at_again(teach, monkeypatch):
+    classify, looks = Classifier.classify, []
+
+    def counted(self, image):
+        looks.append(image)
+        return classify(self, image)
+
+    monkeypatch.setattr(Classifier, "classify", counted)
+    first = teach()
+    assert len(looks) == 2 * 2 * OF_EACH  # the crop of each picture, and its ground
+    assert teach()["after"] == first["after"]
+    assert len(looks) == 3 * 2 * OF_EACH  # the grounds again, which are not kept
+
+
+def test_the_same_pictures_are_kept_once_whatever_the_network(teach, tmp_path):
+    told = teach()
+    of_another_network(tmp_path / "state")
+    assert teach()["pictures"] == told["pictures"]
+
+
+def test_a_picture_whose_class_was_taken_back_is_not_kept_twice(teach, tmp_path):
+    teach()
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        samples.label(samples.list()[0].id, None)
+    assert teach()["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        assert samples.stats().count == 2 * OF_EACH
+
+
 def test_a_stray_label_does_not_keep_the_bin_from_learning(teach, lesson, tmp_path):
     save(lesson / "paper" / "0.png", boxes("glass", 1, seed=8)[0])
     told = teach()
@@ -150,6 +184,29 @@ def test_undo_takes_the_head_back_and_keeps_the_pictures(teach, command, tmp_pat
     with Samples(paths.teaching(tmp_path / "state")) as samples:
         assert samples.stats().count == 2 * OF_EACH
     assert command("teach", "--undo")[0] == 2
+
+
+def test_what_is_kept_is_learnt_without_a_picture_more(teach, command, tmp_path):
+    told = teach()
+    command("teach", "--undo")
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        for sample in samples.list()[:3]:
+            samples.label(sample.id, None)
+    code, out, err = command("teach", "--kept", "--json")
+    assert code == 0, err
+    again = json.loads(out)
+    assert again["activated"]
+    assert sum(again["pictures"].values()) == 2 * OF_EACH - 3
+    assert again.keys() == told.keys()
+    head = Head.load(paths.taught_head(tmp_path / "state"))
+    assert head is not None
+    assert head.id == again["model"]
+
+
+def test_where_nothing_is_kept_nothing_can_be_learnt_from_it(command, tmp_path):
+    code, _, err = command("teach", "--kept")
+    assert (code, "no samples yet" in err) == (2, True)
+    assert not (tmp_path / "state").exists()
 
 
 def test_forget_deletes_the_pictures_and_keeps_the_head(teach, command, tmp_path):
@@ -253,6 +310,17 @@ def test_teaching_a_bin_its_own_export_keeps_nothing_twice(teach, command, tmp_p
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
+def test_whole_frames_are_not_exported_as_crops(command, lesson, tmp_path):
+    for label in COLOURS:
+        for picture in sorted((lesson / label).iterdir())[3:]:
+            picture.unlink()
+    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    assert "the whole frame is taught" in told["empty_views"][0]
+    main(["samples", "export", str(tmp_path / "out"), "--state", str(tmp_path / "state")])
+    with (tmp_path / "out" / "sessions.csv").open(newline="") as file:
+        assert [row["cropped"] for row in csv.DictReader(file)] == [""] * 6
+
+
 def test_an_empty_view_of_crops_is_refused(exported, command, tmp_path):
     empty = ("--empty", tmp_path / "empty.png")
     code, _, err = command("teach", "--from", exported, *empty)
@@ -341,11 +409,13 @@ def test_the_bin_sorts_by_what_it_was_taught_and_its_events_say_so(teach, settin
 
 
 def of_another_network(state: Path) -> Head:
-    """Make the head in force one of an older network."""
+    """Make the head in force, and what is known of the pictures, of an older network."""
     head = Head.load(paths.taught_head(state))
     assert head is not None
     older = dataclasses.replace(head, base=Base("waste6@0", "0" * 64))
     older.save(paths.taught_head(state))
+    with Samples(paths.teaching(state)) as samples:
+        samples.renew("0" * 64, {s.id: np.ones(7, np.float32) for s in samples.list()})
     return older
 
 
@@ -360,6 +430,77 @@ def test_another_network_is_taught_anew_from_the_kept_pictures(teach, settings, 
     assert now is not None
     assert now.base == Base.of(open_package("waste6"))
     assert now.kernel == pytest.approx(older.kernel, abs=1e-3)
+    with Samples(paths.teaching(tmp_path / "state")) as samples:
+        assert {sample.network for sample in samples.list()} == {now.base.sha256}
+
+
+def test_what_an_update_made_anew_is_undone_to_the_package(teach, command, settings, tmp_path):
+    teach()
+    teach()
+    state = tmp_path / "state"
+    previous = paths.teaching(state) / "head.previous.npz"
+    of_another_network(state).save(previous)
+    before = previous.read_bytes()
+    settings["camera"]["loop"] = False
+    sorted_by(settings, state)
+    assert previous.read_bytes() == before
+    assert json.loads(command("teach", "--undo", "--json")[1]) == {"model": None}
+    recorder = sorted_by(settings, state)
+    assert recorder.events[0].model == open_package("waste6").id
+    assert not recorder.alerts
+
+
+def test_that_nothing_better_comes_of_an_update_is_learnt_once(
+    teach, settings, tmp_path, monkeypatch
+):
+    teach()
+    state = tmp_path / "state"
+    of_another_network(state)
+    settings["camera"]["loop"] = False
+    learn, lessons = lesson_module.learn, []
+
+    def no_better(*values, **more):
+        lessons.append(dataclasses.replace(learn(*values, **more), better=False))
+        return lessons[-1]
+
+    monkeypatch.setattr(lesson_module, "learn", no_better)
+    for _ in range(2):
+        (alert,) = sorted_by(settings, state).alerts
+        assert "as good by itself on the kept pictures" in alert.message
+    assert len(lessons) == 1
+    config = validate(Config, settings)
+    ask = Classifier(open_package("waste6")), config, state
+    assert "as good by itself" in head_for(*ask, keep=False)[1]
+    assert len(lessons) == 1
+    with Samples(paths.teaching(state)) as samples:
+        samples.label(samples.list()[0].id, None)
+    head_for(*ask, keep=False)
+    assert len(lessons) == 2
+
+
+def test_systemd_is_asked_for_time_while_a_bin_learns_anew(teach, settings, tmp_path, monkeypatch):
+    teach()
+    of_another_network(tmp_path / "state")
+    settings["camera"]["loop"] = False
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(os.fspath(address))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(address))
+        heard = []
+
+        def taken(words: str) -> None:  # at once: no more than a few wait in a socket
+            assert notify(words)
+            heard.append(manager.recv(200))
+
+        monkeypatch.setattr("bin_daemon.app.notify", taken)
+        App(validate(Config, settings), tmp_path / "state", SimulatedClock()).run()
+    *learning, ready, _ = heard
+    assert ready.startswith(b"READY=1")
+    assert learning[0] == (
+        b"EXTEND_TIMEOUT_USEC=90000000\nSTATUS=learning anew: looking at picture 1 of 24"
+    )
+    assert learning[-1].endswith(b"STATUS=learning anew: learning from all")
 
 
 def test_a_kept_class_without_a_route_does_not_keep_an_updated_bin_from_sorting(

@@ -114,25 +114,49 @@ def test_a_class_of_the_head_without_a_route_is_told_with_the_key(package):
         policy_of(load_config("simulator"), package, head)
 
 
-def test_undo_goes_back_to_the_head_before_and_only_once(tmp_path, package):
+def test_undo_goes_back_to_the_head_before_then_to_the_package_and_no_further(tmp_path, package):
     first, second = taught(package, 1), taught(package, 2)
-    activate_in(tmp_path, first, second)
-    assert same(undo(tmp_path), first)
+    activate_in(tmp_path, taught(package), first, second)
+    assert same(undo(tmp_path, Base.of(package)), first)
     assert same(Head.load(paths.taught_head(tmp_path)), first)
+    assert undo(tmp_path, Base.of(package)) is None
+    assert not paths.taught_head(tmp_path).exists()
     with pytest.raises(UsageError, match="nothing to undo"):
-        undo(tmp_path)
+        undo(tmp_path, Base.of(package))
 
 
 def test_undo_of_the_first_head_goes_back_to_the_package(tmp_path, package):
     activate_in(tmp_path, taught(package))
-    assert undo(tmp_path) is None
+    assert undo(tmp_path, Base.of(package)) is None
     assert not paths.taught_head(tmp_path).exists()
 
 
 def test_undo_takes_a_damaged_head_away(tmp_path, package):
     activate_in(tmp_path, taught(package, 1), taught(package, 2))
     paths.taught_head(tmp_path).write_bytes(b"torn")
-    assert same(undo(tmp_path), taught(package, 1))
+    assert same(undo(tmp_path, Base.of(package)), taught(package, 1))
+
+
+def test_undo_does_not_go_back_to_a_damaged_head(tmp_path, package):
+    activate_in(tmp_path, taught(package, 1), taught(package, 2))
+    (paths.teaching(tmp_path) / "head.previous.npz").write_bytes(b"torn")
+    assert undo(tmp_path, Base.of(package)) is None
+    assert list(paths.teaching(tmp_path).iterdir()) == []
+
+
+def test_undo_takes_a_damaged_head_away_that_has_none_before_it(tmp_path, package):
+    activate_in(tmp_path, taught(package))
+    undo(tmp_path, Base.of(package))
+    paths.taught_head(tmp_path).write_bytes(b"torn")
+    assert undo(tmp_path, Base.of(package)) is None
+    assert Head.load(paths.taught_head(tmp_path)) is None
+
+
+def test_undo_does_not_go_back_to_a_head_of_another_network(tmp_path, package):
+    older = taught(package, 1, base=Base("waste6@0", "0" * 64))
+    activate_in(tmp_path, older, taught(package, 2))
+    assert undo(tmp_path, Base.of(package)) is None
+    assert list(paths.teaching(tmp_path).iterdir()) == []
 
 
 def activate_in(state, *heads):
@@ -162,7 +186,7 @@ def test_a_kill_between_the_steps_leaves_a_whole_head_in_force(
     assert same(Head.load(paths.taught_head(tmp_path)), former)
     activate(tmp_path, new)
     assert same(Head.load(paths.taught_head(tmp_path)), new)
-    assert same(undo(tmp_path), former)
+    assert same(undo(tmp_path, Base.of(package)), former)
 
 
 def test_the_head_of_this_network_is_the_one_to_use(tmp_path, package):

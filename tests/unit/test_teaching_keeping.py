@@ -16,12 +16,14 @@ from bin_daemon.config import KeepSection
 from bin_daemon.errors import StoreError, UsageError
 from bin_daemon.messages import Decision, Item, Prediction, SortEvent
 from bin_daemon.teaching import keeping as module
+from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.keeping import QUEUED, RECENT, Keeping
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.samples import Samples
 
 NOW = 1_800_000_000.0
 LABELS = ("metal", "paper")
+NETWORK = Base("waste6@1", "a" * 64)
 Make = Callable[..., Keeping]
 
 
@@ -35,8 +37,8 @@ def notice(keeping: Keeping, event_id: str, side: int = 40, **decided: Any) -> N
     event = SortEvent(
         id=event_id, session=3, seq=1, decided_at=NOW, label=decision.label,
         confidence=decision.confidence, top_k=decision.top(2), route="left", reason="",
-        model="waste6@1", looks=3, item={}, timings_ms={}, boot_id="", monotonic_s=1.0,
-        clock_synced=True,
+        model="waste6@1+taught-20270101", looks=3, item={}, timings_ms={}, boot_id="",
+        monotonic_s=1.0, clock_synced=True,
     )  # fmt: skip
     picture = np.full((side, side, 3), len(event_id), np.uint8)
     item = Item(picture, (0, 0, 4, 4), np.ones((4, 4), bool), 0.1, (0.5, 0.5))
@@ -51,7 +53,7 @@ def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     def make(synced: bool = True, **keep: Any) -> Keeping:
         clock = SimulatedClock(wall=NOW)
-        made.append(Keeping(tmp_path, KeepSection(**keep), clock, lambda: synced))
+        made.append(Keeping(tmp_path, KeepSection(**keep), NETWORK, clock, lambda: synced))
         return made[-1]
 
     yield make
@@ -73,6 +75,8 @@ def test_an_item_it_was_not_sure_of_is_kept_whole(new, tmp_path):
     assert (sample.label, sample.source, sample.item) == (None, "unsure", "e1")
     assert (sample.predicted, sample.confidence) == ("paper", pytest.approx(0.4))
     assert (sample.model, sample.session, sample.taken_at) == ("waste6@1", "run-3", NOW)
+    assert sample.network == NETWORK.sha256
+    assert sample.cropped
     np.testing.assert_array_equal(sample.embedding, np.array([0.6, 1.4], np.float32))
     with Samples(tmp_path) as samples:
         np.testing.assert_array_equal(samples.crop(sample.id), np.full((40, 40, 3), 2, np.uint8))

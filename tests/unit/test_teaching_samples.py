@@ -73,6 +73,18 @@ def test_a_sample_comes_back_as_it_was_given_from_another_process(samples, folde
         np.testing.assert_array_equal(other.crop(added), crop(5))
 
 
+def test_embeddings_of_another_network_take_the_place_of_those_kept(samples):
+    first, second = add(samples, network="old"), add(samples, network="old", cropped=False)
+    before = samples.stats().size_bytes
+    samples.renew("new", {second: np.ones(10, np.float32)})
+    one, other = samples.list()
+    assert [(s.id, s.network, s.cropped) for s in (one, other)] == [
+        (first, "old", True), (second, "new", False),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(other.embedding, np.ones(10, np.float32))
+    assert samples.stats().size_bytes == before + 4 * 2
+
+
 def test_a_sample_without_an_item_is_an_item_of_its_own(samples):
     added = add(samples)
     assert samples.list()[0].item == added
@@ -301,6 +313,38 @@ def test_an_index_of_a_newer_program_is_left_alone(samples, folder):
     db.close()
     with pytest.raises(StoreError, match="layout is version 9"):
         Samples(folder)
+
+
+# As version 0.2 began: what layout 1 was.
+_LAYOUT_1 = """
+CREATE TABLE samples (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, taken_at REAL NOT NULL,
+    label TEXT, source TEXT NOT NULL, predicted TEXT NOT NULL, confidence REAL NOT NULL,
+    session TEXT NOT NULL, item TEXT NOT NULL, model TEXT NOT NULL, embedding BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL
+);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO samples VALUES
+    (1, 'a', 1, 'metal', 'taught', 'paper', 0.4, 's', 'i', 'waste6@1', x'0000803f', 9),
+    (2, 'b', 2, NULL, 'unsure', 'can', 0.4, 's', 'j', 'waste6@1+taught-20261121', x'0000803f', 9);
+PRAGMA user_version = 1
+"""
+
+
+def test_an_index_of_the_first_layout_is_brought_to_the_present_one(folder):
+    folder.mkdir()
+    db = sqlite3.connect(folder / "samples.db")
+    db.executescript(_LAYOUT_1)
+    db.close()
+    with Samples(folder) as samples:
+        added = add(samples, network="sha", cropped=False)
+    with Samples(folder) as samples:
+        assert [(s.id, s.label, s.model, s.network, s.cropped) for s in samples.list()] == [
+            ("a", "metal", "waste6@1", "", True),
+            ("b", None, "waste6@1", "", True),
+            (added, None, "waste6@1", "sha", False),
+        ]
+        assert samples.list()[0].embedding == [1.0]
 
 
 def test_two_may_make_a_store_at_once(folder):
