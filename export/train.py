@@ -6,7 +6,6 @@ held-out pictures), and what `export.learn` leaves. The held-out fold is looked 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def train(
         head = _probe if shipped is None else _gone_on
         weights = {**weights, **head(weights, material, len(labels))}
         trained = learn(run, material, len(labels), weights, recipe.training)
-        np.savez(run.path("weights.npz"), **trained)
+        run.write_arrays("weights.npz", **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
     _measure(run, trained, data, parts["held_out"], labels)
 
@@ -141,7 +140,7 @@ def _measure(
     squares = load_squares(data, [picture.file for picture in held_out], SIZE)
     logits, embedding = predict(weights, squares)
     truth = label_indices(held_out, labels)
-    np.savez(run.path("float.npz"), logits=logits, embedding=embedding, truth=truth)
+    run.write_arrays("float.npz", logits=logits, embedding=embedding, truth=truth)
     run.log(f"train: float accuracy on the held-out fold {np.mean(logits.argmax(1) == truth):.4f}")
 
 
@@ -171,13 +170,10 @@ def _claim(
     start, fold = _start(shipped), asked["fold"]
     config = {
         **asked,
+        **recipe.of_package(),
         "recipe": recipe.name,
-        "version": recipe.version,
         "kind": recipe.kind,
-        "title": recipe.title,
-        "residual_labels": list(recipe.residual_labels),
         "size": SIZE,
-        "gate": dataclasses.asdict(recipe.gate),
         "provenance": {
             "data": f"{recipe.data.title}, "
             + ("all folds" if fold is None else f"folds other than {fold}, by group"),
@@ -197,9 +193,8 @@ def _claim(
                 else {}
             ),
             "data": recipe.data.licence,
-            "weights": "MIT",
+            "weights": recipe.weights_licence,
         },
-        "limits": list(recipe.limits),
     }
     if claimed(run, asked) is None:
         run.write_json("versions.json", versions())
