@@ -139,6 +139,9 @@ def _made(make: Maker, todo: np.ndarray) -> Iterator[tuple[int, Views]]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         yield from pool.imap_unordered(functools.partial(_numbered, make), todo.tolist(), 4)
+        # Leaving the block ends them by SIGTERM; where coverage catches that, they may hang.
+        pool.close()
+        pool.join()
 
 
 def _numbered(make: Maker, i: int) -> tuple[int, Views]:

@@ -79,6 +79,8 @@ def _lay_all(home: Path, sources: Sequence[Source]) -> None:
         make = functools.partial(_lay_one, home, sources)
         for _ in pool.imap_unordered(make, range(len(sources)), 8):
             pass
+        pool.close()  # as in `bank`
+        pool.join()
 
 
 def _sources(part: Laid) -> list[Source]:
