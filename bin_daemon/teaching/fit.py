@@ -9,7 +9,7 @@ cannot pull towards anything but zero. Nothing here knows what a picture or a cl
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,14 +50,25 @@ def fit(features: Floats, labels: Counts, prior: Linear, strength: float) -> Lin
     features: float (n, d), of length about 1 (`unit`). labels: int (n,), 0 to k - 1. prior: kernel
     (d, k) and bias (k,); zeros where nothing is known. strength: above 0.
     """
+    [(_, head)] = fits(features, labels, prior, [strength])
+    return head
+
+
+def fits(
+    features: Floats, labels: Counts, prior: Linear, strengths: Iterable[float]
+) -> Iterator[tuple[float, Linear]]:
+    """Each strength with what `fit` gives for it, in half the time of as many single fits."""
     # The answer differs from the prior by a combination of the pictures (representer theorem), so
     # it is sought in the space that they span.
     basis, known = np.linalg.qr(_with_bias(features).T)
     coordinates = known.T.copy()
-    shift = _newton(coordinates, labels, features @ prior[0] + prior[1], strength)
-    change = basis @ shift
-    kernel, bias = prior[0] + change[:-1], prior[1] + change[-1]
-    return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+    offset = (features @ prior[0] + prior[1]).astype(np.float64)
+    shift = np.zeros((len(known), offset.shape[1]))
+    for strength in sorted(strengths, reverse=True):  # each begins where a stronger pull led
+        shift = _newton(coordinates, labels, offset, strength, shift)
+        change = basis @ shift
+        kernel, bias = prior[0] + change[:-1], prior[1] + change[-1]
+        yield strength, (np.asarray(kernel, np.float32), np.asarray(bias, np.float32))
 
 
 def compact(features: Floats, prior: Linear) -> tuple[Floats, Linear]:
@@ -74,16 +85,17 @@ def _with_bias(features: Floats) -> Doubles:
     return np.hstack([features, np.ones((len(features), 1))]).astype(np.float64)
 
 
-def _newton(inputs: Doubles, labels: Counts, offset: Doubles | Floats, strength: float) -> Doubles:
+def _newton(
+    inputs: Doubles, labels: Counts, offset: Doubles, strength: float, at: Doubles
+) -> Doubles:
     """C (r, k) that minimises the loss of the logits offset + inputs @ C, plus its penalty.
 
-    Newton's method; each step by conjugate gradients, halved until the loss falls.
+    Newton's method from `at`; each step by conjugate gradients, halved until the loss falls.
     """
     target = np.eye(offset.shape[1])[labels]
-    start = offset.astype(np.float64)
 
     def judged(at: Doubles) -> tuple[float, Doubles]:
-        likely = probabilities(start + inputs @ at)
+        likely = probabilities(offset + inputs @ at)
         chosen = likely[np.arange(len(labels)), labels]
         loss = -np.log(np.maximum(chosen, 1e-300)).sum() + strength / 2 * np.sum(at * at)
         return float(loss), likely
@@ -94,7 +106,6 @@ def _newton(inputs: Doubles, labels: Counts, offset: Doubles | Floats, strength:
         moved -= likely * moved.sum(axis=1, keepdims=True)
         return np.asarray(inputs.T @ moved + strength * direction)
 
-    at = np.zeros((inputs.shape[1], offset.shape[1]))
     loss, likely = judged(at)
     for _ in range(_NEWTON_STEPS):
         gradient = inputs.T @ (likely - target) + strength * at

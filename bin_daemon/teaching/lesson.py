@@ -185,17 +185,17 @@ def _padded(logits: Floats, count: int) -> Floats:
 
 def _held_out(
     pictures: _Pictures, folds: Counts, strengths: Sequence[float], tell: Tell
-) -> list[Doubles]:
-    """For each strength, logits float64 (n, k) of each picture from a head not taught its fold."""
+) -> dict[float, Doubles]:
+    """By strength, logits float64 (n, k) of each picture from a head not taught its fold."""
     features, prior = fit.compact(unit(pictures.embeddings), pictures.prior)
-    found = [np.zeros((len(features), len(pictures.labels))) for _ in strengths]
+    found = {strength: np.zeros((len(features), len(pictures.labels))) for strength in strengths}
     parts = np.unique(folds)
     for number, fold in enumerate(parts, start=1):
         mine = folds == fold
-        for logits, strength in zip(found, strengths, strict=True):
+        heads = fit.fits(features[~mine], pictures.truth[~mine], prior, strengths)
+        for strength, (kernel, bias) in heads:
             tell(f"testing on part {number} of {len(parts)}")
-            kernel, bias = fit.fit(features[~mine], pictures.truth[~mine], prior, strength)
-            logits[mine] = features[mine] @ kernel + bias
+            found[strength][mine] = features[mine] @ kernel + bias
     return found
 
 
@@ -209,8 +209,8 @@ def _best(pictures: _Pictures, tell: Tell) -> tuple[float, Doubles]:
         temperature = fit_temperature(logits, pictures.truth)
         return negative_log_likelihood(logits, pictures.truth, temperature)
 
-    tried = zip(STRENGTHS, _held_out(pictures, pictures.folds, STRENGTHS, tell), strict=True)
-    return min(tried, key=lambda pair: loss(pair[1]))
+    tried = _held_out(pictures, pictures.folds, STRENGTHS, tell)
+    return min(tried.items(), key=lambda pair: loss(pair[1]))
 
 
 def _unseen_session(
@@ -225,7 +225,7 @@ def _unseen_session(
     judged = np.array([len(of_class[c]) > 1 for c in pictures.truth])
     if not judged.any():
         return None
-    [logits] = _held_out(pictures, number, [strength], tell)
+    logits = _held_out(pictures, number, [strength], tell)[strength]
     right = logits.argmax(axis=1) == pictures.truth
     return {"accuracy": float(right[judged].mean()), "pictures": int(judged.sum())}
 
@@ -248,7 +248,7 @@ def _control(
         folds=pictures.folds[known],
         weights=pictures.weights[known],
     )
-    [logits] = _held_out(part, part.folds, [strength], tell)
+    logits = _held_out(part, part.folds, [strength], tell)[strength]
     right = (logits.argmax(axis=1) == part.truth).astype(float)
     return {
         "accuracy": float(right.mean()),

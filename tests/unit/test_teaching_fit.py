@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.calibration import probabilities
-from bin_daemon.teaching.fit import compact, fit, unit
+from bin_daemon.teaching.fit import compact, fit, fits, unit
 
 CLASSES = 4
 
@@ -33,6 +33,17 @@ def test_the_gradient_of_the_penalised_loss_vanishes_at_the_answer(lesson, stren
     gradient = features.T @ rest + strength * (kernel - prior[0])
     assert np.abs(gradient).max() < 1e-4
     assert np.abs(rest.sum(axis=0) + strength * (bias - prior[1])).max() < 1e-4
+
+
+def test_several_strengths_at_once_give_what_each_gives_alone(lesson):
+    features, labels, prior = lesson
+    strengths = [0.001, 1.0, 0.03]
+    together = dict(fits(features, labels, prior, strengths))
+    assert sorted(together) == sorted(strengths)
+    for strength, (kernel, bias) in together.items():
+        alone = fit(features, labels, prior, strength)
+        np.testing.assert_allclose(kernel, alone[0], atol=1e-4)
+        np.testing.assert_allclose(bias, alone[1], atol=1e-4)
 
 
 def test_a_strong_pull_leaves_the_known_head_as_it_is(lesson):
