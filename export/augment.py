@@ -13,6 +13,8 @@ import numpy as np
 ROTATION_DEG = 20.0
 ZOOM_OUT_SHARE = 0.2
 FLAT_GROUND_SHARE = 0.6
+GAMMA = 2.2
+"""Exponent between pixel values and light, close to that of sRGB."""
 
 
 def augment(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -102,10 +104,25 @@ def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.12:
         noise = rng.normal(0.0, rng.uniform(2.0, 9.0), picture.shape)
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.12:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
-    return picture
+    return _compressed(picture, 30, 90, rng) if rng.random() < 0.12 else picture
+
+
+def starve(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture as a cheap sensor sees it in weak light: down to a tenth of the light, with noise
+    of up to 20 grey levels, at times compressed hard; shape and dtype stay.
+    """
+    light = np.exp(rng.uniform(np.log(0.1), 0.0))
+    seen = picture * np.float32(light ** (1.0 / GAMMA))
+    if rng.random() < 0.7:
+        seen = seen + rng.normal(0.0, rng.uniform(2.0, 20.0), picture.shape)
+    seen = np.clip(seen, 0, 255).astype(np.uint8)
+    return _compressed(seen, 8, 60, rng) if rng.random() < 0.4 else seen
+
+
+def _compressed(picture: np.ndarray, worst: int, best: int, rng: np.random.Generator) -> np.ndarray:
+    """Written as JPEG of a random quality, 0 to 100, and read again."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(worst, best))]
+    return cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
 
 
 def jitter(view: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -39,7 +39,7 @@ def card(
         "![reliability](reliability.svg)",
         _chambers(report["chambers"]),
         _unknown(report["unknown"]),
-        _robustness(figures.get("robustness") or report["robustness"]),
+        _robustness(figures.get("robustness") or report["robustness"], report.get("pooled")),
         _gate(report["gate"]),
         "## Limits",
         _limits(config),
@@ -182,10 +182,16 @@ def _unknown(unknown: Mapping) -> str:
     )
 
 
-def _robustness(rows: Any) -> str:
+def _robustness(rows: Any, pooled: Any) -> str:
     if not rows:
         return ""
-    lines = ["**Changed pictures.**", "", "| change | accuracy | accepted |", "|---|---|---|"]
+    strict = " Accepted by the thresholds of each fold by itself, stricter than those shipped."
+    lines = [
+        f"**Changed pictures.**{strict if pooled else ''}",
+        "",
+        "| change | accuracy | accepted |",
+        "|---|---|---|",
+    ]
     for row in rows:
         strength = "" if row["strength"] is None else f" {row['strength']:g}"
         lines.append(

@@ -20,13 +20,21 @@ from .runs import CURVES, Run
 def learn(
     run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining
 ) -> Weights:
-    """Train as planned: the mixture first, then, where the plan has board epochs, boards alone."""
-    total = plan.epochs + plan.board_epochs
+    """Train as planned: the mixture first, then, where the plan has them, the endings on boards.
+
+    Each ending goes on from the mixture. They stay close enough to each other for the mean of their
+    weights to be as good as the best of them in each (Wortsman et al. 2022, arXiv:2203.05482).
+    """
+    endings = plan.endings()
+    total = plan.epochs + sum(ending.epochs for ending in endings)
     trained = _stage(run, material, classes, start, plan, before=0, total=total)
-    if not plan.board_epochs:
+    ended, before = [], plan.epochs
+    for ending in endings:
+        ended.append(_stage(run, material, classes, trained, ending, before=before, total=total))
+        before += ending.epochs
+    if not ended:
         return trained
-    boards = plan.boards_alone()
-    return _stage(run, material, classes, trained, boards, before=plan.epochs, total=total)
+    return {name: np.mean([one[name] for one in ended], axis=0) for name in trained}
 
 
 def _stage(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .augment import blend, jitter
+from .augment import blend, jitter, starve
 from .bank import open_bank, photograph_views, rendered_views, unknown_views
 from .data import Picture, label_indices
 from .plans import FoldedRecipe, FoldedTraining
@@ -128,7 +128,7 @@ def batches(
     Each photograph of the epoch is shown on its board or in a chamber; a share of every batch more
     shows nothing of any class, with all classes equally right, and another share rendered items.
     """
-    rng = np.random.default_rng((plan.seed, epoch, 1))
+    rng, dusk = (np.random.default_rng((plan.seed, epoch, part)) for part in (1, 2))
     order = epoch_order(material.labels, plan, epoch)
     flat = plan.label_smoothing / classes
     soft = np.eye(classes, dtype=np.float32) * (1.0 - plan.label_smoothing) + np.float32(flat)
@@ -158,6 +158,8 @@ def batches(
         )
         mixed = rng.permutation(len(views))
         pixels = np.stack([jitter(views[i], plan.size(epoch), rng) for i in mixed])
+        for i in np.flatnonzero(dusk.random(len(pixels)) < plan.weak_light_share):
+            pixels[i] = starve(pixels[i], dusk)
         yield blend(pixels, targets[mixed], plan.blend_share, rng)
 
 

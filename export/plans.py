@@ -146,8 +146,10 @@ class FoldedTraining:
     batch: Annotated[int, Interval(ge=2, le=1024)] = 32
     """Photographs in a batch; unknown and rendered things come on top."""
     board_epochs: Annotated[int, Interval(ge=0)] = 0
-    """After these, with every photograph on its board and no rendered items, at `large_size`; the
-    learning rate rises once more, to a third, and falls."""
+    """Of an ending, with every photograph on its board and no rendered items, at `large_size`; the
+    learning rate rises once more, to a third, and falls. 0: there is none."""
+    board_weak_light_shares: tuple[Share, ...] = (0.0,)
+    """Of each ending, the share of the views in weak light; the mean of their weights is taken."""
     learning_rate: Positive = 1.2e-3
     weight_decay: Annotated[float, Interval(ge=0)] = 0.02
     warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
@@ -173,6 +175,8 @@ class FoldedTraining:
     unknown_views: Annotated[int, Interval(ge=0)] = 1500
     unknown_share: Share = 0.08
     """Things of no class in a batch, as a share of its photographs."""
+    weak_light_share: Share = 0.0
+    """Share of all views that are shown in weak light, as a noisy sensor sees them."""
     seed: int = 1
 
     @property
@@ -184,9 +188,9 @@ class FoldedTraining:
         """Side of the training pictures in an epoch, counted from 0."""
         return self.small_size if epoch < self.small_epochs else self.large_size
 
-    def boards_alone(self) -> FoldedTraining:
-        """The plan of the board epochs."""
-        return dataclasses.replace(
+    def endings(self) -> tuple[FoldedTraining, ...]:
+        """The plans of the board epochs, each of which goes on from the epochs before them."""
+        boards = dataclasses.replace(
             self,
             small_epochs=0,
             large_epochs=self.board_epochs,
@@ -197,6 +201,8 @@ class FoldedTraining:
             warmup_epochs=0.3,
             average=0.99,
         )
+        shares = self.board_weak_light_shares if self.board_epochs else ()
+        return tuple(dataclasses.replace(boards, weak_light_share=share) for share in shares)
 
 
 @section

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .augment import GAMMA
 from .cutouts import cut_out
 from .metrics import accuracy, confusion, macro
 
 REFERENCE_SIDE = 224
 """Lengths are in pixels of a picture of this side, and grow with it."""
-GAMMA = 2.2
-"""Exponent between pixel values and light, close to that of sRGB."""
 
 PICTURES = 500
 """As many are disturbed; more would tell little more and take long."""

@@ -42,6 +42,7 @@ if __name__ == "__main__":
     (folder / "apart.json").write_text(json.dumps(apart))
     run = ["--run", str(folder / "run")]
     small = ["training.large_epochs=1", "training.board_epochs=1"]
+    small += ["training.board_weak_light_shares=[0, 0.5]"]
     small += ["training.clean_views=1", "training.batch=8"]
     changes = [flag for change in small for flag in ("--set", change)]
     code = main(["train", "--finetune-from", str(folder / "exported"), *run, *changes])
@@ -112,10 +113,10 @@ def test_all_layers_learn_and_stay_near_the_package(run: Run) -> None:
             assert 0 < change < 0.1 * np.abs(begun[f"{layer}/kernel"]).max()
 
 
-def test_board_epochs_follow_the_others_and_are_kept_like_them(run: Run) -> None:
+def test_the_endings_follow_the_other_epochs_and_are_kept_like_them(run: Run) -> None:
     with run.path("curves.csv").open(newline="") as stream:
-        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
-    assert sorted(path.name for path in run.path("checkpoint").iterdir()) == ["0", "1"]
+        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2", "3"]
+    assert sorted(path.name for path in run.path("checkpoint").iterdir()) == ["0", "1", "2"]
 
 
 def test_a_new_class_is_told_from_a_known_one_after_two_epochs(run: Run) -> None:

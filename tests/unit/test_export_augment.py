@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.augment import augment, blend, recolour, rewarp
+from export.augment import augment, blend, recolour, rewarp, starve
 
 
 def picture(side: int = 96) -> np.ndarray:
@@ -46,6 +46,16 @@ def test_colour_changes_stay_moderate_on_average() -> None:
     ]
 
     assert 5 < np.mean(change) < 50
+
+
+def test_weak_light_darkens_and_brings_noise() -> None:
+    grey = np.full((64, 64, 3), 160, np.uint8)
+
+    seen = [starve(grey, np.random.default_rng(seed)) for seed in range(60)]
+
+    assert all(one.shape == grey.shape and one.dtype == np.uint8 for one in seen)
+    assert np.mean([one.mean() for one in seen]) < 120
+    assert np.mean([one.std() > 2 for one in seen]) > 0.5
 
 
 @pytest.mark.parametrize("seed", range(6))

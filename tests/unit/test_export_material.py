@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import multiprocessing
 import time
@@ -187,10 +188,29 @@ def test_first_epochs_are_small_and_the_last_are_large():
 
 
 def test_board_epochs_show_boards_and_what_is_unknown_alone():
-    plan = FoldedTraining(batch=20, large_size=32, blend_share=0.0, board_epochs=3).boards_alone()
+    plan = FoldedTraining(batch=20, large_size=32, blend_share=0.0, board_epochs=3).endings()[0]
     kinds, _ = drawn(plan, unknown=4, rendered=5)
     assert plan.epochs == 3
     assert set(kinds.tolist()) == {10, 230}
+
+
+def test_an_ending_shows_its_share_in_weak_light():
+    plan = FoldedTraining(
+        batch=20,
+        large_size=32,
+        blend_share=0.0,
+        unknown_share=0.0,
+        board_epochs=1,
+        board_weak_light_shares=(0.0, 0.3),
+    )
+    lit = dataclasses.replace(material(), photographs=material().photographs + np.uint8(100))
+    shown = [
+        np.concatenate([pixels for pixels, _ in batches(lit, 3, ending, 0)]).astype(int)
+        for ending in plan.endings()
+    ]
+    changed = (shown[0] != shown[1]).reshape(len(shown[0]), -1).any(axis=1)
+    assert 0.15 < changed.mean() < 0.45
+    assert shown[1][changed].mean() < shown[0][changed].mean()
 
 
 def test_rare_classes_are_shown_more_often_and_orders_differ():
