@@ -23,7 +23,7 @@ def learn(
     """Train as planned: the mixture first, then, where the plan has them, the endings on boards.
 
     Each ending goes on from the mixture. They stay close enough to each other for the mean of their
-    weights to be as good as the best of them in each (Wortsman et al. 2022, arXiv:2203.05482).
+    weights to know most of what each has learnt (Wortsman et al. 2022, arXiv:2203.05482).
     """
     endings = plan.endings()
     total = plan.epochs + sum(ending.epochs for ending in endings)
