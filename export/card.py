@@ -114,7 +114,7 @@ def _classes(figures: Mapping) -> str:
     for label, row in figures["int8"]["per_class"].items():
         lines.append(
             f"| {label} | {row['pictures']} | {row['precision']:.3f} | {row['recall']:.3f} "
-            f"({_span(row['recall_interval'])}) | {row['f1']:.3f} | {thresholds[label]:.2f} |"
+            f"({_span(row['recall_interval'])}) | {row['f1']:.3f} | {thresholds[label]:.3f} |"
         )
     return "\n".join(lines)
 
@@ -187,7 +187,7 @@ def _robustness(rows: Any, pooled: Any) -> str:
         return ""
     strict = " Accepted by the thresholds of each fold by itself, stricter than those shipped."
     lines = [
-        f"**Changed pictures.**{strict if pooled else ''}",
+        f"**Changed pictures**, {rows[0]['pictures']} of them.{strict if pooled else ''}",
         "",
         "| change | accuracy | accepted |",
         "|---|---|---|",

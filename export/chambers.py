@@ -131,7 +131,7 @@ def measure(
     report: dict = {
         "frames": len(seen),
         "not_found": sum(not sight.found for sight in seen),
-        "majority": round(float(np.bincount(truth).max() / len(truth)), 4),
+        "majority": round(float(np.bincount(truth).max() / len(truth)), 5),
         "steps": {},
     }
     for step in STEPS if any(sight.found for sight in seen) else STEPS[:1]:
@@ -145,12 +145,12 @@ def _figures(found: np.ndarray, truth: np.ndarray, labels: tuple[str, ...]) -> d
     present = np.flatnonzero(table.sum(axis=1))
     recalls = metrics.per_class(table)["recall"]
     return {
-        "accuracy": round(metrics.accuracy(table), 4),
-        "macro_recall": round(float(recalls[present].mean()), 4),
+        "accuracy": round(metrics.accuracy(table), 5),
+        "macro_recall": round(float(recalls[present].mean()), 5),
         "per_class": {
             labels[i]: {
                 "frames": int(table[i].sum()),
-                "recall": round(float(recalls[i]), 4),
+                "recall": round(float(recalls[i]), 5),
                 "found_as": dict(zip(labels, table[i].tolist(), strict=True)),
             }
             for i in present

@@ -191,13 +191,20 @@ def _metrics(report: dict) -> dict:
 
 
 def _commit() -> dict[str, str]:
-    """The commit the workshop was at, or nothing outside a repository."""
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short=12", "HEAD"]
+    """The commit the workshop was at, with "-dirty" where its code is changed since; nothing
+    outside a repository.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(REPOSITORY), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        commit = git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--", "export", "bin_daemon")
     except (OSError, subprocess.CalledProcessError):
         return {}
-    return {"commit": done.stdout.strip()}
+    return {"commit": f"{commit}-dirty" if changed else commit}
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

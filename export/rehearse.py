@@ -58,10 +58,11 @@ CASES = (
     Case(
         "ResNet152",
         "organic-recyclable2",
-        epochs=10,
+        epochs=20,
         each=60,
         labels=("organic", "recyclable"),
         side=64,
+        batch=8,
         learning_rate=3e-4,
     ),
 )

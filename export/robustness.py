@@ -185,11 +185,11 @@ def with_figures(counts: dict) -> dict:
     return {
         **counts,
         "pictures": pictures,
-        "accuracy": round(right, 4),
-        "macro_recall": round(macro("recall", table), 4),
-        "loss": round(counts["clean_right"] / pictures - right, 4),
-        "accepted_share": round(taken / pictures, 4),
-        "accepted_precision": round(counts["accepted_right"] / taken, 4) if taken else None,
+        "accuracy": round(right, 5),
+        "macro_recall": round(macro("recall", table), 5),
+        "loss": round(counts["clean_right"] / pictures - right, 5),
+        "accepted_share": round(taken / pictures, 5),
+        "accepted_precision": round(counts["accepted_right"] / taken, 5) if taken else None,
     }
 
 

@@ -19,6 +19,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -253,7 +254,7 @@ def _config(folder: Path) -> str:
     return str(path)
 
 
-def _tell(words: str, runs: list[dict[str, object]]) -> None:
+def _tell(words: str, runs: list[dict[str, Any]]) -> None:
     """One line of JSON for each run, and one of their means."""
     for run in runs:
         print(json.dumps({"what": words, **run}))
@@ -261,10 +262,13 @@ def _tell(words: str, runs: list[dict[str, object]]) -> None:
         "accuracy", "macro_recall", "accepted", "accepted_right", "promised", "before",
         "ground_accuracy", "ground_majority",
     )  # fmt: skip
+    found = {f: [run[f] for run in runs if run.get(f) is not None] for f in figures}
+    for f in ("accuracy", "majority"):
+        found[f"control_{f}"] = [run["control"][f] for run in runs if run["control"]]
     means = {
         f: [round(float(s), 4) for s in (np.mean(values), np.std(values))]
-        for f in figures
-        if (values := [run[f] for run in runs if run.get(f) is not None])
+        for f, values in found.items()
+        if values
     }
     print(json.dumps({"what": f"{words}: mean and spread of {len(runs)}", **means}), flush=True)
 
