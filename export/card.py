@@ -185,7 +185,7 @@ def _unknown(unknown: Mapping) -> str:
 def _robustness(rows: Any, pooled: Any) -> str:
     if not rows:
         return ""
-    strict = " Accepted by the thresholds of each fold by itself, stricter than those shipped."
+    strict = " Accepted by the thresholds of each fold by itself, not by those shipped."
     lines = [
         f"**Changed pictures**, {rows[0]['pictures']} of them.{strict if pooled else ''}",
         "",
