@@ -185,9 +185,9 @@ def _unknown(unknown: Mapping) -> str:
 def _robustness(rows: Any, pooled: Any) -> str:
     if not rows:
         return ""
-    strict = " Accepted by the thresholds of each fold by itself, not by those shipped."
+    whose = " Accepted by the thresholds of each fold by itself, not by those shipped."
     lines = [
-        f"**Changed pictures**, {rows[0]['pictures']} of them.{strict if pooled else ''}",
+        f"**Changed pictures**, {rows[0]['pictures']} of them.{whose if pooled else ''}",
         "",
         "| change | accuracy | accepted |",
         "|---|---|---|",
