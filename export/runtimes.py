@@ -7,6 +7,7 @@ implementations of the same integer arithmetic, so agreement between them is wor
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,11 @@ class Model:
 
         Raises:
             ExportError: the runtime is not installed, refuses the model, or finds other outputs
-                than class scores and perhaps an embedding.
+                than class scores and perhaps an embedding; or it is `tflite-runtime` where
+                TensorFlow is loaded, whose symbols it takes for its own.
         """
+        if runtime == "tflite-runtime" and "tensorflow" in sys.modules:
+            raise ExportError("tflite-runtime breaks beside TensorFlow: run it in another process")
         try:
             module: Any = importlib.import_module(MODULES[runtime])
         except ImportError as error:

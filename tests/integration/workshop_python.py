@@ -41,4 +41,4 @@ def run_workshop(arguments: Sequence[str]) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-3000:]}"
