@@ -128,7 +128,10 @@ def _opened(path: Path, done: np.ndarray, make: Maker) -> np.ndarray:
         return np.load(path, mmap_mode="r" if done.all() else "r+")
     first = make(0)
     done[:] = False
-    return np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
+    array = np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
+    with path.open("r+b") as file:  # where the disk is full a hole in it would end the process
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _made(make: Maker, todo: np.ndarray) -> Iterator[tuple[int, Views]]:

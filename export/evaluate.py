@@ -112,7 +112,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
                 config["size"],
                 lambda pictures: models[main].run(pictures).logits,
             )
-    judged = report["held_out"] or _pooled(run)
+    judged = _pooled(run) or report["held_out"]
     if judged:
         report["unknown"] = unknown.measure(
             _organic(data, labels),
@@ -122,6 +122,21 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         )
     finish(run, report, asked)
     return report
+
+
+def read_evaluation(run: Run) -> dict:
+    """What `evaluation.json` holds, which is of the model that the run has now.
+
+    Raises:
+        ExportError: it is not there, or of another model.
+    """
+    found: dict = run.read_json(EVALUATION, "evaluate")
+    content = run.need("model.tflite", "quantize").read_bytes()
+    if found["model_sha256"] != hashlib.sha256(content).hexdigest():
+        raise ExportError(
+            f"{run.folder}: evaluation.json is of another model.tflite; evaluate this one first"
+        )
+    return found
 
 
 def _pooled(run: Run) -> dict | None:

@@ -155,7 +155,7 @@ def _roc(probability: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> d
 
 
 def _round(number: float) -> float:
-    return round(float(number), 5)
+    return round(float(number), metrics.DIGITS)
 
 
 def _rounded(pair: Sequence[float]) -> list[float]:

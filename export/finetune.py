@@ -40,7 +40,8 @@ def finetune(
     if whole := [one.path for one in listed(folder) if not one.cropped]:
         raise ExportError(
             f"{folder}: {whole[0].relative_to(folder)} is no crop of a bin ({len(whole)} such "
-            f"pictures); take what `bin-daemon samples export` writes: `bin-daemon teach --from` "
-            f"cuts whole pictures and keeps the crops"
+            f"pictures). `bin-daemon teach --from` with an empty view cuts whole pictures and "
+            f"keeps the crops, which `samples export` then writes. What was kept without a view "
+            f"is taken out by `samples delete ID...`; ids are the names of the exported files"
         )
     train(run, recipe, folder, backbone, fold, read_shipped(start))

@@ -7,10 +7,12 @@ in card and manifest beside what was missed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import metrics
 from .chambers import STEPS
 from .errors import ExportError
 
@@ -131,7 +133,7 @@ def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, A
         "accepted_precision": calibration.get("accepted_precision"),
         "accepted_share": calibration.get("accepted_share"),
         "ece": calibration.get("ece"),
-        "int8_loss": round(plain["accuracy"] - int8["accuracy"], 4) if both else None,
+        "int8_loss": round(plain["accuracy"] - int8["accuracy"], metrics.DIGITS) if both else None,
         "chambers": {
             name: next(
                 chamber["steps"][step]["accuracy"]
@@ -146,16 +148,16 @@ def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, A
 
 
 def _check(name: str, sense: str, limit: float, found: float | None) -> dict:
-    missed = None
-    if found is not None:
-        missed = round(max(0.0, limit - found if sense == "at least" else found - limit), 4)
+    gap = None
+    if found is not None and not math.isnan(found):
+        gap = max(0.0, limit - found if sense == "at least" else found - limit)
     return {
         "figure": name,
         "sense": sense,
         "limit": limit,
-        "found": found,
-        "missed_by": missed,
-        "passed": missed == 0.0,
+        "found": None if gap is None else found,
+        "missed_by": None if gap is None else round(gap, metrics.DIGITS),
+        "passed": gap == 0.0,
     }
 
 

@@ -41,10 +41,11 @@ def read_model(path: Path) -> Any:
             _modernise(copy)
             return keras.saving.load_model(copy, compile=False)
     except Exception as error:  # Keras raises what its parts raise, of no common kind
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
-            f"{path}: Keras cannot build this model ({str(error).splitlines()[0]}); custom layers "
-            f"and TensorFlow Hub layers cannot be taken over: save it with Keras layers alone, or "
-            f"convert it to float .tflite where it was made"
+            f"{path}: Keras cannot build this model ({why}); custom layers and TensorFlow Hub "
+            f"layers cannot be taken over: save it with Keras layers alone, or convert it to float "
+            f".tflite where it was made"
         ) from error
 
 

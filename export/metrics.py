@@ -24,6 +24,7 @@ from bin_daemon.calibration import (
 __all__ = [
     "BINS",
     "CURVE_POINTS",
+    "DIGITS",
     "REPLICATES",
     "accepted",
     "accuracy",
@@ -46,6 +47,8 @@ __all__ = [
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017, arXiv:1706.04599."""
 REPLICATES = 2000
+DIGITS = 5
+"""Decimals that figures are kept with."""
 CURVE_POINTS = 80
 """Points of a curve that are kept for drawing; areas are of the whole curve."""
 

@@ -1,8 +1,8 @@
 """Make the model package of a run that has been evaluated: the folder that a bin installs.
 
 Reads `model.tflite`, `evaluation.json` and what the run says of itself. Writes model, labels,
-golden inputs, card and plots, and last the manifest with the hash of each; then opens the package
-as the daemon does and runs its golden inputs on every runtime.
+golden inputs, card and plots, and last the manifest with the hash of each; but first opens the
+package elsewhere as the daemon does and runs its golden inputs on every runtime.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from bin_daemon.model_store import (
 from . import gate
 from .card import card
 from .errors import ExportError
-from .evaluate import EVALUATION
+from .evaluate import read_evaluation
 from .golden import TOLERANCE_STEPS, pack, record
 from .plots import confusion_plot, reliability_plot, standalone
 from .quantise import MEAN, STD
@@ -59,11 +60,7 @@ def package(
         ModelError: the finished package fails its own golden inputs on a runtime.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
-    report = run.read_json(EVALUATION, "evaluate")
-    if report["model_sha256"] != hashlib.sha256(content).hexdigest():
-        raise ExportError(
-            f"{run.folder}: evaluation.json is of another model.tflite; evaluate this one first"
-        )
+    report = read_evaluation(run)
     config = run.read_json("config.json", "train")
     # The run may ask for other things by now than when the figures were made.
     report["gate"] = gate.verdict(report, gate.demands(config))
@@ -91,16 +88,24 @@ def package(
     words = card(folder.name, version, report, config, len(content), teachable=teachable)
     files[CARD] = words.encode()
     manifest = _manifest(folder.name, version, config, report, files, outputs, runtimes)
-    _write(folder, {**files, model_store.MANIFEST: manifest_json(manifest).encode()})
+    files[model_store.MANIFEST] = manifest_json(manifest).encode()
+    with tempfile.TemporaryDirectory() as tried:
+        _check(Path(tried) / folder.name, files, runtimes)
+    _write(folder, files)
+    run.log(
+        f"package: {manifest.name}@{manifest.version} in {folder.name}; golden inputs pass on "
+        f"{' and '.join(runtimes)}, which differ by {spread:.1f} steps at most"
+    )
+    return manifest
+
+
+def _check(folder: Path, files: dict[str, bytes], runtimes: Sequence[str]) -> None:
+    """Open the package as the daemon does, apart from the one that it takes the place of."""
+    _write(folder, files)
     made = open_package(folder)
     made.verify()
     for runtime in runtimes:
         Classifier(made, runtime).check_golden()
-    run.log(
-        f"package: {made.id} in {folder.name}; golden inputs pass on {' and '.join(runtimes)}, "
-        f"which differ by {spread:.1f} steps at most"
-    )
-    return manifest
 
 
 def _plots(figures: dict, labels: Sequence[str]) -> dict[str, bytes]:

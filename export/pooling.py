@@ -11,7 +11,16 @@ import numpy as np
 from . import gate, robustness
 from .data import FOLDS, read_split
 from .errors import ExportError
-from .evaluate import EVALUATION, POOLED, PREDICTIONS, command, data_name, finish, say
+from .evaluate import (
+    EVALUATION,
+    POOLED,
+    PREDICTIONS,
+    command,
+    data_name,
+    finish,
+    read_evaluation,
+    say,
+)
 from .figures import block
 from .runs import Run
 
@@ -31,8 +40,8 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
         arguments: command line of this step, kept beside the figures.
 
     Raises:
-        ExportError: a run has not been evaluated, two hold out the same fold, or they follow
-            different recipes.
+        ExportError: a run has not been evaluated as it is, two hold out the same fold, or they
+            follow different recipes or learnt from different pictures.
     """
     config = run.read_json("config.json", "train")
     members = [*([run] if read_split(run)["held_out"] else []), *others]
@@ -40,9 +49,10 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
     folds = [one["fold"] for one in configs]
     if None in folds or len(set(folds)) < len(folds) or len(folds) < 2:
         raise ExportError(f"cannot pool: the runs hold out the folds {folds}; each once is needed")
-    for key in ("recipe", "labels", "settings", "size"):
+    for key in ("recipe", "labels", "settings", "size", "data"):
         if any(one.get(key) != config.get(key) for one in configs):
             raise ExportError(f"cannot pool: the runs follow different recipes ({key} differs)")
+    evaluations = [read_evaluation(one) for one in members]
     parts: dict[str, list[np.ndarray]] = {}
     for one, fold in zip(members, folds, strict=True):
         with np.load(one.need(PREDICTIONS, "evaluate")) as archive:
@@ -53,7 +63,6 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
     complete = len(arrays.get("float_logits", ())) == len(arrays["truth"])
     asked = gate.demands(config)
     folds_named = f"{len(folds)} of {FOLDS} folds" if len(folds) < FOLDS else f"all {FOLDS} folds"
-    evaluations = [one.read_json(EVALUATION, "evaluate") for one in members]
     report = {
         "command": command(arguments),
         "minutes": round(sum(one.get("minutes", 0.0) for one in evaluations), 1),
@@ -80,5 +89,15 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
     for name in ("float", "int8"):
         say(run, f"folds {folds} pooled, {name}", report[name])
     if run.path(EVALUATION).is_file():
-        finish(run, run.read_json(EVALUATION, "evaluate"), asked)
+        finish(run, _with_what_still_holds(run, report["calibration"]), asked)
     return report
+
+
+def _with_what_still_holds(run: Run, calibration: dict) -> dict:
+    """The figures of the run, without those that were made with other thresholds."""
+    found: dict = run.read_json(EVALUATION, "evaluate")
+    former = (found.get("pooled") or found.get("held_out") or {}).get("calibration", {})
+    if any(former.get(key) != calibration[key] for key in ("temperature", "thresholds")):
+        found["unknown"] = {}
+        run.log(f"evaluate: evaluate {run.folder.name} once more for things of no class")
+    return found

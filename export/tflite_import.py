@@ -50,10 +50,13 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
     schema = _schema()
     if content[4:8] != b"TFL3":
         raise ExportError(f"{file}: is no TFLite file")
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    graph = model.subgraphs[0]
-    entry = graph.tensors[graph.inputs[0]]
-    shape = [int(n) for n in entry.shape]
+    try:
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        graph = model.subgraphs[0]
+        entry = graph.tensors[graph.inputs[0]]
+        shape = [int(n) for n in entry.shape]
+    except Exception as error:  # flatbuffers checks nothing, and trips over what it meets
+        raise ExportError(f"{file}: is damaged or cut short ({error}); copy it again") from error
     if len(model.subgraphs) != 1 or len(graph.inputs) != 1:
         raise ExportError(f"{file}: has several inputs or subgraphs; a plain classifier is needed")
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or shape[1] != shape[2]:

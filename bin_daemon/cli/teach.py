@@ -75,11 +75,13 @@ def run_teach(options: argparse.Namespace) -> int:
 
 def _undo(options: argparse.Namespace) -> int:
     from bin_daemon.model_store import open_package
+    from bin_daemon.policy import policy_of
     from bin_daemon.teaching.active import undo
     from bin_daemon.teaching.head import Base
 
-    package = open_package(common.config_of(options).model.name)
-    head = undo(common.looked_into(options), Base.of(package))
+    config, state = common.config_of(options), common.looked_into(options)
+    package = open_package(config.model.name)
+    head = undo(state, Base.of(package), lambda former: policy_of(config, package, former))
     if options.json:
         print(to_json({"model": head.id if head else None}))
     else:
@@ -124,7 +126,11 @@ def _teach_from(options: argparse.Namespace) -> int:
             sample_id = _keep(samples, one, classifier)
             if one.ground is not None:
                 grounds[sample_id] = classifier.classify(one.ground).embedding
-        lesson = learn_kept(samples, classifier, config, state, grounds, tell)
+        try:
+            lesson = learn_kept(samples, classifier, config, state, grounds, tell)
+        except UsageError:
+            _print_words(folder.words, folder.skipped)
+            raise
     _print_lesson(lesson, options.json, folder.words, folder.skipped)
     return 0
 
@@ -239,9 +245,13 @@ def _print_lesson(
         }
         print(to_json(told))
         return
+    _print_words(words, skipped)
+    tell_lesson(lesson)
+
+
+def _print_words(words: Sequence[str], skipped: Mapping[Path, str]) -> None:
     for line in (*words, *skipped.values()):
         print(f"bin-daemon: {line}", file=sys.stderr)
-    tell_lesson(lesson)
 
 
 def tell_lesson(lesson: Lesson) -> None:

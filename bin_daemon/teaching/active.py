@@ -2,7 +2,7 @@
 
 A state directory and a classifier flow in, the head to use and words on it flow out. A head is
 changed in single steps of the file system, so that a kill at any moment leaves the former one or
-the new one, and what `undo` needs.
+the new one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,13 @@ def activate(state: Path, head: Head) -> None:
         head.save(active, like)
 
 
-def undo(state: Path, base: Base) -> Head | None:
+def undo(
+    state: Path, base: Base, check: Callable[[Head], object] = lambda head: None
+) -> Head | None:
     """Go back to the head before; returns it, None for the package as it ships.
 
     A head before that cannot be used with `base`, the network of the bin, or is damaged, is none.
+    check: raises where the bin could not start with a head; then nothing is changed.
     Raises UsageError where there is nothing to go back from, StoreError where it cannot.
     """
     active, previous = paths.taught_head(state), _previous(state)
@@ -59,6 +62,7 @@ def undo(state: Path, base: Base) -> Head | None:
         except ModelError:
             former = None
         if former is not None and former.base == base:
+            check(former)
             os.replace(previous, active)
             return former
         if not active.exists():
@@ -80,17 +84,20 @@ def relearn(
     tell: Tell = lambda words: None,
     *,
     keep: bool = True,
+    known: Iterable[str] = (),
 ) -> Lesson:
     """A lesson from all the labelled pictures that are kept, of classes that have a route.
 
     The network runs on those alone that it has not seen yet. classifier: with the head in force, if
     there is one. grounds: by id of a sample, the embedding of its crop with the item painted out.
-    keep: embeddings that were missing, for the next time. Raises as `lesson.learn`.
+    keep: embeddings that were missing, for the next time. known: see `lesson.learn`, which says
+    what this raises.
     """
     from bin_daemon.teaching.lesson import learn
 
     shown = _shown(samples, classifier, grounds or {}, tell, keep)
-    return learn(shown, classifier, taught_at, tell, routed(config))
+    known = classifier.head.labels if classifier.head else known
+    return learn(shown, classifier, taught_at, tell, routed(config), known)
 
 
 def _shown(
@@ -157,7 +164,9 @@ def head_for(
         return head, ""
     words = f"the bin was taught on {head.base.id}, and runs {package.id}"
     cure = "`bin-daemon teach` teaches it anew, `teach --undo` takes the old head away"
-    as_good = f"{words}, which is as good by itself on the kept pictures; {cure}"
+    lost = [label for label in head.labels if label not in package.labels]
+    but = f" but knows no {', '.join(lost)}" if lost else ""
+    as_good = f"{words}, which is as good by itself on the kept pictures{but}; {cure}"
     from bin_daemon.teaching.doubts import in_words
     from bin_daemon.teaching.samples import Samples
 
@@ -167,7 +176,10 @@ def head_for(
             if _answered(state, asked):
                 return None, as_good
             log.info("%s; it learns anew from the kept pictures before it sorts", words)
-            lesson = relearn(samples, classifier, config, time.time(), tell=tell, keep=keep)
+            now = time.time()
+            lesson = relearn(
+                samples, classifier, config, now, tell=tell, keep=keep, known=head.labels
+            )
     except (BinDaemonError, OSError) as error:
         return None, f"{words}; it could not be taught anew: {error}. {cure}"
     if keep:
@@ -176,9 +188,9 @@ def head_for(
         return None, as_good
     log.info("learnt anew: %s", lesson.head.id)
     needs = lesson.figures["left_out"]
-    lost = {label: need for label, need in needs.items() if label not in lesson.head.labels}
-    if lost:
-        return lesson.head, f"{words}, learnt anew; {'; '.join(in_words(lost))}; then teach again"
+    needed = {label: need for label, need in needs.items() if label not in lesson.head.labels}
+    if needed:
+        return lesson.head, f"{words}, learnt anew; {'; '.join(in_words(needed))}; then teach again"
     return lesson.head, ""
 
 

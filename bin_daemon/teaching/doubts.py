@@ -17,13 +17,17 @@ FEW = 10
 NEAR_CHANCE = 0.1
 
 
-def left_out(labels: Iterable[str], taken: Container[str] | None = None) -> dict[str, str]:
-    """The classes among the labels of pictures that cannot be learnt, each with what it needs.
+def left_out(
+    labels: Iterable[str], taken: Container[str] | None = None, known: Iterable[str] = ()
+) -> dict[str, str]:
+    """The classes that cannot be learnt, each with what it needs.
 
-    taken: the classes that have a route; None where that does not matter.
+    labels: of pictures. taken: the classes that have a route; None where that does not matter.
+    known: classes that were taught before, of which there may be no picture any more.
     Raises UsageError where fewer than two classes can be learnt.
     """
-    counts = Counter(labels)
+    counts = Counter(dict.fromkeys(known, 0))
+    counts.update(labels)
     needs = {}
     for label, count in sorted(counts.items()):
         if taken is not None and label not in taken:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bin_daemon.errors import PictureError, StoreError, UsageError
-from bin_daemon.files import write_whole
 from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
 from bin_daemon.teaching.samples import Samples
 
@@ -72,8 +71,9 @@ class Export:
             groups.append((file, sample.item))
             sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
             yield file
-        write_whole(self._folder / GROUPS, _table(("file", "group"), groups))
-        write_whole(self._folder / SESSIONS, _table(("file", "session", "cropped"), sessions))
+        # Like the pictures for whoever may read those, so not by `files.write_whole`.
+        (self._folder / GROUPS).write_bytes(_table(("file", "group"), groups))
+        (self._folder / SESSIONS).write_bytes(_table(("file", "session", "cropped"), sessions))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:

@@ -109,17 +109,18 @@ class TeachingFolder:
         for (session, empty, cropped), members in by_session.items():
             view = None
             if not cropped:
-                view = self._empty_view(session, empty, [one.path for one in members])
+                view = self._empty_view(session, empty, members)
             for one in members:
                 try:
                     yield self._picture(one, view)
                 except PictureError as error:
                     self.skipped[one.path] = str(error)
 
-    def _empty_view(self, session: str, empty: Path | None, pictures: list[Path]) -> Image | None:
+    def _empty_view(self, session: str, empty: Path | None, members: list[Listed]) -> Image | None:
         name = f"session '{session}'" if session else "pictures without a session"
         if empty is not None:
             return read_picture(empty)
+        pictures = [one.path for one in members if _readable(one.path)]
         if len(pictures) >= LEAST_FOR_MEDIAN:
             self.words.append(
                 f"{name}: no empty view; the median of its {len(pictures)} pictures is taken for it"
@@ -175,7 +176,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with a folder for each class in it")
     told, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
-    views = {view.resolve() for _, view, _ in told.values() if view}
+    views = {view.resolve() for view in (empty, *(view for _, view, _ in told.values())) if view}
     found = []
     for one in sorted(folder.iterdir()):
         pictures = [] if one.name.startswith(".") else _pictures(one)
@@ -246,6 +247,14 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
                 yield rows.line_num, {**values, "file": Path(values["file"]).as_posix()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot read it: {error}") from error
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_picture(path)
+    except PictureError:
+        return False
+    return True
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -14,7 +14,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -98,7 +97,7 @@ class Head:
             )
             if head.kernel.shape[1:] != head.bias.shape or len(head.labels) != len(head.bias):
                 raise ValueError("its parts do not fit together")
-        except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
+        except Exception as error:  # what zip, npy and JSON trip over has no common kind
             raise ModelError(
                 f"{path}: the taught head is damaged ({error}); `bin-daemon teach --undo` takes it "
                 f"away, `bin-daemon teach --kept` makes it anew from the kept pictures"

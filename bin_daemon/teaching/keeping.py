@@ -21,7 +21,7 @@ from typing import Self
 from bin_daemon import clock as clock_module
 from bin_daemon.clock import Clock
 from bin_daemon.config import KeepSection
-from bin_daemon.errors import BinDaemonError, UsageError
+from bin_daemon.errors import BinDaemonError, StoreError, UsageError
 from bin_daemon.messages import Decision, Image, Item, Prediction, SortEvent, Vector
 from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.samples import Samples
@@ -168,10 +168,17 @@ class Keeping:
             except Exception as error:
                 log.exception("a picture of an item could not be kept")
                 self._lose(f"{type(error).__name__}; the log says more")
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the store; the next picture opens it again."""
         if self._samples is not None:
             self._samples.close()
+            self._samples = None
 
     def _failed(self, error: BinDaemonError) -> None:
+        if isinstance(error, StoreError):
+            self._let_go()
         if str(error) != self._fault:
             log.error("%s", error)
         self._lose(str(error))
@@ -209,6 +216,8 @@ class Keeping:
             samples.drop_counted(uncounted)
 
     def _opened(self) -> Samples:
+        if self._samples is not None and self._samples.replaced():
+            self._let_go()
         if self._samples is None:
             self._samples = Samples(self._folder, self._keep)
         return self._samples
@@ -222,6 +231,7 @@ class Keeping:
             if self._synced():
                 self._opened().prune(self._clock.time())
         except BinDaemonError as error:
+            self._let_go()
             log.error("%s", error)
             with self._lock:
                 self._fault = str(error)

@@ -98,18 +98,20 @@ def learn(
     taught_at: float,
     tell: Tell = lambda words: None,
     taken: Container[str] | None = None,
+    known: Iterable[str] = (),
 ) -> Lesson:
     """Learn from pictures, shown one after another so that their crops need not be in memory.
 
     classifier: with the network that has seen them, and with the head in force, if there is one.
     tell: takes words on how far it is, before each step. taken: see `left_out`.
+    known: the classes of the head that this one may follow; which of them are lost is told.
     Raises UsageError as `left_out` does, ModelError where the package cannot be taught.
     """
     started = time.perf_counter()
     kernel, bias = shipped_head(classifier)
     package = classifier.package
     seen = list(shown)
-    needs = left_out((one.label for one in seen), taken)
+    needs = left_out((one.label for one in seen), taken, set(known) - set(package.labels))
     seen = [one for one in seen if one.label not in needs]
     names, sessions = [one.label for one in seen], [one.session for one in seen]
     embeddings = np.stack([one.embedding for one in seen])

@@ -88,6 +88,7 @@ class Samples:
         self._keep = keep or KeepSection()
         with self._complaints():
             _make_private(folder, self._crops, self.path)
+            self._inode = self.path.stat().st_ino
             self._db = database.connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
             database.check_layout(self._db, _STORE, self.path, _LAYOUT)
             try:
@@ -96,6 +97,13 @@ class Samples:
             except BaseException:
                 self._db.close()
                 raise
+
+    def replaced(self) -> bool:
+        """Whether its index is no longer the file at its path: somebody began anew."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def _complaints(self) -> contextlib.AbstractContextManager[None]:
         cure = "`bin-daemon samples delete --all` begins anew"
@@ -110,7 +118,8 @@ class Samples:
             known = {f"{row[0]}.png" for row in db.execute("SELECT id FROM samples")}
             for file in self._crops.iterdir():
                 if file.name not in known:
-                    file.unlink()
+                    with contextlib.suppress(OSError):  # gone meanwhile, or a folder of somebody's
+                        file.unlink()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -75,6 +75,8 @@ def main(folder):
 
     for kind in ("float", "mixed", "int8"):
         (folder / f"{kind}.tflite").write_bytes(converted(kind))
+    whole = (folder / "float.tflite").read_bytes()
+    (folder / "torn.tflite").write_bytes(whole[: len(whole) // 2])
     told = {}
     for name, scale in json.loads((folder / "wanted.json").read_text()):
         run = Run(folder / "runs" / f"{name}-{scale}")
@@ -100,6 +102,7 @@ WANTED = [
     ("float.tflite", "imagenet"),
     ("mixed.tflite", "-1-1"),
     ("int8.tflite", None),
+    ("torn.tflite", "-1-1"),
 ]
 IMPORTED = (
     "modern.keras--1-1",
@@ -278,6 +281,10 @@ def test_the_scaling_that_is_clearly_right_is_taken_and_all_are_shown(folder: Pa
 
 def test_an_unknown_scaling_is_refused(folder: Path) -> None:
     assert "--scale 1-0: must be one of 0-1, -1-1" in told(folder, "modern.keras-1-0")
+
+
+def test_a_file_that_is_cut_short_is_refused(folder: Path) -> None:
+    assert "torn.tflite: is damaged or cut short" in told(folder, "torn.tflite--1-1")
 
 
 def test_a_scaling_by_channel_asks_for_the_keras_file(folder: Path) -> None:

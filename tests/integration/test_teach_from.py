@@ -177,6 +177,20 @@ def test_a_stray_label_does_not_keep_the_bin_from_learning(teach, lesson, tmp_pa
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
+def test_undo_does_not_go_back_to_a_head_that_the_bin_could_not_start_with(
+    teach, command, settings, tmp_path
+):
+    teach()
+    taught = paths.taught_head(tmp_path / "state")
+    before = taught.read_bytes()
+    (taught.parent / "head.previous.npz").write_bytes(before)
+    settings["routes"]["recyclables"]["takes"].remove("can")
+    code, _, err = command("teach", "--undo")
+    assert code == 2
+    assert "no route takes 'can'" in err
+    assert taught.read_bytes() == before
+
+
 def test_undo_takes_the_head_back_and_keeps_the_pictures(teach, command, tmp_path):
     teach()
     assert command("teach", "--undo")[0] == 0
@@ -349,9 +363,28 @@ def test_empty_views_that_sessions_name_are_no_class(command, lesson):
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
+def test_an_empty_view_within_the_folder_is_no_class(command, lesson):
+    save(lesson / "views" / "empty.png", chamber())
+    words = ("--from", lesson, "--json", "--empty", lesson / "views" / "empty.png")
+    told = json.loads(command("teach", *words)[1])
+    assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
+
+
 def test_without_an_empty_view_the_median_serves_and_that_is_said(command, lesson):
+    (lesson / "can" / "bad.jpg").write_bytes(b"no picture")
     told = json.loads(command("teach", "--from", lesson, "--json")[1])
     assert "the median of its 24 pictures" in told["empty_views"][0]
+    assert [Path(s["file"]).name for s in told["skipped"]] == ["bad.jpg"]
+
+
+def test_where_too_few_pictures_are_left_it_says_what_became_of_the_others(
+    command, lesson, tmp_path
+):
+    save(tmp_path / "small.png", chamber()[:240, :320])
+    code, _, err = command("teach", "--from", lesson, "--empty", tmp_path / "small.png")
+    assert code == 2
+    assert "640x480 pixels, its empty view has 320x240" in err
+    assert "two classes or more" in err
 
 
 @pytest.mark.parametrize(
@@ -517,6 +550,21 @@ def test_a_kept_class_without_a_route_does_not_keep_an_updated_bin_from_sorting(
     (alert,) = recorder.alerts
     assert alert.kind == "teaching"
     assert "'lid' is left out: no route takes it; add it to one's 'takes'" in alert.message
+
+
+def test_a_taught_class_whose_pictures_are_gone_is_told(teach, command, settings, tmp_path):
+    teach()
+    state = tmp_path / "state"
+    with Samples(paths.teaching(state)) as samples:
+        for sample in samples.list():
+            samples.label(sample.id, "metal" if sample.label == "can" else sample.label)
+    words = "'can' is left out: pictures still needed: 3"
+    assert words in json.loads(command("teach", "--kept", "--json")[1])["warnings"]
+    command("teach", "--undo")
+    of_another_network(state)
+    settings["camera"]["loop"] = False
+    (alert,) = sorted_by(settings, state).alerts
+    assert words in alert.message
 
 
 def test_another_network_whose_pictures_were_forgotten_raises_an_alert(

@@ -92,6 +92,14 @@ def test_what_misses_is_refused_with_figure_and_shortfall(limits: dict, words: s
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("ece", [0.05001, float("nan")])
+def test_a_hair_is_a_miss_and_so_is_what_is_no_number(ece: float) -> None:
+    report = copy.deepcopy(REPORT)
+    report["held_out"]["calibration"]["ece"] = ece
+
+    assert not gate.verdict(report, gate.Demands({"ece": 0.05}, ()))["passed"]
+
+
 def test_only_what_misses_is_named_in_a_refusal() -> None:
     with pytest.raises(ExportError) as refused:
         gate.refuse_what_misses(judged(accuracy=0.95, ece=0.05))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import multiprocessing
+import os
 import time
 
 import cv2
@@ -77,6 +79,17 @@ def test_other_facts_make_another_bank(run, tmp_path):
 def test_a_broken_off_bank_says_why(run, tmp_path):
     with pytest.raises(ExportError, match="cannot keep the views"):
         opened(run, tmp_path, functools.partial(broken, 4))
+
+
+def test_a_bank_that_the_disk_cannot_hold_says_so(run, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ExportError, match="cannot keep the views: .*No space left"):
+        opened(run, tmp_path, functools.partial(made, 2))
+    monkeypatch.undo()
+    assert opened(run, tmp_path, functools.partial(made, 2)).shape == (9, 2, 4, 4, 3)
 
 
 def test_two_that_want_the_same_bank_at_once_share_one(run, tmp_path):

@@ -1,5 +1,6 @@
 """Evaluating, pooling and reporting runs of drawn pictures with the shipped model."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -370,7 +371,10 @@ def predicted(folder: Path, fold: int, **more: object) -> Run:
         truth=truth,
         groups=np.array([picture.group for picture in held_out]),
     )
-    run.write_json("evaluation.json", {"robustness": [], "runtimes": {}, "model_bytes": 1})
+    content = run.need("model.tflite", "quantize").read_bytes()
+    found = {"robustness": [], "runtimes": {}, "model_bytes": 1}
+    found["model_sha256"] = hashlib.sha256(content).hexdigest()
+    run.write_json("evaluation.json", found)
     return run
 
 
@@ -409,6 +413,20 @@ def test_a_model_of_all_pictures_takes_thresholds_and_figures_from_its_folds(
     assert "2 of 5 folds pooled" in page
 
 
+def test_what_was_judged_with_other_thresholds_is_no_longer_told(
+    tmp_path: Path, data: Path
+) -> None:
+    folds = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(3)]
+    whole = make_run(tmp_path / "whole", [])
+    pool(whole, folds[:2], ["evaluate"])
+    assert evaluate(whole, data, [])["unknown"]
+
+    pool(whole, folds[:2], ["evaluate"])
+    assert evaluation_of(whole)["unknown"]
+    pool(whole, folds, ["evaluate"])
+    assert not evaluation_of(whole)["unknown"]
+
+
 def test_a_run_without_any_figures_says_how_to_get_some(tmp_path: Path, data: Path) -> None:
     whole = make_run(tmp_path / "whole", [])
     evaluate(whole, data, [])
@@ -426,6 +444,12 @@ def test_runs_that_do_not_belong_together_are_not_pooled(tmp_path: Path) -> None
         pool(first, [predicted(tmp_path / "c", 1, settings={"seed": 2})], [])
     with pytest.raises(ExportError, match="different recipes .labels differs"):
         pool(first, [predicted(tmp_path / "d", 1, labels=["can", "cup"])], [])
+    with pytest.raises(ExportError, match="different recipes .data differs"):
+        pool(first, [predicted(tmp_path / "e", 1, data="another/set")], [])
+    other = predicted(tmp_path / "f", 1)
+    other.write_bytes("model.tflite", b"quantised anew")
+    with pytest.raises(ExportError, match=r"of another model\.tflite; evaluate this one first"):
+        pool(first, [other], [])
 
 
 def test_a_chart_of_its_own_is_well_formed_and_carries_its_colours() -> None:

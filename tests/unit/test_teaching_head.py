@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_a_damaged_file_is_refused_with_the_cure(tmp_path, package, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ModelError, match=r"head\.npz.*damaged.*teach --undo"):
         Head.load(path)
+
+
+def test_no_byte_that_changed_brings_anything_but_that_error(tmp_path, package):
+    path = tmp_path / "head.npz"
+    taught(package).save(path)
+    whole = path.read_bytes()
+    for at in (*range(200), *range(len(whole) - 400, len(whole))):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with contextlib.suppress(ModelError):
+            Head.load(path)
 
 
 def test_its_id_tells_network_and_day(package):

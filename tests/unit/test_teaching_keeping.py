@@ -240,6 +240,17 @@ def test_a_store_that_cannot_be_opened_is_told_and_tried_again(new, tmp_path):
     assert [s.item for s in kept(keeping, tmp_path)] == ["kept"]
 
 
+def test_a_store_that_somebody_began_anew_is_the_one_that_is_kept_in(new, tmp_path):
+    keeping = new(unsure=True)
+    notice(keeping, "before", unsure=True)
+    await_count(tmp_path, 1)
+    for path in [*tmp_path.glob("samples.db*"), *(tmp_path / "crops").iterdir()]:
+        path.unlink()
+    Samples(tmp_path).close()
+    notice(keeping, "after", unsure=True)
+    assert [s.item for s in kept(keeping, tmp_path)] == ["after"]
+
+
 @pytest.mark.parametrize(("synced", "left"), [(True, 0), (False, 1)])
 def test_old_pictures_go_at_the_start_once_the_clock_is_set(new, tmp_path, synced, left):
     with Samples(tmp_path) as samples:

@@ -173,6 +173,12 @@ def test_a_class_with_too_few_pictures_is_left_out_and_the_others_are_learnt():
     assert "'cup' is left out: pictures still needed: 2" in found.warnings
 
 
+def test_a_class_that_the_head_before_knew_is_missed_where_no_picture_of_it_is_left():
+    shown = pictures({"metal": 12, "plastic": 12})
+    found = learn(shown, Network(), DAY, known=("metal", "glass", "can"))
+    assert found.figures["left_out"] == {"can": "pictures still needed: 3"}
+
+
 def test_a_class_without_a_route_is_left_out_and_the_cure_is_told():
     shown = pictures({"metal": 12, "plastic": 12, "cup": 12})
     found = learn(shown, Network(), DAY, taken={"metal", "plastic"})

@@ -225,6 +225,13 @@ def test_what_a_crash_left_is_swept_and_nothing_else(samples, folder):
         assert [file.stem for file in (folder / "crops").iterdir()] == [added]
 
 
+def test_what_cannot_be_swept_is_left(samples, folder):
+    added = add(samples)
+    (folder / "crops" / "somebody's").mkdir()
+    with Samples(folder) as again:
+        assert ids(again) == [added]
+
+
 def test_a_store_that_opens_does_not_sweep_what_another_is_adding(samples, folder):
     """The other waits until the picture is told of, however long writing it takes."""
     from bin_daemon.teaching import samples as module
