@@ -94,6 +94,8 @@ class Saliency:
                 f"{package.id}: this runtime does not show what happens inside: {error}; "
                 f"leave --why out, or use another --runtime"
             ) from error
+        if package.manifest.outputs.embedding is None:
+            raise ModelError(f"{package.id}: gives no embedding to look behind; leave --why out")
         self._tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
         outputs = self._interpreter.get_output_details()
         self._embedding = self._plain_source(outputs[package.manifest.outputs.embedding]["index"])

@@ -304,6 +304,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BinDaemonError as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"export: {error}; check the disk and who owns the folder", file=sys.stderr)
+        return 2
     return 0
 
 

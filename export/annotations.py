@@ -186,7 +186,7 @@ def _labelme(file: Path, content: dict, problems: list[str]) -> Iterator[Instanc
             if not isinstance(shape, dict):
                 raise ValueError("is no shape")
             kind = shape.get("shape_type") or "polygon"
-            if kind not in _SHAPES:
+            if not isinstance(kind, str) or kind not in _SHAPES:
                 raise ValueError(f"a {kind} has no area")
             label = _label(shape.get("label"))
             mask = _SHAPES[kind](shape.get("points"), pixels.shape[:2])

@@ -137,8 +137,9 @@ def examine(
         ExportError: there is no such folder, no picture in it, or its `groups.csv` is no table.
     """
     files = find_pictures(folder)
+    ordered = sorted({label_of(file) for file in files})
     findings = [
-        *_about_labels({label_of(file) for file in files}, labels),
+        *_about_labels(set(ordered), labels),
         *_strangers(folder, files),
     ]
     given = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else None
@@ -160,9 +161,8 @@ def examine(
     pictures = Counter(map(label_of, names))
     members = [(group, label_of(file)) for file, group in groups.items()]
     of_label = Counter(label for _, label, _ in dealing_order(members))
-    findings += _about_counts(pictures, of_label, parts)
+    findings += _about_counts(ordered, pictures, of_label, parts)
     findings.sort(key=lambda finding: finding.severity)
-    ordered = sorted({label_of(file) for file in files})
     report = Report(
         {label: pictures[label] for label in ordered},
         {label: of_label[label] for label in ordered},
@@ -281,8 +281,11 @@ def _about_pairs(
         )
 
 
-def _about_counts(pictures: Counter, groups: Counter, parts: int) -> Iterable[Finding]:
-    for label, count in sorted(pictures.items()):
+def _about_counts(
+    labels: Sequence[str], pictures: Counter, groups: Counter, parts: int
+) -> Iterable[Finding]:
+    for label in labels:
+        count = pictures[label]
         if groups[label] < parts:
             yield Finding(
                 "error",

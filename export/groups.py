@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from bin_daemon.errors import BinDaemonError
 
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE - 1
@@ -176,9 +179,9 @@ def embedding_at_hand(backbone: Path) -> Embed | None:
     return None
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Print how well hash alone, and hash and embedding, recover the `groups.csv` of a folder."""
-    from .data import label_of, read_groups
+    from .data import GROUPS, label_of, read_groups
     from .runs import DEFAULT_BACKBONE
     from .survey import survey
 
@@ -186,8 +189,12 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
     command.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
     options = command.parse_args(arguments)
-    known = read_groups(options.folder / "groups.csv")
-    seen = survey(options.folder, sorted(known), backbone_embedding(options.backbone))
+    try:
+        known = read_groups(options.folder / GROUPS)
+        seen = survey(options.folder, sorted(known), backbone_embedding(options.backbone))
+    except BinDaemonError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
     files = [look.file for look in seen.looks]
     for name, embeddings in (("hash", None), ("hash and embedding", seen.embeddings)):
         found = name_groups(files, alike(seen.hashes, embeddings))
@@ -198,7 +205,8 @@ def main(arguments: list[str] | None = None) -> None:
             f"{figures['precision']:.3f} right, {figures['recall']:.3f} found; adjusted Rand "
             f"index {figures['index']:.3f}; {sum(n > 1 for n in classes.values())} span classes"
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

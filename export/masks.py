@@ -222,9 +222,10 @@ def measure_masks(reel: Path = REEL) -> dict:
     figures["pairs"] = []
     for gap in GAPS:
         results = [measure(paired(*two, gap)) for two in itertools.pairwise(alone)]
-        apart = [not result["missed"] and not result["spurious"] for result in results]
-        share = float(np.mean(apart)) if apart else None
-        figures["pairs"].append({"gap": gap, "apart": share, **_summary(results)})
+        if results:
+            apart = [not result["missed"] and not result["spurious"] for result in results]
+            share = float(np.mean(apart))
+            figures["pairs"].append({"gap": gap, "apart": share, **_summary(results)})
     return figures
 
 

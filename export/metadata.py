@@ -215,7 +215,7 @@ def read(model: bytes) -> dict:
     size = entry.table(3).table(1).table(1)
     normalization = entry.tables(4)[0].table(1)
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
-        labels = archive.read(LABELS_FILE).decode("utf-8").split()
+        labels = archive.read(LABELS_FILE).decode("utf-8").splitlines()
     return {
         "name": about.text(0),
         "width": size.number(0, UOffsetTFlags),

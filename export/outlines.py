@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 
-_SUBPIXEL = 4  # bits of a coordinate behind the point, as OpenCV takes them
-_OUTSIDE = 1_000_000  # pixels: beyond, OpenCV's fixed point would overflow
+_OUTSIDE = 1_000_000  # pixels
 
 Size = tuple[int, int]
 """Height and width of a picture."""
@@ -29,12 +27,17 @@ def polygon(points: Any, size: Size) -> np.ndarray:
     Raises:
         ValueError: fewer points, no finite numbers, or none of it lies in the picture.
     """
-    corners = _points(points, least=3)
-    mask = np.zeros(size, np.uint8)
-    # OpenCV counts from the middle of the first pixel, annotations from its corner.
-    fixed = np.round((corners - 0.5) * (1 << _SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(mask, [fixed], 1, shift=_SUBPIXEL)
-    return _some(mask.astype(bool))
+    starts = _points(points, least=3)
+    ends = np.roll(starts, -1, axis=0)
+    middles = np.arange(size[0]) + 0.5
+    # A pixel is inside if an odd number of edges crosses its row to the left of its middle.
+    crossed = (starts[:, 1:] <= middles) != (ends[:, 1:] <= middles)
+    edge, row = np.nonzero(crossed)
+    (x, y), (run, rise) = starts[edge].T, (ends - starts)[edge].T
+    column = np.ceil(x + (middles[row] - y) * run / rise - 0.5).clip(0, size[1]).astype(int)
+    crossings = np.zeros((size[0], size[1] + 1), int)
+    np.add.at(crossings, (row, column), 1)
+    return _some(crossings.cumsum(axis=1)[:, :-1] % 2 == 1)
 
 
 def rectangle(points: Any, size: Size) -> np.ndarray:

@@ -129,7 +129,7 @@ class KerasTraining:
     label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     epochs: Epochs = 20
     batch: Annotated[int, Interval(ge=2, le=1024)] = 32
-    seed: int = 1
+    seed: Annotated[int, Interval(ge=0)] = 1
 
 
 @section
@@ -177,7 +177,7 @@ class FoldedTraining:
     """Things of no class in a batch, as a share of its photographs."""
     weak_light_share: Share = 0.0
     """Share of all views that are shown in weak light, as a noisy sensor sees them."""
-    seed: int = 1
+    seed: Annotated[int, Interval(ge=0)] = 1
 
     @property
     def epochs(self) -> int:

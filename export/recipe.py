@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bin_daemon.checked import Invalid, check
-from bin_daemon.errors import ConfigError
+from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.teaching.sample import check_label
 from bin_daemon.yaml_lines import Document
 
 from .errors import ExportError
@@ -113,6 +114,20 @@ def _rules(recipe: Recipe, file: str) -> list[tuple[tuple[str, ...], str]]:
         faults.append((("name",), f"'{recipe.name}' is not the name of the file"))
     if recipe.labels and len(set(recipe.labels)) < len(recipe.labels):
         faults.append((("labels",), "a class stands twice"))
+    for key, named in (
+        (("residual_labels",), recipe.residual_labels),
+        (("gate", "recall"), recipe.gate.recall),
+    ):
+        faults += [
+            (key, f"'{label}' is none of the labels")
+            for label in named
+            if recipe.labels and label not in recipe.labels
+        ]
+    for label in recipe.labels or ():
+        try:
+            check_label(label)
+        except UsageError as error:
+            faults.append((("labels",), str(error)))
     if (recipe.split.folds is None) == (recipe.split.shares is None):
         faults.append((("split",), "needs either folds or shares"))
     if recipe.split.shares and abs(sum(recipe.split.shares) - 1.0) > 1e-6:

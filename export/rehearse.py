@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import load_squares, read_split
+from .data import GROUPS, load_squares, read_split
 from .errors import ExportError
 from .recipe import read_recipe
 from .runs import DEFAULT_BACKBONE, Run
@@ -143,7 +143,7 @@ def _rehearse(
     began = time.monotonic()
     labels = read_recipe(case.recipe).labels or case.labels
     pictures = folder / f"pictures-{len(labels)}x{case.each}"
-    if not pictures.is_dir():
+    if not (pictures / GROUPS).is_file():  # which is written last
         render(pictures, labels, case.each)
     run = Run(folder / case.backbone)
     pretrained = case.frozen and weights.is_file()

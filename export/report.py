@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import gate
-from .evaluate import EVALUATION
+from .evaluate import read_evaluation
 from .examples import Example, choose
 from .plots import (
     STYLE,
@@ -68,7 +68,7 @@ def report(run: Run, data: Path) -> Path:
     Raises:
         ExportError: the run has not been evaluated, or has no figures yet.
     """
-    found = run.read_json(EVALUATION, "evaluate")
+    found = read_evaluation(run)
     config = run.read_json("config.json", "train")
     figures = gate.quoted(found)
     parts = {

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.classifier import prepare
+from bin_daemon.pictures import SUFFIXES
 
 from .compose import FRAME, cropped, empty_crop
 from .cutouts import CutOut, rounded
@@ -100,7 +101,7 @@ def measure(
     counted, but have no part in the share.
 
     Args:
-        organic: folder of pictures of fruit and vegetables, or None where there is none.
+        organic: folder of pictures of fruit and vegetables, at any depth; None where there is none.
         empties: pictures of rendered chambers with nothing in them.
         size: side of the network's input in pixels.
         accept: says of uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,).
@@ -118,8 +119,10 @@ def measure(
             [prepare(read_rgb(path), size, size) for path in empties]
         )
     if organic is not None:
-        files = sorted(path.name for path in organic.iterdir() if path.is_file())
-        pictures["fruit and vegetables"] = load_squares(organic, files, size)
+        found = [path for path in organic.rglob("*") if path.suffix.lower() in SUFFIXES]
+        files = sorted(path.relative_to(organic).as_posix() for path in found)
+        if files:
+            pictures["fruit and vegetables"] = load_squares(organic, files, size)
     kinds = {
         name: {"shown": len(these), "accepted": int(accept(these).sum()), "trained": name in SHOWN}
         for name, these in pictures.items()

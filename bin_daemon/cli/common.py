@@ -146,17 +146,19 @@ def progress(words: str) -> Iterator[Callable[[str], None]]:
         yield lambda words: shown.update(task, description=words)
 
 
-def pictures_in(named: list[Path]) -> list[Path]:
+def pictures_in(named: list[Path], empty: Path | None = None) -> list[Path]:
     """The pictures meant: files as they are named, folders as the pictures in them.
 
+    empty: the view of the empty chamber, which may lie in such a folder and is left out there.
     Raises UsageError for a path that is neither.
     """
     from bin_daemon.camera.replay import pictures_in as in_folder
 
     found: list[Path] = []
+    left_out = empty.resolve() if empty else None
     for path in named:
         if path.is_dir():
-            found += in_folder(path)
+            found += [one for one in in_folder(path) if one.resolve() != left_out]
         elif path.exists():
             found.append(path)
         else:

@@ -86,8 +86,8 @@ def run_classify(options: argparse.Namespace) -> int:
 
     config = common.config_of(options)
     package = open_package(config.model.name)
-    pictures = common.pictures_in(options.pictures)
     empty = read_picture(options.empty) if options.empty else None
+    pictures = common.pictures_in(options.pictures, options.empty)
     classifier = Classifier(package, config.model.runtime, config.model.threads)
     if (taught := common.taught_in(options)) is not None:
         from bin_daemon.teaching.active import head_for
@@ -215,9 +215,7 @@ def run_replay(options: argparse.Namespace) -> int:
     clock = SimulatedClock() if options.fast else SystemClock()
     camera: Camera
     if options.hold:
-        pictures = common.pictures_in([options.source])
-        if options.empty:
-            pictures = [p for p in pictures if p.resolve() != options.empty.resolve()]
+        pictures = common.pictures_in([options.source], options.empty)
         player = hold_each(pictures, options.empty, options.hold, fps=config.camera.fps)
         camera = replay_player(player, clock)
     else:

@@ -70,12 +70,13 @@ def things(
 def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool) -> Counts:
     """The fold of each picture, int64 (n,): no group straddles two, and there is no seed.
 
-    whole_sessions: groups are sessions. They take turns, one fold each while there are at most
-    SESSION_FOLDS. Things are dealt so that each class is spread evenly over FOLDS: the largest
-    group first, each to the fold with the fewest pictures of its class.
+    whole_sessions: groups are sessions. They have a fold each while there are at most
+    SESSION_FOLDS; from then on those share one that have the least in common. Things are dealt so
+    that each class is spread evenly over FOLDS: the largest group first, each to the fold with the
+    fewest pictures of its class.
     """
     if whole_sessions:
-        turn = {name: at % SESSION_FOLDS for at, name in enumerate(sorted(set(groups)))}
+        turn = _turns(groups, labels)
         return np.array([turn[group] for group in groups], np.int64)
     members = Counter(zip(labels, groups, strict=True))
     filled: dict[str, list[int]] = defaultdict(lambda: [0] * FOLDS)
@@ -85,3 +86,19 @@ def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool)
         fold = dealt.setdefault(group, sizes.index(min(sizes)))
         sizes[fold] += pictures
     return np.array([dealt[group] for group in groups], np.int64)
+
+
+def _turns(sessions: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """The fold of each session: no class shall be held out whole, which nobody could then tell."""
+    shown: dict[str, set[str]] = defaultdict(set)
+    for session, label in zip(sessions, labels, strict=True):
+        shown[session].add(label)
+    times = Counter(label for seen in shown.values() for label in seen)
+    held: list[Counter[str]] = [Counter() for _ in range(SESSION_FOLDS)]
+    turn = {}
+    for session, seen in sorted(shown.items()):
+        # The largest share of one of its classes that a fold holds already, then how full that is.
+        burden = [(max(of[one] / times[one] for one in seen), of.total()) for of in held]
+        turn[session] = burden.index(min(burden))
+        held[turn[session]].update(seen)
+    return turn

@@ -146,7 +146,8 @@ def learn(
     gain, error = gained(before, logits, pictures.truth, pictures.groups)
     figures["gain"] = {"accuracy": gain, "se": error}
     figures["unseen_session"] = _unseen_session(pictures, sessions, strength, tell)
-    figures["control"] = _control(pictures, [one.ground for one in seen], strength, tell)
+    grounds = [one.ground for one in seen]
+    figures["control"] = _control(pictures, grounds, seen_things, strength, tell)
     fresh = np.array([one.fresh for one in seen])
     figures["former"] = _former(classifier.head, pictures, logits, fresh)
     figures["accepted"] = _accepted(pictures, logits)
@@ -233,21 +234,35 @@ def _unseen_session(
 
 
 def _control(
-    pictures: _Pictures, grounds: Sequence[Floats | None], strength: float, tell: Tell
+    pictures: _Pictures,
+    grounds: Sequence[Floats | None],
+    shown: Sequence[str],
+    strength: float,
+    tell: Tell,
 ) -> dict[str, Any] | None:
     """The same head on the same crops without the item; None where too few show that.
 
-    majority: the accuracy of always saying the commonest class.
+    Where they are all of one session, that cannot be held out whole: then by things.
+
+    shown: which thing each picture shows. majority: the accuracy of always saying the commonest
+    class.
     """
     known = np.array([ground is not None for ground in grounds])
     if known.sum() < 2 * LEAST or len(set(pictures.truth[known].tolist())) < 2:
+        return None
+    folds, groups = pictures.folds[known], pictures.groups[known]
+    if len(np.unique(folds)) < 2:
+        groups = np.array(shown)[known]
+        names = [pictures.labels[c] for c in pictures.truth[known]]
+        folds = folds_of(groups.tolist(), names, whole_sessions=False)
+    if len(np.unique(folds)) < 2:
         return None
     part = dataclasses.replace(
         pictures,
         embeddings=np.stack([g for g in grounds if g is not None]),
         truth=pictures.truth[known],
-        groups=np.unique(pictures.groups[known], return_inverse=True)[1],
-        folds=pictures.folds[known],
+        groups=np.unique(groups, return_inverse=True)[1],
+        folds=folds,
         weights=pictures.weights[known],
     )
     logits = _held_out(part, part.folds, [strength], tell)[strength]

@@ -153,6 +153,10 @@ class Sitting:
             self.said = "skipped"
 
     def _undo(self) -> None:
+        if self._answer is not None:  # named, but not looked at long enough to be kept
+            self._answer = None
+            self.said = "not kept; what is it?"
+            return
         if not self._taught:
             self.said = "nothing was taught in this sitting"
             return

@@ -51,6 +51,11 @@ def test_in_words_each_of_several_things_has_a_line(stills, capsys):
     assert all(line.startswith("  ") and "alone ->" in line for line in lines[1:3])
 
 
+def test_the_empty_view_may_lie_among_the_pictures_of_a_folder(stills, capsys):
+    assert classify(stills, stills, "--empty", "empty.png") == 0
+    assert "empty.png" not in capsys.readouterr().out
+
+
 def test_heat_is_drawn_where_it_is_asked_for(stills):
     given = ["red.png", "--empty", "empty.png", "--overlay"]
     assert classify(stills, *given, "plain.png") == 0

@@ -126,6 +126,18 @@ def test_a_table_and_a_folder_that_differ_are_told(folder: Path) -> None:
     assert "glass/05.png" not in groups
 
 
+def test_a_class_of_which_nothing_can_be_used_stops_a_training(folder: Path) -> None:
+    (folder / "groups.csv").write_text(
+        "\n".join(["file,group", *(f"glass/{at:02}.png,{at}" for at in range(12))])
+    )
+
+    report, _ = examine(folder)
+
+    assert report.pictures == {"glass": 12, "paper": 0}
+    (error,) = report.errors
+    assert error.message.startswith("'paper' shows 0 different things in 0 pictures")
+
+
 def test_one_broken_file_among_many_is_left_out(folder: Path) -> None:
     whole = cv2.imencode(".jpg", scene(50))[1].tobytes()
     (folder / "glass" / "half.jpg").write_bytes(whole[: len(whole) // 2])

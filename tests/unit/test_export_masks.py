@@ -81,6 +81,12 @@ def test_a_folder_that_is_no_reel_is_told(tmp_path: Path, capsys):
     assert "truth.yaml" in capsys.readouterr().err
 
 
+def test_a_reel_of_one_item_has_no_pairs(monkeypatch, capsys):
+    monkeypatch.setattr(masks, "reel_pictures", lambda reel: iter([shown("one")]))
+    assert masks.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"] == []
+
+
 def test_the_table_and_the_json_tell_the_same(monkeypatch, capsys):
     alone = [shown("one"), shown("other", (30, 50, 190))]
     monkeypatch.setattr(masks, "reel_pictures", lambda reel: iter(alone))

@@ -146,6 +146,13 @@ def test_nothing_in_the_package_names_a_machines_paths(package: Package) -> None
     assert str(MODELS.parent) not in text
 
 
+def test_class_names_may_hold_spaces() -> None:
+    content = open_package("waste6").file("model.tflite").read_bytes()
+    names = ["Food Organics", "Glass"]
+    plain = content[: content.rfind(b"PK\x03\x04")]
+    assert metadata.read(metadata.append_labels(plain, names))["labels"] == names
+
+
 def test_a_model_without_metadata_says_so(content: bytes) -> None:
     pytest.importorskip("flatbuffers")
     renamed = content.replace(b"TFLITE_METADATA", b"SOMETHING_OTHER")

@@ -102,6 +102,9 @@ def test_every_published_backbone_is_rehearsed() -> None:
         ("kind: keras", "kind: torch", "tiny.yaml:7: network.kind: must be one of keras, folded"),
         ("0.5, 0.25, 0.25", "0.5, 0.25, 0.5", "tiny.yaml:6: split.shares: sum up to 1.25"),
         ("{shares: [0.5, 0.25, 0.25]}", "{}", "tiny.yaml:6: split: needs either folds or shares"),
+        ("[can, bottle]", "[can, ..]", "tiny.yaml:4: labels: '..' cannot name a class"),
+        ("[can, bottle]", "[can, bottle]\nresidual_labels: [tin]", ": residual_labels: 'tin' is"),
+        ("[can, bottle]", "[can, bottle]\ngate: {recall: {tin: 0.9}}", "gate.recall: 'tin' is"),
         ("[can, bottle]", "[can, can]", "tiny.yaml:4: labels: a class stands twice"),
         ("name: tiny", "name: small", "tiny.yaml:1: name: 'small' is not the name of the file"),
         ("licence: none", "licence: none, sha256: abc", "tiny.yaml:5: data.sha256: "),
@@ -138,6 +141,7 @@ def test_a_setting_can_be_changed_by_its_key() -> None:
     [
         ("training.epoch", 3, "did you mean 'epochs'"),
         ("training.epochs", 0, "training.epochs: "),
+        ("training.seed", -1, "training.seed: "),
         ("trainer.epochs", 3, "there is no such setting"),
     ],
 )

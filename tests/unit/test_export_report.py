@@ -352,6 +352,14 @@ def test_training_curves_and_data_report_are_shown_where_there_are_some(
     assert "glass has 1 picture" in page
 
 
+def test_figures_of_another_model_are_not_shown(evaluated: Run, data: Path, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    shutil.copytree(evaluated.folder, other.folder)
+    other.write_bytes("model.tflite", b"quantised anew")
+    with pytest.raises(ExportError, match="evaluate this one first"):
+        report(other, data)
+
+
 def test_examples_are_left_out_where_the_pictures_are_gone(evaluated: Run, tmp_path: Path) -> None:
     assert "<img" not in report(evaluated, tmp_path).read_text()
 

@@ -99,6 +99,12 @@ def test_a_network_whose_embedding_is_no_mean_is_refused_in_words(package: Path)
         Saliency(open_package(package))
 
 
+def test_a_network_without_an_embedding_is_refused_in_words(package: Path):
+    edit(package, outputs={"logits": 0, "embedding": None})
+    with pytest.raises(ModelError, match="gives no embedding.*leave --why out"):
+        Saliency(open_package(package))
+
+
 def chequered(seed: int) -> Image:
     """Sixteen fields of random colour, 64 x 64."""
     fields = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)

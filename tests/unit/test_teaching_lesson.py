@@ -127,6 +127,19 @@ def test_a_ground_that_tells_the_class_is_warned_of():
     assert any("taken out" in words for words in found.warnings)
 
 
+@pytest.mark.parametrize("sessions", [2, 3, 5])
+def test_a_ground_that_is_known_of_the_last_session_alone_is_warned_of_too(sessions):
+    shown = pictures({"metal": 30, "plastic": 30}, sessions=sessions, ground="label")
+    last = f"s{sessions - 1}"
+    found = taught(
+        [one if one.session == last else dataclasses.replace(one, ground=None) for one in shown]
+    )
+    control = found.figures["control"]
+    assert control["pictures"] == 60 // sessions
+    assert control["accuracy"] > 0.9
+    assert any("taken out" in words for words in found.warnings)
+
+
 def test_a_ground_that_tells_nothing_is_near_chance():
     found = taught(pictures({"metal": 25, "plastic": 25}, ground=""))
     control = found.figures["control"]
@@ -290,6 +303,19 @@ def test_three_sessions_with_all_classes_are_tested_session_by_session():
     assert by_session(labels, sessions)
     folds = folds_of(sessions, labels, whole_sessions=True)
     assert {(s, f) for s, f in zip(sessions, folds, strict=True)} == {("a", 0), ("b", 1), ("c", 2)}
+
+
+@pytest.mark.parametrize("count", [10, 11, 23])
+def test_however_many_sessions_there_are_no_class_is_held_out_whole(count):
+    rows = [(f"s{at:02}", label) for at in range(count) for label in ("metal", "plastic")]
+    rows += [("s00", "jar"), (f"s{count - 1:02}", "jar")]
+    sessions, labels = zip(*rows, strict=True)
+    assert by_session(labels, sessions)
+    folds = folds_of(sessions, labels, whole_sessions=True)
+    assert len({(s, f) for s, f in zip(sessions, folds, strict=True)}) == count
+    assert set(folds.tolist()) == set(range(10))
+    for label in set(labels):
+        assert len({f for name, f in zip(labels, folds, strict=True) if name == label}) > 1
 
 
 def test_sessions_of_one_class_each_cannot_be_tested_on():
