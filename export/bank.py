@@ -7,16 +7,13 @@ with; one that is there already, made by the same settings from the same picture
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from bin_daemon.classifier import prepare
@@ -29,6 +26,7 @@ from .errors import ExportError
 from .renderings import Rendered
 from .runs import Run, alone
 from .unknown import SHOWN
+from .workers import in_processes
 
 SIZE = 224
 SOURCE_MARGIN = 1.15
@@ -113,7 +111,8 @@ def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> np.nd
     todo = np.flatnonzero(~done)
     if len(todo):
         run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
-    for n, (i, views) in enumerate(_made(make, todo), start=1):
+    made = in_processes(make, todo.tolist(), chunk=4)
+    for n, (i, views) in enumerate(zip(todo, made, strict=True), start=1):
         array[i] = views
         done[i] = True
         if n % 200 == 0 or n == len(todo):
@@ -132,20 +131,3 @@ def _opened(path: Path, done: np.ndarray, make: Maker) -> np.ndarray:
     with path.open("r+b") as file:  # where the disk is full a hole in it would end the process
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
-
-
-def _made(make: Maker, todo: np.ndarray) -> Iterator[tuple[int, Views]]:
-    """The views of each source that is left, from as many processes as there are cores."""
-    if not len(todo):
-        return
-    # TensorFlow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.imap_unordered(functools.partial(_numbered, make), todo.tolist(), 4)
-        # Leaving the block ends them by SIGTERM; where coverage catches that, they may hang.
-        pool.close()
-        pool.join()
-
-
-def _numbered(make: Maker, i: int) -> tuple[int, Views]:
-    return i, make(i)

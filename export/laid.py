@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import multiprocessing
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +27,7 @@ from .errors import ExportError
 from .plans import Laid
 from .runs import REPOSITORY
 from .tables import table_bytes
+from .workers import in_processes
 
 SIZE = 224
 QUALITY = 95
@@ -74,13 +73,8 @@ def lay(home: Path, parts: Sequence[Laid]) -> Path:
 
 
 def _lay_all(home: Path, sources: Sequence[Source]) -> None:
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        make = functools.partial(_lay_one, home, sources)
-        for _ in pool.imap_unordered(make, range(len(sources)), 8):
-            pass
-        pool.close()  # as in `bank`
-        pool.join()
+    for _ in in_processes(functools.partial(_lay_one, home, sources), range(len(sources)), chunk=8):
+        pass
 
 
 def _sources(part: Laid) -> list[Source]:

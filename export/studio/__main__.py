@@ -5,11 +5,13 @@ there yet.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import os
 import sys
 import time
 from pathlib import Path
 
+from ..errors import ExportError
+from ..workers import in_processes
 from .kinds import KINDS, instance
 from .produce import is_made, make, start, write_table
 
@@ -47,18 +49,20 @@ def main() -> int:
     _say(f"{len(wanted)} pictures, {len(wanted) - len(missing)} are there")
     tasks = [(args.out, item, args.seed, args.size, args.passes) for item in missing]
     began, skipped = time.monotonic(), 0
-    spawn = multiprocessing.get_context("spawn")
-    threads = max(1, multiprocessing.cpu_count() // args.jobs)
-    with spawn.Pool(args.jobs, start, (threads,)) as pool:
-        for k, item in enumerate(pool.imap_unordered(make, tasks), 1):
-            skipped += item is None
-            if k % 10 == 0 or k == len(tasks):
-                each = (time.monotonic() - began) / k
-                _say(f"{k}/{len(tasks)}, {each:.2f} s a picture, {skipped} out of view")
-                write_table(args.out, plan, args.seed)
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    rendered = in_processes(make, tasks, processes=args.jobs, start=start, threads=threads)
+    for k, item in enumerate(rendered, 1):
+        skipped += item is None
+        if k % 10 == 0 or k == len(tasks):
+            each = (time.monotonic() - began) / k
+            _say(f"{k}/{len(tasks)}, {each:.2f} s a picture, {skipped} out of view")
+            write_table(args.out, plan, args.seed)
     write_table(args.out, plan, args.seed)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ExportError as error:
+        sys.exit(f"export: {error}")
