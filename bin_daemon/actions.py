@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bin_daemon.messages import Decision, Item, Outcome, Severity
+from bin_daemon.core.messages import Decision, Item, Outcome, Severity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,20 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bin_daemon import lock, paths
+from bin_daemon import lock
 from bin_daemon.bin import Bin
 from bin_daemon.camera import Camera
-from bin_daemon.clock import Clock, SystemClock
 from bin_daemon.config import Config
-from bin_daemon.errors import (
-    BinDaemonError,
-    CameraError,
-    CameraFinishedError,
-    UsageError,
-)
+from bin_daemon.core import paths
+from bin_daemon.core.clock import Clock, SystemClock
+from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError
+from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.failures import Failures
 from bin_daemon.health import Watchdog, notify
-from bin_daemon.messages import Alert, Readings, Severity
 from bin_daemon.orders import Orders, Verb
 from bin_daemon.reporter import Reporter
 from bin_daemon.sorter import State

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from bin_daemon import __version__, paths
+from bin_daemon import __version__
 from bin_daemon.config import Config
-from bin_daemon.errors import BinDaemonError, ModelError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import BinDaemonError, ModelError
 
 # What any program with a camera, a network and this runtime imports.
 IMPORTS = "import numpy, cv2, {runtime}"
@@ -82,8 +83,8 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
 
     from bin_daemon.chamber import Chamber
     from bin_daemon.classifier import Classifier, prepare
+    from bin_daemon.core.messages import Frame, Readings, View
     from bin_daemon.decision import decide
-    from bin_daemon.messages import Frame, Readings, View
     from bin_daemon.model_store import open_package
     from bin_daemon.policy import policy_of
 
@@ -151,13 +152,13 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
 
 def _later(frame: Any, i: int) -> Any:
     """The same picture at a later time."""
-    from bin_daemon.messages import Frame
+    from bin_daemon.core.messages import Frame
 
     return Frame(frame.image, 1000.0 + i * 0.1, 1000 + i)
 
 
 def _reel_stills() -> tuple[Any, Any]:
-    from bin_daemon.pictures import read_picture
+    from bin_daemon.core.images import read_picture
 
     items = sorted((paths.reel() / "items").glob("metal_*.jpg"))
     if not items:
@@ -298,8 +299,8 @@ def _output(code: str) -> str:
 def soak(config: str, state: str, marks: tuple[int, int]) -> None:
     """Sort until as many items as the last mark says, on a simulated clock; print memory in MB."""
     from bin_daemon.app import App
-    from bin_daemon.clock import SimulatedClock
     from bin_daemon.config_file import load_config
+    from bin_daemon.core.clock import SimulatedClock
 
     found: list[float] = []
 

@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bin_daemon import paths
 from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.chute.pins import open_factory
 from bin_daemon.chute.ticker import ChuteThread
-from bin_daemon.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.config import Config
+from bin_daemon.core import paths
+from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
+from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError
+from bin_daemon.core.messages import Alert, Observation, Severity, View
 from bin_daemon.cycle import Cycle, Recorder
 from bin_daemon.decision import decide
-from bin_daemon.errors import BinDaemonError, CameraError, PictureError, UsageError
-from bin_daemon.messages import Alert, Observation, Severity, View
 from bin_daemon.model_store import Package, open_package
 from bin_daemon.outputs import Outputs
 from bin_daemon.policy import policy_of

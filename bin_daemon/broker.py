@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from bin_daemon.errors import BinDaemonError
+from bin_daemon.core.errors import BinDaemonError
 
 _START_S = 10.0
 

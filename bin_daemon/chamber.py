@@ -16,11 +16,11 @@ import numpy as np
 
 from bin_daemon.align import realigned
 from bin_daemon.config import ChamberSection
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.images import check_image
+from bin_daemon.core.messages import Frame, Image, Item, Observation, View
 from bin_daemon.crop import is_same, light_table, square
-from bin_daemon.errors import PictureError
 from bin_daemon.ground import Ground
-from bin_daemon.messages import Frame, Image, Item, Observation, View
-from bin_daemon.pictures import check_image
 from bin_daemon.segment import Scene, segment
 from bin_daemon.small import LONGEST, Bytes, Lessons, Steady, shrink, white_share
 

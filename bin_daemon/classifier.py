@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bin_daemon.errors import ModelError, PictureError
-from bin_daemon.messages import Image, Prediction, Vector
+from bin_daemon.core.errors import ModelError, PictureError
+from bin_daemon.core.messages import Image, Prediction, Vector
 from bin_daemon.model_store import GOLDEN, MODEL, Package
 
 if TYPE_CHECKING:

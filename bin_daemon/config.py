@@ -26,7 +26,7 @@ from bin_daemon.config_hardware import (
     Servo,
     Ultrasonic,
 )
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 from bin_daemon.sections import Interval, Length, Matches, section
 
 # One door: whoever needs a part of the configuration finds it here.

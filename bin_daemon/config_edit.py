@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from bin_daemon import paths
 from bin_daemon.config_file import parse
 from bin_daemon.config_migrate import migrated, version_of
-from bin_daemon.errors import ConfigError, UsageError
-from bin_daemon.files import write_whole
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError, UsageError
+from bin_daemon.core.files import write_whole
 from bin_daemon.yaml_lines import Document
 
 Key = tuple[str, ...]

@@ -14,11 +14,12 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bin_daemon import config_rules, paths
+from bin_daemon import config_rules
 from bin_daemon.checked import Fault, Invalid, check
 from bin_daemon.config import SCHEMA_VERSION, Config
 from bin_daemon.config_migrate import migrated, version_of
-from bin_daemon.errors import ConfigError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError
 from bin_daemon.remembered import remembered
 
 T = TypeVar("T")

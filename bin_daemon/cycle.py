@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from bin_daemon.actions import Action, Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
 from bin_daemon.chute.chute import Chute, Stage
-from bin_daemon.clock import Clock, clock_synced, uuid7
-from bin_daemon.errors import PictureError
-from bin_daemon.messages import (
+from bin_daemon.core.clock import Clock, clock_synced, uuid7
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.messages import (
     Alert,
     Decision,
     Frame,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bin_daemon.errors import StoreError
+from bin_daemon.core.errors import StoreError
 
 _BUSY_TIMEOUT_S = 5.0
 _ADVICE = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bin_daemon.messages import Decision, Prediction, Readings, Vector
+from bin_daemon.core.messages import Decision, Prediction, Readings, Vector
 
 # Below this a probability carries no more information: keeps log() finite.
 _FLOOR = 1e-6

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.chute import Chute
 from bin_daemon.chute.pins import ServoPin, open_factory
-from bin_daemon.clock import Clock
 from bin_daemon.config import Config, Route, SensorSection
-from bin_daemon.errors import BinDaemonError, ChuteError
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import BinDaemonError, ChuteError
 
 if TYPE_CHECKING:
     from bin_daemon.sensors import Sensors

@@ -12,8 +12,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from bin_daemon.clock import Clock, boot_id
-from bin_daemon.files import write_whole
+from bin_daemon.core.clock import Clock, boot_id
+from bin_daemon.core.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.errors import PictureError
-from bin_daemon.files import write_whole
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.files import write_whole
 from bin_daemon.small import (
     SIGMAS,
     Bytes,

@@ -12,8 +12,8 @@ import socket
 from collections import deque
 from pathlib import Path
 
-from bin_daemon.clock import Clock, clock_synced
-from bin_daemon.messages import Health
+from bin_daemon.core.clock import Clock, clock_synced
+from bin_daemon.core.messages import Health
 
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")

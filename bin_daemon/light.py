@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bin_daemon.chamber import NO_LIGHT, Chamber
 from bin_daemon.config import ChamberSection, Light
-from bin_daemon.messages import Frame, Image, Item, Observation, View
+from bin_daemon.core.messages import Frame, Image, Item, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)
 

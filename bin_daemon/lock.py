@@ -12,7 +12,7 @@ import fcntl
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bin_daemon.errors import AlreadyRunningError, StoreError
+from bin_daemon.core.errors import AlreadyRunningError, StoreError
 
 UNIT = "bin-daemon.service"
 _ASK_S = 5.0

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bin_daemon import paths
 from bin_daemon.checked import Invalid, check
 from bin_daemon.config import Name, Share
-from bin_daemon.errors import ModelError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ModelError
 from bin_daemon.remembered import remembered
 from bin_daemon.sections import Interval, Matches, section
 

@@ -11,7 +11,7 @@ import queue
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 from bin_daemon.sorter import State
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
+from bin_daemon.core.images import MAX_PIXELS, SUFFIXES
+from bin_daemon.core.messages import Image, Mask
 from bin_daemon.instances import Instance, Sight
-from bin_daemon.messages import Image, Mask
-from bin_daemon.pictures import MAX_PIXELS, SUFFIXES
 from bin_daemon.plates import INK, PAPER, Colour, Pen, Plate, drawable
 from bin_daemon.saliency import ClassMaps, Floats
 from bin_daemon.segment import Box

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bin_daemon.config import Config, EvidenceSection
+from bin_daemon.core.errors import ConfigError
+from bin_daemon.core.messages import Vector
 from bin_daemon.decision import AreaLikelihood, Policy
-from bin_daemon.errors import ConfigError
-from bin_daemon.messages import Vector
 from bin_daemon.model_store import Package
 
 if TYPE_CHECKING:

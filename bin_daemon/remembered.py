@@ -20,8 +20,8 @@ from pathlib import Path, PosixPath
 from typing import Any, TypeVar
 
 from bin_daemon import __version__
-from bin_daemon.errors import BinDaemonError
-from bin_daemon.files import write_whole
+from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.core.files import write_whole
 
 T = TypeVar("T")
 

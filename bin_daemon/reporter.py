@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon import __version__
-from bin_daemon.clock import Clock
 from bin_daemon.config import Config
 from bin_daemon.config_file import digest
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.health import Monitor
-from bin_daemon.messages import Alert, Readings, Severity
 from bin_daemon.telemetry.client import Telemetry
 
 if TYPE_CHECKING:

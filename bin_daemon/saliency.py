@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bin_daemon.classifier import Runtime, load_runtime, prepare, tensor_values
-from bin_daemon.errors import ModelError
-from bin_daemon.messages import Image
+from bin_daemon.core.errors import ModelError
+from bin_daemon.core.messages import Image
 from bin_daemon.model_store import MODEL, Package
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bin_daemon.core.messages import Mask
 from bin_daemon.ground import Ground
-from bin_daemon.messages import Mask
 from bin_daemon.small import Bytes, from_border
 
 Box = tuple[int, int, int, int]  # x, y, width, height

@@ -11,12 +11,12 @@ import math
 from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.pins import InputPin
-from bin_daemon.messages import Readings
+from bin_daemon.core.messages import Readings
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.clock import Clock
     from bin_daemon.config import Input, SensorSection
+    from bin_daemon.core.clock import Clock
     from bin_daemon.fill import FillLevels
 
 # A bottle falls through the beam in some 50 ms, between two frames: the beam counts as broken until

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.messages import Image
+from bin_daemon.core.messages import Image
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -25,7 +25,7 @@ from bin_daemon.actions import (
     Resolve,
     Thaw,
 )
-from bin_daemon.messages import (
+from bin_daemon.core.messages import (
     Decision,
     Item,
     Observation,

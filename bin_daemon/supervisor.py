@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection, Light
-from bin_daemon.errors import StalledError
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import StalledError
 
 # How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread comes
 # round twice a second but for the pin library, and a worn card may take many seconds for a write.

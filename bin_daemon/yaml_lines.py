@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

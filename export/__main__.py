@@ -12,17 +12,16 @@ from pathlib import Path
 
 import yaml
 
-from bin_daemon.errors import BinDaemonError
-
-from .data import FOLDS
-from .errors import ExportError
-from .plans import FoldedRecipe
-from .recipe import override, read_recipe, shipped
-from .runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
+from bin_daemon.core.errors import BinDaemonError
+from export.data import FOLDS
+from export.errors import ExportError
+from export.plans import FoldedRecipe
+from export.recipe import override, read_recipe, shipped
+from export.runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .fetch import locate
+    from export.fetch import locate
 
     recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
     changes = dict(options.set or ())
@@ -31,17 +30,17 @@ def _train(options: argparse.Namespace) -> None:
     recipe = override(recipe, changes)
     run = _run_named(options.run or recipe.name)
     if options.finetune_from:
-        from .finetune import finetune
+        from export.finetune import finetune
 
         finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
         return
     data = locate(recipe.name, recipe.data, options.data, options.sha256)
     if isinstance(recipe, FoldedRecipe):
-        from .train import train
+        from export.train import train
 
         train(run, recipe, data, options.backbone, options.fold)
     else:
-        from . import keras_train
+        from export import keras_train
 
         keras_train.train(run, recipe, data, options.fold, options.backbone)
 
@@ -49,36 +48,36 @@ def _train(options: argparse.Namespace) -> None:
 def _quantize(options: argparse.Namespace) -> None:
     run, data = _run_and_data(options)
     if run.read_json("config.json", "train").get("kind", "folded") == "folded":
-        from .quantise import quantise
+        from export.quantise import quantise
 
         quantise(run, data, plain=options.plain)
     else:
-        from . import keras_convert
+        from export import keras_convert
 
         keras_convert.quantise(run, data)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     if options.pool:
-        from .pooling import pool
+        from export.pooling import pool
 
         pool(
             _run_named(options.run), [_run_named(name) for name in options.pool], options.arguments
         )
     else:
-        from .evaluate import evaluate
+        from export.evaluate import evaluate
 
         evaluate(*_run_and_data(options, "quantize"), options.arguments)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from .report import report
+    from export.report import report
 
     report(*_run_and_data(options, "quantize"))
 
 
 def _package(options: argparse.Namespace) -> None:
-    from .package import package
+    from export.package import package
 
     run = _run_named(options.run)
     folder = options.to or REPOSITORY / "models" / run.folder.name
@@ -87,7 +86,7 @@ def _package(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     if options.annotations:
-        from .annotations import import_annotations
+        from export.annotations import import_annotations
 
         if not options.to:
             raise ExportError("import --annotations needs --to, the folder to make")
@@ -95,7 +94,7 @@ def _import(options: argparse.Namespace) -> None:
         return
     if not (options.file and options.labels and options.calibrate):
         raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
-    from .importer import import_model
+    from export.importer import import_model
 
     name = options.run or options.file.stem
     run = import_model(
@@ -119,13 +118,13 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    from .rehearse import rehearse
+    from export.rehearse import rehearse
 
     rehearse(options.to, options.names)
 
 
 def _backbone(options: argparse.Namespace) -> None:
-    from .folding import make_backbone
+    from export.folding import make_backbone
 
     make_backbone(options.to, options.weights)
 

@@ -19,13 +19,12 @@ import cv2
 import numpy as np
 
 from bin_daemon.config import ChamberSection
+from bin_daemon.core.images import MIN_SIDE
 from bin_daemon.crop import square
-from bin_daemon.pictures import MIN_SIDE
-
-from .data import GROUPS, read_rgb
-from .errors import ExportError
-from .outlines import Size, circle, polygon, rectangle, run_lengths
-from .tables import table_bytes
+from export.data import GROUPS, read_rgb
+from export.errors import ExportError
+from export.outlines import Size, circle, polygon, rectangle, run_lengths
+from export.tables import table_bytes
 
 CROPS, CUTOUTS = "crops", "cutouts"
 

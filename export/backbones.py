@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ExportError
-from .network import layer_names, read_weights
-from .plans import Backbone, Head, KerasNetwork
-from .runs import REPOSITORY
+from export.errors import ExportError
+from export.network import layer_names, read_weights
+from export.plans import Backbone, Head, KerasNetwork
+from export.runs import REPOSITORY
 
 NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")
 """What networks expect of pixels: `imagenet` as in torchvision, `caffe` BGR without its mean."""

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.classifier import prepare
-
-from .augment import augment, degrade, recolour
-from .compose import cropped, handed_on
-from .cutouts import cut_out
-from .data import read_rgb
-from .errors import ExportError
-from .renderings import Rendered
-from .runs import Run, alone
-from .unknown import SHOWN
-from .workers import in_processes
+from export.augment import augment, degrade, recolour
+from export.compose import cropped, handed_on
+from export.cutouts import cut_out
+from export.data import read_rgb
+from export.errors import ExportError
+from export.renderings import Rendered
+from export.runs import Run, alone
+from export.unknown import SHOWN
+from export.workers import in_processes
 
 SIZE = 224
 SOURCE_MARGIN = 1.15

@@ -18,10 +18,9 @@ from bin_daemon.chamber import isolate
 from bin_daemon.classifier import prepare
 from bin_daemon.config import ChamberSection
 from bin_daemon.crop import square
-
-from . import metrics
-from .data import read_rgb
-from .tables import read_table
+from export import metrics
+from export.data import read_rgb
+from export.tables import read_table
 
 STEPS = ("whole", "cropped", "normalised")
 LABELS = "labels.csv"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import (
+from export.data import (
     GROUPS,
     PARTS,
     Picture,
@@ -27,11 +27,11 @@ from .data import (
     read_groups,
     write_groups,
 )
-from .errors import ExportError
-from .groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
-from .runs import Run
-from .survey import COLOUR, Survey, survey
-from .tables import table_bytes
+from export.errors import ExportError
+from export.groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
+from export.runs import Run
+from export.survey import COLOUR, Survey, survey
+from export.tables import table_bytes
 
 REPORT = "data.json"
 SUSPECTS = "suspects.csv"

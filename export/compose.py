@@ -14,9 +14,8 @@ import numpy as np
 
 from bin_daemon.config import ChamberSection
 from bin_daemon.crop import light_table, square
-
-from .cutouts import CutOut
-from .grounds import draw_ground, draw_light, noise
+from export.cutouts import CutOut
+from export.grounds import draw_ground, draw_light, noise
 
 FRAME = 256
 """Side of the composed frame in pixels."""

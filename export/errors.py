@@ -1,6 +1,6 @@
 """What the workshop raises on purpose; `python -m export` prints it and exits with code 2."""
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 
 
 class ExportError(UsageError):

@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from . import gate, metrics
-from .data import read_rgb
-from .evaluate import PREDICTIONS
-from .pooling import POOLED_PREDICTIONS
-from .runs import Run
+from export import gate, metrics
+from export.data import read_rgb
+from export.evaluate import PREDICTIONS
+from export.pooling import POOLED_PREDICTIONS
+from export.runs import Run
 
 SIDE = 144
 """Side of a thumbnail in pixels."""

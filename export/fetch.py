@@ -24,9 +24,9 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from .errors import ExportError
-from .plans import DataSpec
-from .runs import REPOSITORY, alone
+from export.errors import ExportError
+from export.plans import DataSpec
+from export.runs import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parent / "sets"
 """Where fetched sets are kept, a folder each; git ignores it."""
@@ -56,7 +56,7 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
     if folder is not None:
         return folder
     if data.laid:
-        from .laid import lay
+        from export.laid import lay
 
         with _alone(name):
             return lay(SETS / name, data.laid)

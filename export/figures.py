@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bin_daemon.calibration import fit_temperature, fit_thresholds
-
-from . import calibration, metrics
+from export import calibration, metrics
 
 
 def block(

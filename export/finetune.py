@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from bin_daemon.teaching.folder import listed
-
-from .errors import ExportError
-from .plans import FoldedRecipe, KerasRecipe
-from .runs import Run
-from .shipped_weights import read_shipped
-from .train import train
+from export.errors import ExportError
+from export.plans import FoldedRecipe, KerasRecipe
+from export.runs import Run
+from export.shipped_weights import read_shipped
+from export.train import train
 
 
 def finetune(

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .backbones import norms
-from .errors import ExportError
-from .network import Weights
+from export.backbones import norms
+from export.errors import ExportError
+from export.network import Weights
 
 SIZE = 224
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.errors import BinDaemonError
+from bin_daemon.core.errors import BinDaemonError
 
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE - 1
@@ -161,7 +161,7 @@ def backbone_embedding(backbone: Path) -> Embed:
     """
     import tensorflow as tf
 
-    from .network import blank_head, make_network, normalise, read_weights
+    from export.network import blank_head, make_network, normalise, read_weights
 
     network = make_network({**read_weights(backbone), **blank_head()})
 
@@ -181,9 +181,9 @@ def embedding_at_hand(backbone: Path) -> Embed | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print how well hash alone, and hash and embedding, recover the `groups.csv` of a folder."""
-    from .data import GROUPS, label_of, read_groups
-    from .runs import DEFAULT_BACKBONE
-    from .survey import survey
+    from export.data import GROUPS, label_of, read_groups
+    from export.runs import DEFAULT_BACKBONE
+    from export.survey import survey
 
     command = argparse.ArgumentParser(prog="python -m export.groups", description=main.__doc__)
     command.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")

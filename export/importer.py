@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from . import golden
-from .backbones import NORMALISATIONS
-from .check import check_data
-from .data import Picture, label_indices, load_squares, spread, write_split
-from .equalise import CALIBRATION
-from .errors import ExportError
-from .groups import embedding_at_hand
-from .keras_convert import answers, convert, describe
-from .metadata import embed, encode
-from .metrics import probabilities
-from .runs import DEFAULT_BACKBONE, Run, relative, versions
-from .runtimes import RUNTIMES, Model, Outputs
-from .tflite_import import LINEAR_SCALES
+from export import golden
+from export.backbones import NORMALISATIONS
+from export.check import check_data
+from export.data import Picture, label_indices, load_squares, spread, write_split
+from export.equalise import CALIBRATION
+from export.errors import ExportError
+from export.groups import embedding_at_hand
+from export.keras_convert import answers, convert, describe
+from export.metadata import embed, encode
+from export.metrics import probabilities
+from export.runs import DEFAULT_BACKBONE, Run, relative, versions
+from export.runtimes import RUNTIMES, Model, Outputs
+from export.tflite_import import LINEAR_SCALES
 
 CALIBRATING_FOLD = 0
 """Of five folds of the pictures, the one that calibrates; the others measure."""
@@ -254,7 +254,7 @@ class _KerasSource:
     scales: Sequence[str] = NORMALISATIONS
 
     def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
-        from .keras_import import input_side, read_model, with_outputs
+        from export.keras_import import input_side, read_model, with_outputs
 
         model = read_model(file)
         self.side = input_side(model, file, side)
@@ -272,14 +272,14 @@ class _KerasSource:
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
 
     def answer(self, scale: str) -> Answer:
-        from .keras_import import from_pixels
+        from export.keras_import import from_pixels
 
         model = from_pixels(self.model, scale, self.side)
 
         return lambda squares: tuple(answers(model, squares))
 
     def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
-        from .keras_import import from_pixels
+        from export.keras_import import from_pixels
 
         model = from_pixels(self.model, scale, self.side)
         model.save(run.path("model.keras"))
@@ -290,7 +290,7 @@ class _TfliteSource:
     """A TFLite classifier as it came, float or quantised."""
 
     def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        from .tflite_import import is_quantised, open_model
+        from export.tflite_import import is_quantised, open_model
 
         self.opened = open_model(file.read_bytes(), len(labels), str(file))
         self.side = self.opened.side
@@ -321,7 +321,7 @@ class _TfliteSource:
         return run
 
     def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
-        from .tflite_import import feed_pixels, quantise_float
+        from export.tflite_import import feed_pixels, quantise_float
 
         if self.quantised:
             return feed_pixels(self.opened, scale)

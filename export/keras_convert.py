@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .data import load_squares, read_split, spread
-from .equalise import CALIBRATION
-from .errors import ExportError
-from .metadata import Description, TensorNote, embed, encode, licences
-from .runs import Run
-from .tflite_import import calibration
+from export.data import load_squares, read_split, spread
+from export.equalise import CALIBRATION
+from export.errors import ExportError
+from export.metadata import Description, TensorNote, embed, encode, licences
+from export.runs import Run
+from export.tflite_import import calibration
 
 
 def quantise(run: Run, data: Path) -> None:
@@ -26,7 +26,7 @@ def quantise(run: Run, data: Path) -> None:
     Raises:
         ExportError: the run has no model, or pictures are missing.
     """
-    from .keras_train import load
+    from export.keras_train import load
 
     config = run.read_json("config.json", "train")
     files = [picture.file for picture in read_split(run)["train"]]

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ExportError
-from .tflite_import import LARGEST_EMBEDDING
+from export.errors import ExportError
+from export.tflite_import import LARGEST_EMBEDDING
 
 _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm
 
@@ -271,7 +271,7 @@ def from_pixels(model: Any, how: str, side: int) -> Any:
     """The model on pixels 0..255, with their scaling (`backbones.NORMALISATIONS`) inside."""
     import keras
 
-    from .backbones import normalise
+    from export.backbones import normalise
 
     pixels = keras.Input((side, side, 3), name="pixels")
     return keras.Model(pixels, model(normalise(pixels, how)))

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .backbones import FACTS, build, settle_statistics
-from .check import check_data
-from .data import (
+from export.backbones import FACTS, build, settle_statistics
+from export.check import check_data
+from export.data import (
     Picture,
     label_indices,
     labels_of,
@@ -27,13 +27,13 @@ from .data import (
     spread,
     write_split,
 )
-from .errors import ExportError
-from .groups import embedding_at_hand
-from .keras_convert import answers
-from .plans import Augmentation, KerasRecipe
-from .recipe import settings
-from .runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
-from .tables import read_table, table_bytes
+from export.errors import ExportError
+from export.groups import embedding_at_hand
+from export.keras_convert import answers
+from export.plans import Augmentation, KerasRecipe
+from export.recipe import settings
+from export.runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
+from export.tables import read_table, table_bytes
 
 MODEL = "model.keras"
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")

@@ -18,16 +18,15 @@ import cv2
 import numpy as np
 
 from bin_daemon.classifier import prepare
-from bin_daemon.pictures import SUFFIXES
-
-from .compose import cropped
-from .cutouts import CutOut, cut_out, rounded
-from .data import GROUPS, read_groups, read_rgb
-from .errors import ExportError
-from .plans import Laid
-from .runs import REPOSITORY
-from .tables import table_bytes
-from .workers import in_processes
+from bin_daemon.core.images import SUFFIXES
+from export.compose import cropped
+from export.cutouts import CutOut, cut_out, rounded
+from export.data import GROUPS, read_groups, read_rgb
+from export.errors import ExportError
+from export.plans import Laid
+from export.runs import REPOSITORY
+from export.tables import table_bytes
+from export.workers import in_processes
 
 SIZE = 224
 QUALITY = 95

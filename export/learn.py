@@ -11,10 +11,10 @@ import time
 
 import numpy as np
 
-from .material import Material, batches, epoch_order, prefetch
-from .network import Weights, make_network, normalise
-from .plans import FoldedTraining
-from .runs import CURVES, Run
+from export.material import Material, batches, epoch_order, prefetch
+from export.network import Weights, make_network, normalise
+from export.plans import FoldedTraining
+from export.runs import CURVES, Run
 
 
 def learn(

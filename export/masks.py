@@ -24,11 +24,10 @@ import yaml
 from bin_daemon.camera.script import SCRIPT_NAME, load_script
 from bin_daemon.chamber import isolate_each
 from bin_daemon.config import ChamberSection
-from bin_daemon.errors import BinDaemonError
+from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.core.images import read_picture
 from bin_daemon.instances import frame_mask
-from bin_daemon.pictures import read_picture
-
-from .errors import ExportError
+from export.errors import ExportError
 
 REEL = Path(__file__).parents[1] / "firmware_config" / "reel"
 TRUTH_NAME = "truth.yaml"

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .augment import blend, jitter, starve
-from .bank import open_bank, photograph_views, rendered_views, unknown_views
-from .data import Picture, label_indices
-from .plans import FoldedRecipe, FoldedTraining
-from .renderings import Rendered, read_renderings
-from .runs import REPOSITORY, Run, relative
+from export.augment import blend, jitter, starve
+from export.bank import open_bank, photograph_views, rendered_views, unknown_views
+from export.data import Picture, label_indices
+from export.plans import FoldedRecipe, FoldedTraining
+from export.renderings import Rendered, read_renderings
+from export.runs import REPOSITORY, Run, relative
 
 
 @dataclass(frozen=True, slots=True)

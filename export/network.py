@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import ExportError
+from export.errors import ExportError
 
 Weights = dict[str, np.ndarray]
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from bin_daemon import model_store
 from bin_daemon.classifier import Classifier
-from bin_daemon.errors import ModelError
+from bin_daemon.core.errors import ModelError
 from bin_daemon.model_store import (
     FileEntry,
     InputSpec,
@@ -28,16 +28,15 @@ from bin_daemon.model_store import (
     manifest_json,
     open_package,
 )
-
-from . import gate
-from .card import card
-from .errors import ExportError
-from .evaluate import read_evaluation
-from .golden import TOLERANCE_STEPS, pack, record
-from .plots import confusion_plot, reliability_plot, standalone
-from .quantise import MEAN, STD
-from .runs import REPOSITORY, Run
-from .runtimes import Model
+from export import gate
+from export.card import card
+from export.errors import ExportError
+from export.evaluate import read_evaluation
+from export.golden import TOLERANCE_STEPS, pack, record
+from export.plots import confusion_plot, reliability_plot, standalone
+from export.quantise import MEAN, STD
+from export.runs import REPOSITORY, Run
+from export.runtimes import Model
 
 CARD = "card.md"
 CONFUSION = "confusion.svg"

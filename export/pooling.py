@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import gate, robustness
-from .data import FOLDS, read_split
-from .errors import ExportError
-from .evaluate import (
+from export import gate, robustness
+from export.data import FOLDS, read_split
+from export.errors import ExportError
+from export.evaluate import (
     EVALUATION,
     POOLED,
     PREDICTIONS,
@@ -21,8 +21,8 @@ from .evaluate import (
     read_evaluation,
     say,
 )
-from .figures import block
-from .runs import Run
+from export.figures import block
+from export.runs import Run
 
 POOLED_PREDICTIONS = "pooled.npz"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .bank import SIZE, photograph_views
-from .data import Picture, read_split, spread
-from .equalise import CALIBRATION, equalise, watch
-from .metadata import Description, TensorNote, embed, encode, licences
-from .network import Weights, make_network, normalise, read_weights
-from .runs import Run
-from .train import predict
+from export.bank import SIZE, photograph_views
+from export.data import Picture, read_split, spread
+from export.equalise import CALIBRATION, equalise, watch
+from export.metadata import Description, TensorNote, embed, encode, licences
+from export.network import Weights, make_network, normalise, read_weights
+from export.runs import Run
+from export.train import predict
 
 MEAN = (127.5, 127.5, 127.5)
 STD = (127.5, 127.5, 127.5)

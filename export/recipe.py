@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bin_daemon.checked import Invalid, check
-from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.teaching.sample import check_label
 from bin_daemon.yaml_lines import Document
-
-from .errors import ExportError
-from .plans import FoldedRecipe, KerasRecipe, Recipe
+from export.errors import ExportError
+from export.plans import FoldedRecipe, KerasRecipe, Recipe
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from .data import GROUPS, load_squares, read_split
-from .errors import ExportError
-from .recipe import read_recipe
-from .runs import DEFAULT_BACKBONE, Run
-from .runtimes import RUNTIMES, Model
-from .shapes import render
-from .tables import read_table
+from export.data import GROUPS, load_squares, read_split
+from export.errors import ExportError
+from export.recipe import read_recipe
+from export.runs import DEFAULT_BACKBONE, Run
+from export.runtimes import RUNTIMES, Model
+from export.shapes import render
+from export.tables import read_table
 
 LEAST_AGREEMENT = 0.95
 NINE = tuple(f"class_{number}" for number in range(1, 10))

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import gate
-from .evaluate import read_evaluation
-from .examples import Example, choose
-from .plots import (
+from export import gate
+from export.evaluate import read_evaluation
+from export.examples import Example, choose
+from export.plots import (
     STYLE,
     confusion_plot,
     coverage_plot,
@@ -24,7 +24,7 @@ from .plots import (
     roc_plot,
     training_plot,
 )
-from .report_tables import (
+from export.report_tables import (
     Cell,
     chambers,
     classes,
@@ -37,8 +37,8 @@ from .report_tables import (
     table,
     unknown,
 )
-from .runs import Run, relative
-from .tables import read_table
+from export.runs import Run, relative
+from export.tables import read_table
 
 REPORT = "report.html"
 SHEET = Path(__file__).resolve().parent / "report_style.css"

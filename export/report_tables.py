@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .chambers import STEPS
+from export.chambers import STEPS
 
 Cell = str | tuple[str, str]
 """HTML of a cell, or that and its class."""

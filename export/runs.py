@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ExportError
+from export.errors import ExportError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_RUNS = Path(__file__).resolve().parent / "runs"

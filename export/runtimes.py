@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ExportError
+from export.errors import ExportError
 
 MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",

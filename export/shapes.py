@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import GROUPS
-from .tables import table_bytes
+from export.data import GROUPS
+from export.tables import table_bytes
 
 SIDE = 112
 COLOURS = (

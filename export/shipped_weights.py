@@ -15,10 +15,9 @@ import numpy as np
 
 from bin_daemon.classifier import tensor_values
 from bin_daemon.model_store import GOLDEN, MODEL, Package, open_package
-
-from .errors import ExportError
-from .network import EMBEDDING, HEAD, Weights, layer_names
-from .train import predict
+from export.errors import ExportError
+from export.network import EMBEDDING, HEAD, Weights, layer_names
+from export.train import predict
 
 TOLERANCE_STEPS = 16.0
 """Of a logit, in quantisation steps: the float network rounds no activation, the int8 file rounds

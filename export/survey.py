@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bin_daemon.errors import PictureError
-from bin_daemon.pictures import read_picture
-
-from .groups import HASH_BITS, Embed, perceptual_hash
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.images import read_picture
+from export.groups import HASH_BITS, Embed, perceptual_hash
 
 COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
 

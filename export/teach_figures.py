@@ -24,21 +24,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon import paths
 from bin_daemon.calibration import accepted, probabilities
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate
 from bin_daemon.classifier import Classifier
 from bin_daemon.config import ChamberSection
+from bin_daemon.core import paths
+from bin_daemon.core.images import read_picture
 from bin_daemon.model_store import open_package
-from bin_daemon.pictures import read_picture
 from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.lesson import Shown, learn
 from bin_daemon.teaching.shipped import shipped_head
-
-from .chambers import Frame, read_chamber
-from .errors import ExportError
+from export.chambers import Frame, read_chamber
+from export.errors import ExportError
 
 DATA = Path("../shared/data")
 SHOWN = 10

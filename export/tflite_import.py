@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ExportError
+from export.errors import ExportError
 
 LINEAR_SCALES = {"0-1": (0.0, 255.0), "-1-1": (127.5, 127.5), "0-255": (0.0, 1.0)}
 """Mean and standard deviation of pixels by name; a quantised input knows one for all channels."""

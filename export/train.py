@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bin_daemon.teaching import fit
-
-from .bank import SIZE
-from .check import check_data
-from .data import (
+from export.bank import SIZE
+from export.check import check_data
+from export.data import (
     FOLDS,
     SPLIT,
     Picture,
@@ -27,11 +26,11 @@ from .data import (
     read_split,
     write_split,
 )
-from .errors import ExportError
-from .groups import embedding_at_hand
-from .learn import learn
-from .material import Material, gather
-from .network import (
+from export.errors import ExportError
+from export.groups import embedding_at_hand
+from export.learn import learn
+from export.material import Material, gather
+from export.network import (
     EMBEDDING,
     HEAD,
     Weights,
@@ -40,12 +39,12 @@ from .network import (
     normalise,
     read_weights,
 )
-from .plans import FoldedRecipe
-from .recipe import settings
-from .runs import Run, claimed, relative, versions
+from export.plans import FoldedRecipe
+from export.recipe import settings
+from export.runs import Run, claimed, relative, versions
 
 if TYPE_CHECKING:
-    from .shipped_weights import Shipped
+    from export.shipped_weights import Shipped
 
 HEAD_STRENGTH = 0.03
 """Of the pull towards the head of a package: the middle of those that a lesson chooses from."""

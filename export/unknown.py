@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 
 from bin_daemon.classifier import prepare
-from bin_daemon.pictures import SUFFIXES
-
-from .compose import FRAME, cropped, empty_crop
-from .cutouts import CutOut, rounded
-from .data import load_squares, read_rgb
+from bin_daemon.core.images import SUFFIXES
+from export.compose import FRAME, cropped, empty_crop
+from export.cutouts import CutOut, rounded
+from export.data import load_squares, read_rgb
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 

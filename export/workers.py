@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import cv2
 
-from .errors import ExportError
+from export.errors import ExportError
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")

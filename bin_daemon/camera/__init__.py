@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol, Self, runtime_checkable
 
-from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
-from bin_daemon.messages import Frame
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.messages import Frame
 
 
 class Camera(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from bin_daemon.messages import Image
+from bin_daemon.core.messages import Image
 from bin_daemon.small import LONGEST, Bytes
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 
 from bin_daemon.camera import Camera
-from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError, CameraFinishedError
-from bin_daemon.messages import Frame
-from bin_daemon.pictures import check_image, rgb_of
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import CameraError, CameraFinishedError
+from bin_daemon.core.images import check_image, rgb_of
+from bin_daemon.core.messages import Frame
 
 OPEN_DEADLINE_S = 10.0  # USB cameras take one to three seconds, RTSP a few
 JOIN_DEADLINE_S = 1.0

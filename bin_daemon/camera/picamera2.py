@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 
 from bin_daemon.camera import Camera
 from bin_daemon.camera.lores import rgb_of_yuv420, small_size
-from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError
-from bin_daemon.messages import Frame
-from bin_daemon.pictures import check_image
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import CameraError
+from bin_daemon.core.images import check_image
+from bin_daemon.core.messages import Frame
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from bin_daemon.camera.script import Script, Step
-from bin_daemon.errors import CameraError, PictureError
-from bin_daemon.messages import Image
-from bin_daemon.pictures import read_picture, resized
+from bin_daemon.core.errors import CameraError, PictureError
+from bin_daemon.core.images import read_picture, resized
+from bin_daemon.core.messages import Image
 
 PATIENCE_S = 20.0  # a machine that has not dropped or come back by then will not
 _CACHED = 24

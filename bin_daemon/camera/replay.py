@@ -15,15 +15,15 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from bin_daemon import paths
 from bin_daemon.camera import Camera
 from bin_daemon.camera.player import Player, Shown
 from bin_daemon.camera.script import SCRIPT_NAME, Script, Step, load_script
-from bin_daemon.clock import Clock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError, CameraFinishedError, PictureError
-from bin_daemon.messages import Frame, Image
-from bin_daemon.pictures import SUFFIXES, fit_within, read_picture, resized, rgb_of
+from bin_daemon.core import paths
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import CameraError, CameraFinishedError, PictureError
+from bin_daemon.core.images import SUFFIXES, fit_within, read_picture, resized, rgb_of
+from bin_daemon.core.messages import Frame, Image
 
 # A median over more pictures than this costs memory and changes nothing one could see.
 _MEDIAN_OF = 25

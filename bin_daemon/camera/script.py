@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from bin_daemon.checked import Fault, Invalid, check
-from bin_daemon.errors import CameraError
+from bin_daemon.core.errors import CameraError
 from bin_daemon.sections import Interval, Length, section
 
 SCRIPT_NAME = "script.yaml"

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.motion import Trajectory, plan
 from bin_daemon.chute.pins import ServoPin
-from bin_daemon.errors import ChuteError, ConfigError, UsageError
+from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.clock import Clock
     from bin_daemon.config import ChuteSection, Route
+    from bin_daemon.core.clock import Clock
 
 HOME = "home"
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 SYSFS = Path("/sys")
 OVERLAY = "dtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4"

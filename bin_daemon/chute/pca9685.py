@@ -20,7 +20,7 @@ from gpiozero.exc import PinInvalidFunction, PinInvalidPin, PinPWMFixedValue
 from gpiozero.pins import Factory, Pin, PinInfo
 
 from bin_daemon.config import BoardSection
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 CHANNELS = 16
 FREQUENCY_HZ = 50

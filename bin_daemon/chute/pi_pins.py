@@ -21,7 +21,7 @@ from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
 from bin_daemon.chute.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, probe
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 # The longest time that lgpio takes over a new duty cycle: one period of 50 Hz, and some.
 _TAKEN_OVER_S = 0.05

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 if TYPE_CHECKING:
     from gpiozero.pins import Factory

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.chute import Chute

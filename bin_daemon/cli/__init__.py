@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from bin_daemon import __version__
-from bin_daemon.errors import BinDaemonError, UsageError
+from bin_daemon.core.errors import BinDaemonError, UsageError
 
 FAMILIES = ("run", "look", "device", "hardware", "sensing", "model", "teach", "samples")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import paths
-from bin_daemon.errors import UsageError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.config import Config

@@ -9,7 +9,7 @@ from typing import Any
 
 from bin_daemon import config_edit
 from bin_daemon.config_file import read
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 
 
 def rewrite(

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bin_daemon.cli import common
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from bin_daemon.config import Config

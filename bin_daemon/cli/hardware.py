@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bin_daemon import paths
 from bin_daemon.cli import common
-from bin_daemon.errors import UsageError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.calibrate import Calibration

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bin_daemon.cli import common
-from bin_daemon.errors import PictureError, UsageError
-from bin_daemon.messages import Alert, Outcome, SortEvent, stamp, to_json
+from bin_daemon.core.errors import PictureError, UsageError
+from bin_daemon.core.messages import Alert, Outcome, SortEvent, stamp, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.classifier import Classifier
     from bin_daemon.config import Config
+    from bin_daemon.core.messages import Image
     from bin_daemon.instances import Sight
-    from bin_daemon.messages import Image
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,9 +79,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
     from bin_daemon.classifier import Classifier
+    from bin_daemon.core.images import read_picture
     from bin_daemon.instances import look_at
     from bin_daemon.model_store import open_package
-    from bin_daemon.pictures import read_picture
     from bin_daemon.policy import policy_of
 
     config = common.config_of(options)
@@ -208,8 +208,8 @@ def run_replay(options: argparse.Namespace) -> int:
     from bin_daemon.bin import Bin
     from bin_daemon.camera import open_camera
     from bin_daemon.camera.replay import hold_each, replay_player
-    from bin_daemon.clock import SimulatedClock, SystemClock
-    from bin_daemon.errors import CameraFinishedError
+    from bin_daemon.core.clock import SimulatedClock, SystemClock
+    from bin_daemon.core.errors import CameraFinishedError
 
     config = _replay_config(options)
     clock = SimulatedClock() if options.fast else SystemClock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bin_daemon.errors import BinDaemonError, ModelError
+from bin_daemon.core.errors import BinDaemonError, ModelError
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import logs, paths
 from bin_daemon.cli import common
-from bin_daemon.errors import BinDaemonError, ConfigError, UsageError
+from bin_daemon.core import logs, paths
+from bin_daemon.core.errors import BinDaemonError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.app import App

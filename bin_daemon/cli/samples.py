@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bin_daemon import paths
 from bin_daemon.cli import common
-from bin_daemon.errors import UsageError
-from bin_daemon.messages import stamp, to_json
+from bin_daemon.core import paths
+from bin_daemon.core.errors import UsageError
+from bin_daemon.core.messages import stamp, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.teaching.sample import Sample

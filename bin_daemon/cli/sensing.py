@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from bin_daemon.cli import common
 from bin_daemon.cli.hardware import devices
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
     from bin_daemon.config import Config, SensorSection
-    from bin_daemon.messages import Readings
+    from bin_daemon.core.messages import Readings
 
 _LOOK_S = 0.02
 _OUTPUT_S = 1.0
@@ -43,7 +43,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_sensor_test(options: argparse.Namespace) -> int:
     """Show every sensor, live in a terminal, else a line for each change."""
-    from bin_daemon.clock import SystemClock
+    from bin_daemon.core.clock import SystemClock
     from bin_daemon.sensors import Sensors
 
     config = common.config_of(options)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bin_daemon import paths
 from bin_daemon.cli import common
-from bin_daemon.errors import ConfigError, PictureError, UsageError
-from bin_daemon.messages import Image, Vector, to_json
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError, PictureError, UsageError
+from bin_daemon.core.messages import Image, Vector, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.classifier import Classifier

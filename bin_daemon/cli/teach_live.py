@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bin_daemon import paths
 from bin_daemon.camera import Reactive
 from bin_daemon.cli import common
 from bin_daemon.cli import teach_screen as screen
 from bin_daemon.cli.hardware import devices
-from bin_daemon.errors import BinDaemonError, CameraFinishedError, PictureError, UsageError
-from bin_daemon.messages import Image, Item, Vector, View, stamp
+from bin_daemon.core import paths
+from bin_daemon.core.errors import BinDaemonError, CameraFinishedError, PictureError, UsageError
+from bin_daemon.core.messages import Image, Item, Vector, View, stamp
 from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.sitting import Look, Sitting, Stage
 
@@ -40,7 +40,7 @@ def teach_live(options: argparse.Namespace) -> int:
     """Let a person teach, then learn from all that is kept; 1 where nothing could be learnt."""
     from bin_daemon.camera import open_camera
     from bin_daemon.cli.teach import classifier_of
-    from bin_daemon.clock import SystemClock
+    from bin_daemon.core.clock import SystemClock
     from bin_daemon.outputs import Outputs
     from bin_daemon.teaching.samples import Samples
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bin_daemon.messages import View
+from bin_daemon.core.messages import View
 from bin_daemon.teaching.sitting import LOOKS, Sitting, Stage
 
 if TYPE_CHECKING:

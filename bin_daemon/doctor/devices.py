@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
-from bin_daemon.errors import BinDaemonError
 from bin_daemon.failures import told_by
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def camera(site: Site) -> Finding:
     if site.running and section.kind != "replay":
         return _in_use(site)
     from bin_daemon.camera import open_camera
-    from bin_daemon.clock import SystemClock
+    from bin_daemon.core.clock import SystemClock
 
     try:
         with open_camera(section, SystemClock()) as opened:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import paths
-from bin_daemon.errors import ConfigError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError
 from bin_daemon.lock import in_use
 
 if TYPE_CHECKING:

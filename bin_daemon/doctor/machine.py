@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from bin_daemon import health
-from bin_daemon.clock import clock_synced
+from bin_daemon.core.clock import clock_synced
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 from bin_daemon.lock import UNIT
 

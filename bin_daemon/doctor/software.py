@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bin_daemon.core.errors import ConfigError
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
-from bin_daemon.errors import ConfigError
 
 if TYPE_CHECKING:
     from bin_daemon.telemetry.link import Line

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon import __version__, paths
+from bin_daemon import __version__
 from bin_daemon.classifier import Classifier
 from bin_daemon.config import Config
-from bin_daemon.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
-from bin_daemon.files import write_whole
-from bin_daemon.messages import Vector
+from bin_daemon.core import paths
+from bin_daemon.core.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
+from bin_daemon.core.files import write_whole
+from bin_daemon.core.messages import Vector
 from bin_daemon.model_store import Package
 from bin_daemon.teaching.head import Base, Head
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 
 LEAST = 3  # pictures of a class: fewer cannot be both learnt from and tested on
 FEW = 10

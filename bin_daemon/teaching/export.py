@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bin_daemon.errors import PictureError, StoreError, UsageError
+from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
 from bin_daemon.teaching.samples import Samples
 

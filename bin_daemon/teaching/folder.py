@@ -21,10 +21,10 @@ import numpy as np
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate, watched
 from bin_daemon.config import ChamberSection
+from bin_daemon.core.errors import PictureError, UsageError
+from bin_daemon.core.images import SUFFIXES, read_picture
+from bin_daemon.core.messages import Image, Item
 from bin_daemon.crop import light_table, square
-from bin_daemon.errors import PictureError, UsageError
-from bin_daemon.messages import Image, Item
-from bin_daemon.pictures import SUFFIXES, read_picture
 from bin_daemon.small import shrink
 from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.sample import UNLABELLED, check_label

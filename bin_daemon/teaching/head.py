@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from bin_daemon.errors import ModelError
-from bin_daemon.files import write_whole
+from bin_daemon.core.errors import ModelError
+from bin_daemon.core.files import write_whole
 from bin_daemon.model_store import MODEL, Package
 from bin_daemon.teaching.fit import Floats, unit
 

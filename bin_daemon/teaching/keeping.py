@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from bin_daemon import clock as clock_module
-from bin_daemon.clock import Clock
 from bin_daemon.config import KeepSection
-from bin_daemon.errors import BinDaemonError, StoreError, UsageError
-from bin_daemon.messages import Decision, Image, Item, Prediction, SortEvent, Vector
+from bin_daemon.core import clock as clock_module
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError
+from bin_daemon.core.messages import Decision, Image, Item, Prediction, SortEvent, Vector
 from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.samples import Samples
 

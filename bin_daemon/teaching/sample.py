@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bin_daemon.errors import PictureError, UsageError
-from bin_daemon.messages import Image, Vector
+from bin_daemon.core.errors import PictureError, UsageError
+from bin_daemon.core.messages import Image, Vector
 
 Source = Literal["taught", "unsure", "corrected"]
 UNLABELLED = "unlabelled"  # in an export, the folder of what has no label
@@ -82,7 +82,7 @@ def png_of(crop: Image) -> bytes:
     """`crop` as PNG. Raises PictureError where it is no picture."""
     import cv2
 
-    from bin_daemon.pictures import check_image
+    from bin_daemon.core.images import check_image
 
     check_image(crop, "crop")
     bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)

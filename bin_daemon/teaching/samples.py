@@ -19,10 +19,10 @@ import numpy as np
 
 from bin_daemon import database
 from bin_daemon.config import KeepSection
+from bin_daemon.core.errors import StoreError, UsageError
+from bin_daemon.core.files import write_whole
+from bin_daemon.core.messages import Image, Vector
 from bin_daemon.database import StoreDamagedError
-from bin_daemon.errors import StoreError, UsageError
-from bin_daemon.files import write_whole
-from bin_daemon.messages import Image, Vector
 from bin_daemon.teaching.sample import (
     COLUMNS,
     Sample,
@@ -244,7 +244,7 @@ class Samples:
 
         Raises PictureError where its file is missing or damaged; the sample itself is sound then.
         """
-        from bin_daemon.pictures import read_picture
+        from bin_daemon.core.images import read_picture
 
         return read_picture(self._file(sample_id))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bin_daemon.classifier import Classifier, tensor_values
-from bin_daemon.errors import ModelError
+from bin_daemon.core.errors import ModelError
 from bin_daemon.model_store import GOLDEN
 from bin_daemon.teaching.fit import Floats, Linear
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
-from bin_daemon.errors import BinDaemonError, UsageError
-from bin_daemon.messages import Image, Observation, Prediction, Vector, View
+from bin_daemon.core.errors import BinDaemonError, UsageError
+from bin_daemon.core.messages import Image, Observation, Prediction, Vector, View
 from bin_daemon.teaching.sample import check_label
 
 LOOKS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise

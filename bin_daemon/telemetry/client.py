@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bin_daemon import clock as clock_module
-from bin_daemon.clock import Clock
 from bin_daemon.config import Config
-from bin_daemon.messages import Alert, Outcome, Severity, SortEvent, to_json
+from bin_daemon.core import clock as clock_module
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
 from bin_daemon.telemetry.commands import Commands, Verbs
 from bin_daemon.telemetry.delivery import Delivery
 from bin_daemon.telemetry.keeper import Keeper

@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from bin_daemon.checked import Invalid, check
-from bin_daemon.clock import Clock
-from bin_daemon.errors import BinDaemonError
-from bin_daemon.messages import stamp
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.core.messages import stamp
 from bin_daemon.sections import Length, section
 from bin_daemon.telemetry.topics import Topics
 

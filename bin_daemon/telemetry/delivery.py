@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from bin_daemon.clock import Clock
-from bin_daemon.messages import SortEvent, to_json
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.messages import SortEvent, to_json
 from bin_daemon.telemetry.keeper import Keeper
 from bin_daemon.telemetry.topics import Topics
 

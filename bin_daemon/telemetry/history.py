@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bin_daemon import database
-from bin_daemon.errors import StoreError
-from bin_daemon.messages import Outcome, SortEvent
+from bin_daemon.core.errors import StoreError
+from bin_daemon.core.messages import Outcome, SortEvent
 
 SCHEMA_VERSION = 1
 

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from bin_daemon import clock as clock_module
-from bin_daemon.clock import Clock
 from bin_daemon.config import StoreSection
+from bin_daemon.core import clock as clock_module
+from bin_daemon.core.clock import Clock
+from bin_daemon.core.errors import StoreError
+from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.database import StoreDamagedError
-from bin_daemon.errors import StoreError
-from bin_daemon.messages import Outcome, SortEvent
 from bin_daemon.telemetry.history import StoreStats
 from bin_daemon.telemetry.outbox import Outbox
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bin_daemon.config import MqttSection
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import ssl

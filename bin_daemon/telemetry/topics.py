@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 
 _LEVEL = re.compile(r"[a-zA-Z0-9_-]+")
 

@@ -38,8 +38,8 @@ def _say(text: str) -> None:
 def main() -> int:
     """Render what was asked for; pictures that were not asked for stay as they are."""
     args = _arguments()
-    from . import render, story
-    from .stills import stills
+    from export.reel import render, story
+    from export.reel.stills import stills
 
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = [s for s in stills() if not args.only or s.name.rsplit("/", 1)[-1] in args.only]

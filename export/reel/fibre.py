@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import coated, matte
-from .mesh import Mesh, creases, crumpled, curve, joined, lathe, rotation, sheet
-from .scene import Part
-from .texture import cloud, done, kraft, letter, lined, parcel, plain, stained, written
+from export.reel.materials import coated, matte
+from export.reel.mesh import Mesh, creases, crumpled, curve, joined, lathe, rotation, sheet
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, kraft, letter, lined, parcel, plain, stained, written
 
 INNER = (150, 110, 70)
 

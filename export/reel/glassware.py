@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import Bsdf, coated, glass, matte
-from .mesh import Mesh, band, curve, lathe, rotation, shell, tri
-from .scene import Part, lying
-from .texture import done, label, plain
+from export.reel.materials import Bsdf, coated, glass, matte
+from export.reel.mesh import Mesh, band, curve, lathe, rotation, shell, tri
+from export.reel.scene import Part, lying
+from export.reel.texture import done, label, plain
 
 CLEAR = (0.97, 0.985, 0.98)
 GREEN = (0.50, 0.80, 0.50)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .materials import coated, linear, matte
-from .mesh import Mesh, ellipsoid, lathe, rotation
-from .scene import Part
-from .texture import cloud, done, plain
+from export.reel.materials import coated, linear, matte
+from export.reel.mesh import Mesh, ellipsoid, lathe, rotation
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, plain
 
 Array = np.ndarray
 

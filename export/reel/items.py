@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import fibre, glassware, litter, vessels
-from .scene import Part, laid
+from export.reel import fibre, glassware, litter, vessels
+from export.reel.scene import Part, laid
 
 Builder = Callable[[np.random.Generator], list[Part]]
 

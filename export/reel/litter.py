@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import coated, matte, printed_metal
-from .mesh import Mesh, creases, crumpled, ellipsoid, hemmed, rotation, sheet, slab
-from .scene import Part
-from .texture import cloud, crisps, done, plain, stained
+from export.reel.materials import coated, matte, printed_metal
+from export.reel.mesh import Mesh, creases, crumpled, ellipsoid, hemmed, rotation, sheet, slab
+from export.reel.scene import Part
+from export.reel.texture import cloud, crisps, done, plain, stained
 
 
 def trash_wrapper(rng: np.random.Generator) -> list[Part]:

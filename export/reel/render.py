@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .scene import SIZE, Lamp, Part, alone, whole
+from export.reel.scene import SIZE, Lamp, Part, alone, whole
 
 PASSES = 8
 EXPOSURE = 2.35

@@ -17,9 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .materials import Bsdf, coated, linear
-from .mesh import Mesh, rotation, settled, sheet, slab, write_ply
-from .texture import done, plain, worn_plastic
+from export.reel.materials import Bsdf, coated, linear
+from export.reel.mesh import Mesh, rotation, settled, sheet, slab, write_ply
+from export.reel.texture import done, plain, worn_plastic
 
 SIZE = (640, 480)
 FLOOR_M = (0.41, 0.325)

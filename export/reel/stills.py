@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import hand
-from .items import BY_NAME, ITEMS, Item
-from .mesh import rotation
-from .scene import BRIGHT, DIM, NORMAL, OFF, Lamp, Part
+from export.reel import hand
+from export.reel.items import BY_NAME, ITEMS, Item
+from export.reel.mesh import rotation
+from export.reel.scene import BRIGHT, DIM, NORMAL, OFF, Lamp, Part
 
 DIMMED = ("plastic_bottle", "cardboard_sheet")
 TWO = (("metal_can", (-0.105, 0.03), 20.0), ("paper_crumpled", (0.10, -0.01), 80.0))

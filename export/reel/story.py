@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import yaml
 
-from .items import BY_NAME, ITEMS
-from .render import box_of
-from .scene import SIZE
-from .stills import DIMMED, stills
+from export.reel.items import BY_NAME, ITEMS
+from export.reel.render import box_of
+from export.reel.scene import SIZE
+from export.reel.stills import DIMMED, stills
 
 Step = dict[str, Any]
 

@@ -7,10 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import clear_film, coated, grey_map, matte, metal, printed_metal
-from .mesh import band, creases, curve, ellipsoid, hemmed, joined, lathe, rotation, sheet, tri
-from .scene import Part, lying
-from .texture import Colour, cloud, done, label, plain, written
+from export.reel.materials import clear_film, coated, grey_map, matte, metal, printed_metal
+from export.reel.mesh import (
+    band,
+    creases,
+    curve,
+    ellipsoid,
+    hemmed,
+    joined,
+    lathe,
+    rotation,
+    sheet,
+    tri,
+)
+from export.reel.scene import Part, lying
+from export.reel.texture import Colour, cloud, done, label, plain, written
 
 CAN = [
     (0, 0.006),

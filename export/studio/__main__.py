@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from ..errors import ExportError
-from ..workers import in_processes
-from .kinds import KINDS, instance
-from .produce import is_made, make, start, write_table
+from export.errors import ExportError
+from export.studio.kinds import KINDS, instance
+from export.studio.produce import is_made, make, start, write_table
+from export.workers import in_processes
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..reel.fibre import board
-from ..reel.materials import coated, matte
-from ..reel.mesh import creases, curve, lathe, rotation, sheet, slab
-from ..reel.scene import Part
-from ..reel.texture import cloud, done, kraft, plain, stained, written
-from .chance import Rng, happens, near, word
-from .prints import printed
-from .warps import Warp, bent, dented, flattened, squeezed, stretched, warped
+from export.reel.fibre import board
+from export.reel.materials import coated, matte
+from export.reel.mesh import creases, curve, lathe, rotation, sheet, slab
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, kraft, plain, stained, written
+from export.studio.chance import Rng, happens, near, word
+from export.studio.prints import printed
+from export.studio.warps import Warp, bent, dented, flattened, squeezed, stretched, warped
 
 Array = np.ndarray
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..reel.materials import coated, matte, metal, printed_metal
-from ..reel.mesh import Mesh, band, curve, lathe, shell
-from ..reel.scene import Part
-from .chance import Rgb, Rng, chosen, colour, happens, near
-from .clear import hazy, print_on_clear, solid_glass, thin_clear
-from .prints import printed
-from .warps import squared, warped, worn
+from export.reel.materials import coated, matte, metal, printed_metal
+from export.reel.mesh import Mesh, band, curve, lathe, shell
+from export.reel.scene import Part
+from export.studio.chance import Rgb, Rng, chosen, colour, happens, near
+from export.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
+from export.studio.prints import printed
+from export.studio.warps import squared, warped, worn
 
 Array = np.ndarray
 Points = list[tuple[float, float]]

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..reel.materials import coated, matte
-from ..reel.mesh import curve, joined, lathe, rotation, shell
-from ..reel.scene import Part
-from ..reel.texture import cloud, done, kraft, plain, stained
-from .bottles import glass_tint
-from .chance import Rng, chosen, colour, happens, near
-from .clear import hazy, print_on_clear, solid_glass, thin_clear
-from .prints import printed
-from .warps import bent, buckled, flattened, squeezed, warped, worn
+from export.reel.materials import coated, matte
+from export.reel.mesh import curve, joined, lathe, rotation, shell
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, kraft, plain, stained
+from export.studio.bottles import glass_tint
+from export.studio.chance import Rng, chosen, colour, happens, near
+from export.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
+from export.studio.prints import printed
+from export.studio.warps import bent, buckled, flattened, squeezed, warped, worn
 
 Array = np.ndarray
 

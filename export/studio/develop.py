@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .chance import Rng, happens
+from export.studio.chance import Rng, happens
 
 Array = np.ndarray
 

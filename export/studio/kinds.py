@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..reel.scene import Part
-from . import boards, bottles, cups, leaves, sundries, tins
-from .chance import Rng, chosen
+from export.reel.scene import Part
+from export.studio import boards, bottles, cups, leaves, sundries, tins
+from export.studio.chance import Rng, chosen
 
 Builder = Callable[[Rng], list[Part]]
 

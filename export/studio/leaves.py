@@ -10,12 +10,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..reel.materials import coated, matte
-from ..reel.mesh import creases, crumpled, hemmed, joined, sheet
-from ..reel.scene import Part
-from ..reel.texture import cloud, done, kraft, letter, lined, plain
-from .chance import Rng, chosen, colour, happens, near, word
-from .prints import printed
+from export.reel.materials import coated, matte
+from export.reel.mesh import creases, crumpled, hemmed, joined, sheet
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, kraft, letter, lined, plain
+from export.studio.chance import Rng, chosen, colour, happens, near, word
+from export.studio.prints import printed
 
 Array = np.ndarray
 

@@ -15,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import ExportError
-from ..reel.materials import Bsdf, coated, matte, metal, printed_metal
-from ..reel.mesh import rotation, sheet
-from ..reel.scene import Part, laid, lying, shapes
-from .chance import Rng
-from .clear import hazy, print_on_clear, solid_glass, thin_clear
-from .develop import developed, film_for, merged
-from .setting import Setting, View
+from export.errors import ExportError
+from export.reel.materials import Bsdf, coated, matte, metal, printed_metal
+from export.reel.mesh import rotation, sheet
+from export.reel.scene import Part, laid, lying, shapes
+from export.studio.chance import Rng
+from export.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
+from export.studio.develop import developed, film_for, merged
+from export.studio.setting import Setting, View
 
 Array = np.ndarray
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..reel.texture import cloud, done, plain, written
-from .chance import Rgb, Rng, chosen, colour, happens, word
+from export.reel.texture import cloud, done, plain, written
+from export.studio.chance import Rgb, Rng, chosen, colour, happens, word
 
 Array = np.ndarray
 

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import ExportError
-from ..tables import table_bytes
-from .kinds import KINDS, Instance, generator
+from export.errors import ExportError
+from export.studio.kinds import KINDS, Instance, generator
+from export.tables import table_bytes
 
 _ATTEMPTS = 6  # an item that is hardly in view gets another pose and another chamber
 _COLUMNS = ("file", "label", "kind", "empty", "mask", "group")
@@ -37,9 +37,9 @@ def is_made(out: Path, item: Instance) -> bool:
 def make(task: Task) -> Instance | None:
     """Render one picture and write its three files; None where no attempt showed the item."""
     out, item, seed, size, passes = task
-    from ..reel.render import save_jpeg, save_mask
-    from .picture import extent, posed, shot
-    from .setting import setting
+    from export.reel.render import save_jpeg, save_mask
+    from export.studio.picture import extent, posed, shot
+    from export.studio.setting import setting
 
     kind = KINDS[item.kind]
     for attempt in range(1, _ATTEMPTS + 1):
@@ -62,9 +62,9 @@ def start(threads: int) -> None:
     Raises:
         ExportError: Dr.Jit finds no LLVM; without it a set would take days.
     """
-    from ..reel.render import variant
-    from .clear import register
-    from .picture import reserved
+    from export.reel.render import variant
+    from export.studio.clear import register
+    from export.studio.picture import reserved
 
     if variant() != "llvm_ad_rgb":
         raise ExportError(

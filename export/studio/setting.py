@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..reel.materials import coated, metal
-from ..reel.mesh import Mesh, sheet, slab
-from ..reel.scene import Part
-from .chance import Rng, chosen, colour, happens
-from .surfaces import surface
+from export.reel.materials import coated, metal
+from export.reel.mesh import Mesh, sheet, slab
+from export.reel.scene import Part
+from export.studio.chance import Rng, chosen, colour, happens
+from export.studio.surfaces import surface
 
 Array = np.ndarray
 

@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..reel import litter
-from ..reel.glassware import glass_broken, shard
-from ..reel.materials import coated, matte, printed_metal
-from ..reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
-from ..reel.scene import Part
-from ..reel.texture import cloud, done, plain, stained
-from .bottles import glass_tint
-from .chance import Rng, chosen, colour, happens, near
-from .clear import hazy, print_on_clear, solid_glass, thin_clear
-from .prints import printed
-from .warps import dented, squared, stretched, warped, worn
+from export.reel import litter
+from export.reel.glassware import glass_broken, shard
+from export.reel.materials import coated, matte, printed_metal
+from export.reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
+from export.reel.scene import Part
+from export.reel.texture import cloud, done, plain, stained
+from export.studio.bottles import glass_tint
+from export.studio.chance import Rng, chosen, colour, happens, near
+from export.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
+from export.studio.prints import printed
+from export.studio.warps import dented, squared, stretched, warped, worn
 
 
 def tub(rng: Rng) -> list[Part]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..reel.materials import Bsdf, coated, matte, metal
-from ..reel.texture import cloud, done, plain, worn_plastic
-from .chance import Rgb, Rng, chosen, colour, happens, near
+from export.reel.materials import Bsdf, coated, matte, metal
+from export.reel.texture import cloud, done, plain, worn_plastic
+from export.studio.chance import Rgb, Rng, chosen, colour, happens, near
 
 Array = np.ndarray
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..reel.materials import coated, matte, metal, printed_metal
-from ..reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
-from ..reel.scene import Part
-from ..reel.vessels import drinks_can
-from .chance import Rng, chosen, colour, happens, near
-from .prints import printed
-from .warps import buckled, dented, flattened, squared, stretched, warped, worn
+from export.reel.materials import coated, matte, metal, printed_metal
+from export.reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
+from export.reel.scene import Part
+from export.reel.vessels import drinks_can
+from export.studio.chance import Rng, chosen, colour, happens, near
+from export.studio.prints import printed
+from export.studio.warps import buckled, dented, flattened, squared, stretched, warped, worn
 
 _CAN_TALL = 0.1085
 

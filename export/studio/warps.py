@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..reel.mesh import tri
-from ..reel.scene import Part
-from .chance import Rng, chosen
+from export.reel.mesh import tri
+from export.reel.scene import Part
+from export.studio.chance import Rng, chosen
 
 Array = np.ndarray
 Warp = Callable[[Array], Array]

@@ -182,7 +182,7 @@ def test_checking_a_configuration_loads_no_heavy_library():
 
 
 def test_the_shipped_schema_is_that_of_the_code(cli):
-    from bin_daemon import paths
+    from bin_daemon.core import paths
 
     shipped = (paths.profiles() / "bin-daemon.schema.json").read_text()
     assert shipped == cli("check-config", "--schema").stdout

@@ -11,9 +11,9 @@ import pytest
 from mqtt_parts import STATUS, Ear, wait_until
 from scenes import raw_config
 
-from bin_daemon import paths
-from bin_daemon.errors import StoreError
-from bin_daemon.messages import Outcome, SortEvent, to_json
+from bin_daemon.core import paths
+from bin_daemon.core.errors import StoreError
+from bin_daemon.core.messages import Outcome, SortEvent, to_json
 from bin_daemon.telemetry.history import History
 
 SHORT = paths.reel() / "short.yaml"

@@ -25,8 +25,8 @@ import yaml
 from mqtt_parts import Ear, wait_until
 from scenes import chamber, raw_config, write_script
 
-from bin_daemon import paths
-from bin_daemon.clock import SystemClock
+from bin_daemon.core import paths
+from bin_daemon.core.clock import SystemClock
 from bin_daemon.failures import LIMIT, Failures
 from bin_daemon.telemetry.history import History
 

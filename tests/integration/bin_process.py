@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mqtt_parts import bin_config, sort_event
 
-from bin_daemon.clock import SystemClock
-from bin_daemon.messages import Outcome
+from bin_daemon.core.clock import SystemClock
+from bin_daemon.core.messages import Outcome
 from bin_daemon.telemetry.client import STORE_NAME, Telemetry
 from bin_daemon.telemetry.outbox import Outbox
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mqtt_parts import MOSQUITTO, Broker, Ear, MuteBroker, bin_config
 
-from bin_daemon.clock import SystemClock
+from bin_daemon.core.clock import SystemClock
 from bin_daemon.telemetry.client import Telemetry
 
 

@@ -27,10 +27,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 import bin_daemon
-from bin_daemon.clock import SystemClock, boot_id, uuid7
 from bin_daemon.config import Config
 from bin_daemon.config_file import validate
-from bin_daemon.messages import Outcome, SortEvent
+from bin_daemon.core.clock import SystemClock, boot_id, uuid7
+from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.telemetry.client import Telemetry
 
 NewBroker = Callable[..., "Broker"]

@@ -17,8 +17,8 @@ from scenes import EMPTY, config, hold, write_script
 from bin_daemon.app import App
 from bin_daemon.bin import Bin
 from bin_daemon.camera import open_camera
-from bin_daemon.clock import SimulatedClock
-from bin_daemon.errors import (
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import (
     AlreadyRunningError,
     CameraError,
     CameraFinishedError,
@@ -28,7 +28,7 @@ from bin_daemon.errors import (
     StoreError,
     UsageError,
 )
-from bin_daemon.messages import Outcome, Readings, SortEvent, View
+from bin_daemon.core.messages import Outcome, Readings, SortEvent, View
 from bin_daemon.reporter import Reporter
 from bin_daemon.sorter import State
 from bin_daemon.telemetry.client import Telemetry

@@ -16,8 +16,8 @@ from virtual_camera import Stage, folder, play
 from bin_daemon.camera import picamera2
 from bin_daemon.chamber import Chamber
 from bin_daemon.config import ChamberSection
-from bin_daemon.errors import CameraError
-from bin_daemon.messages import Frame
+from bin_daemon.core.errors import CameraError
+from bin_daemon.core.messages import Frame
 
 DEADLINE_S = 0.5
 PATCHES = {

@@ -15,11 +15,11 @@ import pytest
 
 from bin_daemon.camera.replay import hold_each, median_empty, replay_player
 from bin_daemon.chamber import Chamber, isolate
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import ChamberSection
-from bin_daemon.errors import CameraFinishedError
-from bin_daemon.messages import View
-from bin_daemon.pictures import read_picture
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import CameraFinishedError
+from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import View
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "chamber_a"
 ITEM_VIEWS = (View.ITEM, View.ITEMS)

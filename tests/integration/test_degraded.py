@@ -11,9 +11,9 @@ from scenes import EMPTY, config, hold, write_script
 
 from bin_daemon.app import RETRY_S, App
 from bin_daemon.chute.pins import open_factory
-from bin_daemon.clock import SimulatedClock
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import CameraError, ChuteError, UsageError
 from bin_daemon.degraded import Degraded, hush
-from bin_daemon.errors import CameraError, ChuteError, UsageError
 from bin_daemon.failures import LIMIT, Failures
 from bin_daemon.telemetry.history import History
 

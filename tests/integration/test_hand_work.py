@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
-from bin_daemon import paths
 from bin_daemon.config_file import load_config
+from bin_daemon.core import paths
 
 PROFILE = (paths.profiles() / "simulator.yaml").read_text()
 FASTER = PROFILE.replace("speed_deg_s: 240", "speed_deg_s: 1000")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mqtt_parts import ITEM, STATUS, Listen, NewBin, NewBroker, sort_items, wait_until
 
-from bin_daemon.messages import Alert, Severity, stamp
+from bin_daemon.core.messages import Alert, Severity, stamp
 
 DOCS = Path(__file__).parents[2] / "docs" / "mqtt.md"
 

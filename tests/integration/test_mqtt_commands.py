@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mqtt_parts import STATUS, Broker, Ear, Listen, NewBin, NewBroker, wait_until
 
-from bin_daemon.messages import stamp
+from bin_daemon.core.messages import stamp
 
 PAUSE, PAUSED = "bins/b1/cmd/pause", "bins/b1/cmd_result/pause"
 

@@ -21,8 +21,8 @@ from mqtt_parts import (
     wait_until,
 )
 
-from bin_daemon.clock import SystemClock
-from bin_daemon.messages import Alert, Outcome, Severity, to_json
+from bin_daemon.core.clock import SystemClock
+from bin_daemon.core.messages import Alert, Outcome, Severity, to_json
 from bin_daemon.telemetry.client import STORE_NAME
 from bin_daemon.telemetry.history import History
 from bin_daemon.telemetry.link import WINDOW

@@ -10,7 +10,7 @@ import pytest
 from scenes import save_stills
 
 from bin_daemon.cli import main
-from bin_daemon.pictures import read_picture
+from bin_daemon.core.images import read_picture
 
 
 @pytest.fixture

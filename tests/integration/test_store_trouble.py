@@ -27,8 +27,8 @@ from mqtt_parts import (
     wait_until,
 )
 
-from bin_daemon.clock import SimulatedClock, SystemClock
-from bin_daemon.messages import Outcome
+from bin_daemon.core.clock import SimulatedClock, SystemClock
+from bin_daemon.core.messages import Outcome
 from bin_daemon.telemetry import keeper
 from bin_daemon.telemetry.client import STORE_NAME
 from bin_daemon.telemetry.history import History

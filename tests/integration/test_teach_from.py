@@ -16,15 +16,15 @@ import pytest
 import yaml
 from scenes import chamber, hold, raw_config, write_script
 
-from bin_daemon import paths
 from bin_daemon.app import App
 from bin_daemon.bin import Bin
 from bin_daemon.classifier import Classifier
 from bin_daemon.cli import main
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config
 from bin_daemon.config_file import validate
-from bin_daemon.errors import CameraFinishedError
+from bin_daemon.core import paths
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import CameraFinishedError
 from bin_daemon.health import notify
 from bin_daemon.model_store import open_package
 from bin_daemon.teaching import lesson as lesson_module

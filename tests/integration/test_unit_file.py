@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon import paths
 from bin_daemon.config_file import load_config
+from bin_daemon.core import paths
 from bin_daemon.supervisor import longest_pass_s
 
 SHIPPED = Path(__file__).parents[2] / "systemd"

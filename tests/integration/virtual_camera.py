@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 from bin_daemon.camera import Camera, open_camera
-from bin_daemon.clock import SystemClock
 from bin_daemon.config import CameraSection
+from bin_daemon.core.clock import SystemClock
 
 _ROOT = Path(__file__).parents[2]
 _CAMERA = """\

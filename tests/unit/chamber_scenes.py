@@ -10,7 +10,7 @@ import numpy as np
 
 from bin_daemon.chamber import Chamber
 from bin_daemon.config import ChamberSection
-from bin_daemon.messages import Frame, Observation, View
+from bin_daemon.core.messages import Frame, Observation, View
 
 HEIGHT, WIDTH = 480, 640
 GROUNDS = {

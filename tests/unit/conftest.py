@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon import paths
+from bin_daemon.core import paths
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

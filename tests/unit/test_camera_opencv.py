@@ -11,9 +11,9 @@ import pytest
 
 from bin_daemon.camera import open_camera
 from bin_daemon.camera.opencv import OpenCvCamera
-from bin_daemon.clock import SystemClock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError, CameraFinishedError
+from bin_daemon.core.clock import SystemClock
+from bin_daemon.core.errors import CameraError, CameraFinishedError
 
 RED = (200, 40, 40)
 

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from bin_daemon.camera import open_camera, picamera2
-from bin_daemon.clock import SystemClock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError
+from bin_daemon.core.clock import SystemClock
+from bin_daemon.core.errors import CameraError
 
 SENSOR = {
     "FrameDurationLimits": (33333, 1_000_000, None),

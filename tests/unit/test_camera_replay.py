@@ -18,9 +18,9 @@ from bin_daemon.camera.replay import (
     replay_player,
     script_camera,
 )
-from bin_daemon.clock import SimulatedClock, SystemClock
 from bin_daemon.config import CameraSection
-from bin_daemon.errors import CameraError, CameraFinishedError
+from bin_daemon.core.clock import SimulatedClock, SystemClock
+from bin_daemon.core.errors import CameraError, CameraFinishedError
 
 GREY, RED, BLUE, GREEN = (120, 120, 120), (200, 40, 40), (40, 40, 200), (40, 160, 60)
 

@@ -17,8 +17,8 @@ from chamber_scenes import (
 
 from bin_daemon.chamber import Chamber, is_same
 from bin_daemon.config import ChamberSection
-from bin_daemon.errors import PictureError
-from bin_daemon.messages import Frame, View
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.messages import Frame, View
 
 ITEM_VIEWS = {View.ITEM, View.ITEMS}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chamber_scenes import GROUNDS, WIDTH, Watcher, fitted, views, with_arm, with_can
 
-from bin_daemon.messages import View
+from bin_daemon.core.messages import View
 
 # Of the longer side: 1.5 to 4 %.
 SHIFTS = [(0, -10), (0, 19), (19, 0), (-19, 0), (14, -14), (-18, 18), (0, 25)]

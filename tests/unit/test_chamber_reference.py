@@ -8,9 +8,9 @@ from chamber_scenes import Watcher, empty, views, with_can
 
 from bin_daemon.chamber import Chamber, isolate
 from bin_daemon.config import ChamberSection
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.messages import Frame, View
 from bin_daemon.crop import light_table, square
-from bin_daemon.errors import PictureError
-from bin_daemon.messages import Frame, View
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from chamber_scenes import Watcher, empty, with_arm, with_can, with_clear_bottle, with_shadow
 
 from bin_daemon.chamber import Chamber
-from bin_daemon.errors import PictureError
-from bin_daemon.messages import Frame, Image, Observation, View
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.messages import Frame, Image, Observation, View
 
 TWO_PIXELS = 8  # of the working resolution, a quarter of the picture's
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage, open_factory
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import ChuteSection, Route
 from bin_daemon.config_file import validate
-from bin_daemon.errors import ChuteError, ConfigError, UsageError
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
 
 FRAME_US = 20_000
 DISC, TRAP = 12, 13

@@ -12,7 +12,7 @@ import pytest
 
 from bin_daemon.chute.pins import InputPin, ServoPin, open_factory, unusable
 from bin_daemon.config import Input, Servo
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from bin_daemon.chute import Chute, ChuteState, ChuteThread, open_factory
-from bin_daemon.clock import SystemClock
 from bin_daemon.config import ChuteSection, Route
 from bin_daemon.config_file import validate
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.clock import SystemClock
+from bin_daemon.core.errors import ChuteError
 
 CONFIG = validate(
     ChuteSection,

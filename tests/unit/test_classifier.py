@@ -13,7 +13,7 @@ from packages import edit, replace
 
 from bin_daemon import classifier as module
 from bin_daemon.classifier import Classifier, installed_runtimes, prepare, softmax
-from bin_daemon.errors import ModelError, PictureError
+from bin_daemon.core.errors import ModelError, PictureError
 from bin_daemon.model_store import open_package
 
 RUNTIMES = ["ai-edge-litert", "tflite-runtime"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bin_daemon.clock import SimulatedClock, SystemClock, boot_id, uuid7
+from bin_daemon.core.clock import SimulatedClock, SystemClock, boot_id, uuid7
 
 
 def test_a_simulated_clock_moves_only_when_it_is_slept_on():

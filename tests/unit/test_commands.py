@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bin_daemon.clock import SimulatedClock
-from bin_daemon.errors import UsageError
-from bin_daemon.messages import stamp
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import UsageError
+from bin_daemon.core.messages import stamp
 from bin_daemon.telemetry.commands import MAX_BYTES, REMEMBERED, Commands
 from bin_daemon.telemetry.topics import Topics
 

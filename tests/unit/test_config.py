@@ -7,7 +7,7 @@ import pytest
 
 from bin_daemon.config import PASSWORD_VARIABLE
 from bin_daemon.config_file import digest, find_config, load_config, schema
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 
 GOOD = """\
 version: 2

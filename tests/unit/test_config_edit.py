@@ -6,11 +6,11 @@ import stat
 import pytest
 import yaml
 
-from bin_daemon import paths
 from bin_daemon.config_edit import difference, edited, migration, replace, writable
 from bin_daemon.config_file import parse, read
 from bin_daemon.config_migrate import migrated
-from bin_daemon.errors import ConfigError, UsageError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError, UsageError
 
 TEXT = """\
 # the bin in the kitchen

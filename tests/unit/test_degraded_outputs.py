@@ -7,11 +7,11 @@ import pytest
 
 from bin_daemon.app import App
 from bin_daemon.chute.pins import InputPin, open_factory
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config, Input, Light, Output, OutputSection
 from bin_daemon.config_file import load_config
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import CameraError
 from bin_daemon.degraded import Degraded, hush
-from bin_daemon.errors import CameraError
 from bin_daemon.failures import LIMIT, Failures
 
 LIGHT, LED, BUZZER = 22, 23, 24

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.clock import SimulatedClock, uuid7
 from bin_daemon.config import StoreSection
-from bin_daemon.messages import Outcome, SortEvent
+from bin_daemon.core.clock import SimulatedClock, uuid7
+from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.telemetry.delivery import STRIKES, Delivery
 from bin_daemon.telemetry.keeper import Keeper
 from bin_daemon.telemetry.topics import Topics

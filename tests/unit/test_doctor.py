@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon import health, paths
+from bin_daemon import health
 from bin_daemon.chute import kernel_pwm, pins
 from bin_daemon.config import (
     BoardSection,
@@ -19,6 +19,7 @@ from bin_daemon.config import (
     Ultrasonic,
 )
 from bin_daemon.config_file import load_config
+from bin_daemon.core import paths
 from bin_daemon.doctor import (
     CHECKS,
     Check,

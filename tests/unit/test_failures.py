@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bin_daemon.clock import SimulatedClock
+from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.failures import GOOD_S, LIMIT, Failures
 
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from bin_daemon.files import write_whole
+from bin_daemon.core.files import write_whole
 
 
 @pytest.mark.parametrize("synced", [True, False])

@@ -14,13 +14,13 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import SensorSection, Ultrasonic
 from bin_daemon.config_file import validate
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import ChuteError
+from bin_daemon.core.messages import Prediction, Readings
 from bin_daemon.decision import Policy, decide
-from bin_daemon.errors import ChuteError
 from bin_daemon.fill import HYSTERESIS_PERCENT, FillLevels, percent_of, steadied
-from bin_daemon.messages import Prediction, Readings
 from bin_daemon.sensors import Sensors
 
 TRIGGER, ECHO, DEAF_TRIGGER, DEAF_ECHO, SWITCH = 23, 24, 17, 27, 22

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from bin_daemon.clock import SimulatedClock
+from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.health import Monitor, Watchdog, disk_free_mb, notify, temperature_c, throttled
 
 

@@ -13,8 +13,8 @@ from scenes import chamber, with_box
 from bin_daemon.classifier import Classifier
 from bin_daemon.config import ChamberSection
 from bin_daemon.config_file import load_config
+from bin_daemon.core.messages import Image, Mask
 from bin_daemon.instances import Sight, look_at, plain, run_lengths
-from bin_daemon.messages import Image, Mask
 from bin_daemon.model_store import open_package
 from bin_daemon.policy import policy_of
 

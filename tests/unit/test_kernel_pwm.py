@@ -7,7 +7,7 @@ from fake_sysfs import PI_4, PI_5, FakeSysfs
 
 from bin_daemon.chute import kernel_pwm
 from bin_daemon.chute.kernel_pwm import KernelPwm, NoHardwarePwmError, probe
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 FRAME_NS = 20_000_000
 

@@ -7,8 +7,8 @@ import pytest
 from chamber_scenes import HEIGHT, WIDTH, Scene, empty, with_can
 
 from bin_daemon.config import ChamberSection, Light
+from bin_daemon.core.messages import Frame, Observation, View
 from bin_daemon.light import LampChamber
-from bin_daemon.messages import Frame, Observation, View
 
 LINGER_S, WARMUP_S = 2.0, 0.3
 LIGHT = Light(pin=17, when="looking", linger_s=LINGER_S, warmup_s=WARMUP_S)

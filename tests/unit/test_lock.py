@@ -7,7 +7,7 @@ import pytest
 
 from bin_daemon import lock
 from bin_daemon.cli import main
-from bin_daemon.errors import AlreadyRunningError
+from bin_daemon.core.errors import AlreadyRunningError
 from bin_daemon.lock import devices_to_oneself, in_use
 
 

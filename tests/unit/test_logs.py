@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bin_daemon.logs import JournalFormatter
+from bin_daemon.core.logs import JournalFormatter
 
 SAY = """
 import logging, threading

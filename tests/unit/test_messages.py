@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bin_daemon.messages import (
+from bin_daemon.core.messages import (
     Alert,
     Decision,
     Outcome,

@@ -6,7 +6,7 @@ import pytest
 from packages import edit, replace
 
 from bin_daemon import model_store
-from bin_daemon.errors import ModelError
+from bin_daemon.core.errors import ModelError
 from bin_daemon.model_store import list_packages, open_package
 
 SHIPPED = "waste6"

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.clock import uuid7
 from bin_daemon.config import StoreSection
-from bin_daemon.errors import StoreError
-from bin_daemon.messages import Outcome, SortEvent, to_json
+from bin_daemon.core.clock import uuid7
+from bin_daemon.core.errors import StoreError
+from bin_daemon.core.messages import Outcome, SortEvent, to_json
 from bin_daemon.telemetry.history import History
 from bin_daemon.telemetry.outbox import Outbox
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
+from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import Decision, Prediction
 from bin_daemon.instances import Instance, Sight
-from bin_daemon.messages import Decision, Prediction
 from bin_daemon.overlay import colours, draw, targets, write_picture
-from bin_daemon.pictures import read_picture
 from bin_daemon.plates import PAPER, Plate, drawable
 from bin_daemon.saliency import ClassMaps
 

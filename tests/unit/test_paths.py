@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon import paths
+from bin_daemon.core import paths
 
 
 def test_in_a_checkout_the_shipped_files_lie_beside_the_package(monkeypatch):
@@ -17,7 +17,7 @@ def test_in_a_checkout_the_shipped_files_lie_beside_the_package(monkeypatch):
 
 def test_installed_they_lie_under_the_prefix(monkeypatch, tmp_path):
     monkeypatch.delenv("BIN_DAEMON_SHARE", raising=False)
-    monkeypatch.setattr(paths, "__file__", str(tmp_path / "bin_daemon" / "paths.py"))
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "bin_daemon" / "core" / "paths.py"))
     assert paths.share() == Path(sys.prefix) / "share" / "bin-daemon"
 
 

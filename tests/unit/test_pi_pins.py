@@ -11,7 +11,7 @@ from lgpio_model import Lgpio
 
 from bin_daemon.chute.pins import InputPin, ServoPin, open_factory
 from bin_daemon.config import Input, Servo
-from bin_daemon.errors import ChuteError
+from bin_daemon.core.errors import ChuteError
 
 FRAME_NS = 20_000_000
 PI_4B = 0xC03115

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.errors import PictureError
-from bin_daemon.pictures import check_image, fit_within, read_picture, resized
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.images import check_image, fit_within, read_picture, resized
 
 RED_LEFT = np.zeros((64, 96, 3), np.uint8)
 RED_LEFT[:, :48, 0] = 220  # RGB

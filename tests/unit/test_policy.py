@@ -7,7 +7,7 @@ import pytest
 
 from bin_daemon.config import Config
 from bin_daemon.config_file import load_config, validate
-from bin_daemon.errors import ConfigError
+from bin_daemon.core.errors import ConfigError
 from bin_daemon.model_store import open_package
 from bin_daemon.policy import policy_of
 

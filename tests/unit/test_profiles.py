@@ -5,11 +5,11 @@ import functools
 import pytest
 import yaml
 
-from bin_daemon import paths
 from bin_daemon.chute import Chute, ChuteState, open_factory
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config
 from bin_daemon.config_file import validate
+from bin_daemon.core import paths
+from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.sensors import Sensors
 
 PROFILES = sorted(paths.profiles().glob("*.yaml"))

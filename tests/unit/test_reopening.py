@@ -10,11 +10,11 @@ import pytest
 from bin_daemon.app import App
 from bin_daemon.bin import BAD_FRAMES, Bin
 from bin_daemon.camera import open_camera
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Config, Light, OutputSection
 from bin_daemon.config_file import load_config
-from bin_daemon.errors import CameraError
-from bin_daemon.messages import Frame
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import CameraError
+from bin_daemon.core.messages import Frame
 
 LIGHT = Light(pin=22, when="looking", linger_s=1.0, warmup_s=0.5)
 

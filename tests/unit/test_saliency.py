@@ -10,10 +10,10 @@ from packages import edit, replace
 
 from bin_daemon import classifier as module
 from bin_daemon.classifier import Classifier, softmax
-from bin_daemon.errors import ModelError
-from bin_daemon.messages import Image
+from bin_daemon.core.errors import ModelError
+from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import Image
 from bin_daemon.model_store import GOLDEN, LABELS, MODEL, Package, open_package
-from bin_daemon.pictures import read_picture
 from bin_daemon.saliency import ClassMaps, Saliency
 from bin_daemon.teaching.head import Base, Head
 

@@ -7,11 +7,11 @@ pin that reports no edges.
 import pytest
 
 from bin_daemon.chute import open_factory
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import SensorSection
 from bin_daemon.config_file import validate
-from bin_daemon.errors import ChuteError
-from bin_daemon.messages import Readings
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import ChuteError
+from bin_daemon.core.messages import Readings
 from bin_daemon.sensors import BEAM_HOLD_S, Sensors
 
 LID, METAL, FULL_PAPER, FULL_GLASS, BEAM = 5, 6, 16, 20, 21

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.actions import Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
-from bin_daemon.messages import (
+from bin_daemon.core.messages import (
     Decision,
     Item,
     Observation,

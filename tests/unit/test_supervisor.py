@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import Light
 from bin_daemon.config_file import load_config
-from bin_daemon.errors import StalledError
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import StalledError
 from bin_daemon.supervisor import Supervisor, longest_pass_s
 
 

@@ -8,10 +8,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bin_daemon import paths
 from bin_daemon.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
 from bin_daemon.config_file import load_config
-from bin_daemon.errors import ConfigError, ModelError, UsageError
+from bin_daemon.core import paths
+from bin_daemon.core.errors import ConfigError, ModelError, UsageError
 from bin_daemon.model_store import GOLDEN, open_package
 from bin_daemon.policy import policy_of
 from bin_daemon.teaching.active import activate, head_for, undo

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bin_daemon.clock import SimulatedClock
 from bin_daemon.config import KeepSection
-from bin_daemon.errors import StoreError, UsageError
-from bin_daemon.messages import Decision, Item, Prediction, SortEvent
+from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.core.errors import StoreError, UsageError
+from bin_daemon.core.messages import Decision, Item, Prediction, SortEvent
 from bin_daemon.teaching import keeping as module
 from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.keeping import QUEUED, RECENT, Keeping

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.calibration import GRID
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 from bin_daemon.model_store import open_package
 from bin_daemon.teaching import lesson
 from bin_daemon.teaching.fit import unit

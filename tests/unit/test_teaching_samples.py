@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bin_daemon.config import KeepSection
+from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.database import StoreDamagedError
-from bin_daemon.errors import PictureError, StoreError, UsageError
 from bin_daemon.teaching.samples import Samples, forget
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bin_daemon.messages import Item, Observation, Prediction, View
+from bin_daemon.core.messages import Item, Observation, Prediction, View
 from bin_daemon.teaching.sitting import LOOKS, Look, Sitting, Stage
 
 SHARES = np.array([0.4, 0.6], np.float32)

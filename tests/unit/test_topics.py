@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bin_daemon.errors import UsageError
+from bin_daemon.core.errors import UsageError
 from bin_daemon.telemetry.topics import Topics
 
 TOPICS = Topics("city/bins", "b-7")

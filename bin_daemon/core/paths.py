@@ -19,7 +19,7 @@ def share() -> Path:
     """The folder that holds `models/` and `firmware_config/`."""
     if override := os.environ.get("BIN_DAEMON_SHARE"):
         return Path(override)
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "models").is_dir() and (checkout / "firmware_config").is_dir():
         return checkout
     return Path(sys.prefix) / "share" / "bin-daemon"

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.errors import PictureError
-from bin_daemon.messages import Image
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.messages import Image
 
 MAX_PIXELS = 50_000_000
 _STRIP = 64  # rows that are blended at a time
