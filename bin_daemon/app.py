@@ -16,7 +16,7 @@ from pathlib import Path
 from bin_daemon import lock
 from bin_daemon.bin import Bin
 from bin_daemon.camera import Camera
-from bin_daemon.config import Config
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon import __version__
-from bin_daemon.config import Config
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, ModelError
 
@@ -299,7 +299,7 @@ def _output(code: str) -> str:
 def soak(config: str, state: str, marks: tuple[int, int]) -> None:
     """Sort until as many items as the last mark says, on a simulated clock; print memory in MB."""
     from bin_daemon.app import App
-    from bin_daemon.config_file import load_config
+    from bin_daemon.config.load import load_config
     from bin_daemon.core.clock import SimulatedClock
 
     found: list[float] = []

@@ -16,7 +16,7 @@ from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.chute.pins import open_factory
 from bin_daemon.chute.ticker import ChuteThread
-from bin_daemon.config import Config
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError

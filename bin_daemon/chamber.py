@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.align import realigned
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import check_image
 from bin_daemon.core.messages import Frame, Image, Item, Observation, View

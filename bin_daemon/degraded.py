@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.chute import Chute
 from bin_daemon.chute.pins import ServoPin, open_factory
-from bin_daemon.config import Config, Route, SensorSection
+from bin_daemon.config.sections import Config, Route, SensorSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError, ChuteError
 

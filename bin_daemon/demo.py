@@ -23,8 +23,8 @@ from bin_daemon.app import App
 from bin_daemon.broker import Broker
 from bin_daemon.camera import open_camera
 from bin_daemon.camera.replay import ReplayCamera
-from bin_daemon.config import Config
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock, SimulatedClock, SystemClock
 from bin_daemon.core.messages import Frame
 from bin_daemon.sorter import State

@@ -20,7 +20,7 @@ from bin_daemon.chute.pins import unusable
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import Ultrasonic
+    from bin_daemon.config.sections import Ultrasonic
     from bin_daemon.core.clock import Clock
 
 # An HC-SR04 reaches 4 m; where nothing answers many of them report some 6 m instead of silence.

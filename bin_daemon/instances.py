@@ -15,7 +15,7 @@ import numpy as np
 
 from bin_daemon.chamber import isolate, isolate_each, watched
 from bin_daemon.classifier import Classifier
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Decision, Image, Item, Mask, Prediction, Readings
 from bin_daemon.crop import window
 from bin_daemon.decision import Policy, decide

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bin_daemon.chamber import NO_LIGHT, Chamber
-from bin_daemon.config import ChamberSection, Light
+from bin_daemon.config.sections import ChamberSection, Light
 from bin_daemon.core.messages import Frame, Image, Item, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)

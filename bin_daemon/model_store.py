@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bin_daemon.checked import Invalid, check
-from bin_daemon.config import Name, Share
+from bin_daemon.config.cache import remembered
+from bin_daemon.config.schema import Interval, Matches, section
+from bin_daemon.config.sections import Name, Share
+from bin_daemon.config.validate import Invalid, check
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ModelError
-from bin_daemon.remembered import remembered
-from bin_daemon.sections import Interval, Matches, section
 
 Side = Annotated[int, Interval(ge=16, le=2048)]
 

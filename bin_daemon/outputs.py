@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import Light, Output, OutputSection
+    from bin_daemon.config.sections import Light, Output, OutputSection
 
 # Far above the 100 Hz at which gpiozero dims, which a camera sees as stripes that crawl.
 LIGHT_HZ = 1000

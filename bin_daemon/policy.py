@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bin_daemon.config import Config, EvidenceSection
+from bin_daemon.config.sections import Config, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
 from bin_daemon.decision import AreaLikelihood, Policy

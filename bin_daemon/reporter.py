@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon import __version__
-from bin_daemon.config import Config
-from bin_daemon.config_file import digest
+from bin_daemon.config.load import digest
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.health import Monitor

@@ -15,7 +15,7 @@ from bin_daemon.core.messages import Readings
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import Input, SensorSection
+    from bin_daemon.config.sections import Input, SensorSection
     from bin_daemon.core.clock import Clock
     from bin_daemon.fill import FillLevels
 

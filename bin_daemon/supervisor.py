@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bin_daemon.config import CameraSection, Light
+from bin_daemon.config.sections import CameraSection, Light
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import StalledError
 

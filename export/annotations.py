@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
 from bin_daemon.crop import square
 from export.data import GROUPS, read_rgb

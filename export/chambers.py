@@ -16,7 +16,7 @@ import numpy as np
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate
 from bin_daemon.classifier import prepare
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.crop import square
 from export import metrics
 from export.data import read_rgb

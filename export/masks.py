@@ -23,7 +23,7 @@ import yaml
 
 from bin_daemon.camera.script import SCRIPT_NAME, load_script
 from bin_daemon.chamber import isolate_each
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.images import read_picture
 from bin_daemon.instances import frame_mask

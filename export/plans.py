@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from bin_daemon.config import Name, Share
-from bin_daemon.sections import Interval, Length, Matches, section
+from bin_daemon.config.schema import Interval, Length, Matches, section
+from bin_daemon.config.sections import Name, Share
 
 Backbone = Literal[
     "MobileNetV2",

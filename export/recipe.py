@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bin_daemon.checked import Invalid, check
+from bin_daemon.config.validate import Invalid, check
+from bin_daemon.config.yaml_lines import Document
 from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.teaching.sample import check_label
-from bin_daemon.yaml_lines import Document
 from export.errors import ExportError
 from export.plans import FoldedRecipe, KerasRecipe, Recipe
 

@@ -28,7 +28,7 @@ from bin_daemon.calibration import accepted, probabilities
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate
 from bin_daemon.classifier import Classifier
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths
 from bin_daemon.core.images import read_picture
 from bin_daemon.model_store import open_package

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self, runtime_checkable
 
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Frame
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from bin_daemon.camera import Camera
 from bin_daemon.camera.lores import rgb_of_yuv420, small_size
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.core.images import check_image

@@ -18,7 +18,7 @@ import numpy as np
 from bin_daemon.camera import Camera
 from bin_daemon.camera.player import Player, Shown
 from bin_daemon.camera.script import SCRIPT_NAME, Script, Step, load_script
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, CameraFinishedError, PictureError

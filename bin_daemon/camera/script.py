@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bin_daemon.checked import Fault, Invalid, check
+from bin_daemon.config.schema import Interval, Length, section
+from bin_daemon.config.validate import Fault, Invalid, check
 from bin_daemon.core.errors import CameraError
-from bin_daemon.sections import Interval, Length, section
 
 SCRIPT_NAME = "script.yaml"
 KINDS = ("empty", "enter", "hold", "hand", "light", "blocked")

@@ -22,7 +22,7 @@ from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import ChuteSection, Route
+    from bin_daemon.config.sections import ChuteSection, Route
     from bin_daemon.core.clock import Clock
 
 HOME = "home"

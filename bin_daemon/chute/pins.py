@@ -23,7 +23,7 @@ from bin_daemon.core.errors import ChuteError
 if TYPE_CHECKING:
     from gpiozero.pins import Factory
 
-    from bin_daemon.config import BoardSection, Input, Servo
+    from bin_daemon.config.sections import BoardSection, Input, Servo
 
 __all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory", "unusable"]
 

@@ -15,7 +15,7 @@ from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
 
 CONFIG_VARIABLE = "BIN_DAEMON_CONFIG"
 _SYSTEM_CONFIG = Path("/etc/bin-daemon/config.yaml")
@@ -71,7 +71,7 @@ def config_name(options: argparse.Namespace) -> str:
 
 def config_of(options: argparse.Namespace, kept: Path | None = None) -> Config:
     """The configuration that the options mean, with what they overrule; kept: see `remembered`."""
-    from bin_daemon.config_file import load_config
+    from bin_daemon.config.load import load_config
 
     config = load_config(config_name(options), kept)
     chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
@@ -86,7 +86,7 @@ def changed(config: Config, section: str, **values: object) -> Config:
     """
     if not values:
         return config
-    from bin_daemon.config_file import validate
+    from bin_daemon.config.load import validate
 
     raw = dataclasses.asdict(config)
     raw[section] = {**(raw[section] or {}), **values}

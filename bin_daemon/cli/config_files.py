@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bin_daemon import config_edit
-from bin_daemon.config_file import read
+from bin_daemon.config import edit
+from bin_daemon.config.load import read
 from bin_daemon.core.errors import UsageError
 
 
 def rewrite(
     path: Path,
     text: str,
-    changes: Mapping[config_edit.Key, Any],
+    changes: Mapping[edit.Key, Any],
     yes: bool,
     keep: Path | None = None,
 ) -> bool:
@@ -25,8 +25,8 @@ def rewrite(
     Raises ConfigError where the result would be no good configuration or cannot be written,
     UsageError where the file has changed meanwhile.
     """
-    new = config_edit.edited(text, str(path), changes)
-    print(config_edit.difference(text, new, str(path)))
+    new = edit.edited(text, str(path), changes)
+    print(edit.difference(text, new, str(path)))
     if not yes and not _agreed(f"write {path}?"):
         print("nothing was written", file=sys.stderr)
         return False
@@ -35,9 +35,9 @@ def rewrite(
     if keep is not None:
         if keep.exists():
             raise UsageError(f"{keep}: is there already; move it away first")
-        config_edit.replace(keep, text, like=path)
+        edit.replace(keep, text, like=path)
         print(f"kept: {keep}")
-    config_edit.replace(path, new)
+    edit.replace(path, new)
     print(f"written: {path}")
     return True
 

@@ -15,7 +15,7 @@ from bin_daemon.cli import common
 from bin_daemon.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
     from bin_daemon.doctor import Finding
 
 
@@ -93,19 +93,19 @@ def _print_finding(name: str, finding: Finding) -> None:
 
 def _migrate(options: argparse.Namespace) -> int:
     """Bring a file to the present layout; the old one stays beside it."""
-    from bin_daemon import config_edit
     from bin_daemon.cli.config_files import rewrite
-    from bin_daemon.config import SCHEMA_VERSION
-    from bin_daemon.config_file import find_config, read
+    from bin_daemon.config import edit
+    from bin_daemon.config.load import find_config, read
+    from bin_daemon.config.sections import SCHEMA_VERSION
 
     path = find_config(common.config_name(options))
     text = read(path)
-    changes = config_edit.migration(text, str(path))
+    changes = edit.migration(text, str(path))
     if not changes:
         print(f"{path}: is of version {SCHEMA_VERSION} already; nothing to do")
         return 0
-    path = config_edit.writable(path)
-    old = config_edit.version_in(text, str(path))
+    path = edit.writable(path)
+    old = edit.version_in(text, str(path))
     keep = path.with_name(f"{path.name}.v{old}")
     return 0 if rewrite(path, text, changes, options.yes, keep) else 1
 
@@ -113,7 +113,7 @@ def _migrate(options: argparse.Namespace) -> int:
 def run_check(options: argparse.Namespace) -> int:
     """Check a configuration without touching a device."""
     if options.schema:
-        from bin_daemon.config_file import schema
+        from bin_daemon.config.load import schema
 
         print(json.dumps(schema(), indent=2))
         return 0

@@ -20,7 +20,7 @@ from bin_daemon.core.errors import UsageError
 if TYPE_CHECKING:
     from bin_daemon.calibrate import Calibration
     from bin_daemon.chute.pins import Factory, ServoPin
-    from bin_daemon.config import Config, Servo
+    from bin_daemon.config.sections import Config, Servo
 
 _TICK_S = 0.02
 _DWELL_S = 0.6
@@ -80,16 +80,16 @@ def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Move servos from the keyboard, then write the poses that were stored."""
-    from bin_daemon import config_edit
     from bin_daemon.calibrate import Calibration
     from bin_daemon.cli.config_files import rewrite
-    from bin_daemon.config_file import find_config, read
+    from bin_daemon.config import edit
+    from bin_daemon.config.load import find_config, read
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("calibrate needs a terminal: run it by hand, over SSH with `ssh -t`")
     config = common.config_of(options)
     calibration = Calibration(config.chute, _servo_named(config, options.servo))
-    path = config_edit.writable(find_config(common.config_name(options)))
+    path = edit.writable(find_config(common.config_name(options)))
     text = read(path)
     with devices(options, config) as factory, _servo_pins(config, factory) as pins:
         try:

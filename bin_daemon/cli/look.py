@@ -19,7 +19,7 @@ from bin_daemon.core.messages import Alert, Outcome, SortEvent, stamp, to_json
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.classifier import Classifier
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
     from bin_daemon.core.messages import Image
     from bin_daemon.instances import Sight
 

@@ -79,10 +79,10 @@ def run_silence(options: argparse.Namespace) -> int:
     A daemon that runs is left alone: hardware PWM and servo boards know no owner, and its chute
     would fall silent in the middle of a route.
     """
-    from bin_daemon.config import Config
+    from bin_daemon.config.cache import last_good
+    from bin_daemon.config.sections import Config
     from bin_daemon.degraded import hush
     from bin_daemon.lock import devices_to_oneself
-    from bin_daemon.remembered import last_good
 
     logs.start("warning")
     state = common.state_of(options)

@@ -21,7 +21,7 @@ from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import Config, SensorSection
+    from bin_daemon.config.sections import Config, SensorSection
     from bin_daemon.core.messages import Readings
 
 _LOOK_S = 0.02

@@ -18,7 +18,7 @@ from bin_daemon.core.messages import Image, Vector, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.classifier import Classifier
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
     from bin_daemon.teaching.folder import Picture
     from bin_daemon.teaching.lesson import Lesson, Tell
     from bin_daemon.teaching.samples import Samples

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.chamber import Chamber
     from bin_daemon.classifier import Classifier
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
     from bin_daemon.model_store import Package
     from bin_daemon.teaching.samples import Samples
 

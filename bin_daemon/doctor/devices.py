@@ -17,7 +17,7 @@ from bin_daemon.failures import told_by
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pins import Factory
-    from bin_daemon.config import CameraSection, Config
+    from bin_daemon.config.sections import CameraSection, Config
 
 DARK = 8.0  # mean of all pixels, of 255; a covered lens gives 0 to 3
 _NO_CONFIG = "not without a configuration that can be read"
@@ -110,7 +110,7 @@ def pins(site: Site) -> Finding:
 def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
     """Each device by itself, so that one that fails hides no other."""
     from bin_daemon.chute.pins import InputPin, ServoPin
-    from bin_daemon.config import Input
+    from bin_daemon.config.sections import Input
     from bin_daemon.outputs import Outputs
 
     for name, servo in config.chute.servos.items():

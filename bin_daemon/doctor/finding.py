@@ -18,7 +18,7 @@ from bin_daemon.core.errors import ConfigError
 from bin_daemon.lock import in_use
 
 if TYPE_CHECKING:
-    from bin_daemon.config import Config
+    from bin_daemon.config.sections import Config
 
 SERVICE_USER = "bin-daemon"
 
@@ -104,7 +104,7 @@ def site_of(name: str, state: Path | None = None) -> Site:
 
     state: the installed service's, or the user's own, where none is given.
     """
-    from bin_daemon.config_file import load_config
+    from bin_daemon.config.load import load_config
 
     config, error, user = None, "", _service_user()
     try:

@@ -27,9 +27,9 @@ def configuration(site: Site) -> Finding:
     """Whether the file is right, and of the present layout."""
     if site.config is None:
         return fault(site.config_error, "mend these lines, then: bin-daemon check-config")
-    from bin_daemon.config import SCHEMA_VERSION
-    from bin_daemon.config_edit import version_in
-    from bin_daemon.config_file import find_config, read
+    from bin_daemon.config.edit import version_in
+    from bin_daemon.config.load import find_config, read
+    from bin_daemon.config.sections import SCHEMA_VERSION
 
     path = find_config(site.name)
     version = version_in(read(path), str(path))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from bin_daemon import __version__
 from bin_daemon.classifier import Classifier
-from bin_daemon.config import Config
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
 from bin_daemon.core.files import write_whole

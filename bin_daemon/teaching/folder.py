@@ -20,7 +20,7 @@ import numpy as np
 
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber import isolate, watched
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError, UsageError
 from bin_daemon.core.images import SUFFIXES, read_picture
 from bin_daemon.core.messages import Image, Item

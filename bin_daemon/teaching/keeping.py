@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from bin_daemon.config import KeepSection
+from bin_daemon.config.sections import KeepSection
 from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError

@@ -18,7 +18,7 @@ from typing import Self, get_args
 import numpy as np
 
 from bin_daemon import database
-from bin_daemon.config import KeepSection
+from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Image, Vector

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bin_daemon.config import Config
+from bin_daemon.config.sections import Config
 from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json

@@ -15,11 +15,11 @@ from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any
 
-from bin_daemon.checked import Invalid, check
+from bin_daemon.config.schema import Length, section
+from bin_daemon.config.validate import Invalid, check
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.messages import stamp
-from bin_daemon.sections import Length, section
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)

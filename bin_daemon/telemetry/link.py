@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bin_daemon.config import MqttSection
+from bin_daemon.config.sections import MqttSection
 from bin_daemon.core.errors import ConfigError
 
 if TYPE_CHECKING:

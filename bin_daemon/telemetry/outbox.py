@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bin_daemon import database
-from bin_daemon.config import StoreSection
+from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
 from bin_daemon.database import StoreDamagedError
 from bin_daemon.telemetry.history import (

@@ -27,8 +27,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 import bin_daemon
-from bin_daemon.config import Config
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import SystemClock, boot_id, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.telemetry.client import Telemetry

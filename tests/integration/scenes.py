@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import yaml
 
-from bin_daemon.config import Config
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import Config
 
 EMPTY = {"empty": "empty.png", "frames": 8}
 

@@ -15,7 +15,7 @@ import pytest
 
 from bin_daemon.camera.replay import hold_each, median_empty, replay_player
 from bin_daemon.chamber import Chamber, isolate
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError
 from bin_daemon.core.images import read_picture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 
 PROFILE = (paths.profiles() / "simulator.yaml").read_text()

@@ -20,8 +20,8 @@ from bin_daemon.app import App
 from bin_daemon.bin import Bin
 from bin_daemon.classifier import Classifier
 from bin_daemon.cli import main
-from bin_daemon.config import Config
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError

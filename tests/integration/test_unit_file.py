@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 from bin_daemon.supervisor import longest_pass_s
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.camera import Camera, open_camera
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SystemClock
 
 _ROOT = Path(__file__).parents[2]

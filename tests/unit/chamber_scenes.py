@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.chamber import Chamber
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Frame, Observation, View
 
 HEIGHT, WIDTH = 480, 640

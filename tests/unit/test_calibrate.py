@@ -4,7 +4,7 @@ import pytest
 
 from bin_daemon.calibrate import Calibration, pulse_us
 from bin_daemon.cli.keyboard import decoded
-from bin_daemon.config import ChuteSection, Servo
+from bin_daemon.config.sections import ChuteSection, Servo
 
 CHUTE = ChuteSection(
     pins="mock",

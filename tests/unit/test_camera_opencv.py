@@ -11,7 +11,7 @@ import pytest
 
 from bin_daemon.camera import open_camera
 from bin_daemon.camera.opencv import OpenCvCamera
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 

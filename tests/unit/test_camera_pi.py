@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.camera import open_camera, picamera2
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import CameraError
 

@@ -18,7 +18,7 @@ from bin_daemon.camera.replay import (
     replay_player,
     script_camera,
 )
-from bin_daemon.config import CameraSection
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 

@@ -7,7 +7,7 @@ import pytest
 from chamber_scenes import Watcher, empty, views, with_can
 
 from bin_daemon.chamber import Chamber, isolate
-from bin_daemon.config import ChamberSection
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import Frame, View
 from bin_daemon.crop import light_table, square

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage, open_factory
-from bin_daemon.config import ChuteSection, Route
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
 

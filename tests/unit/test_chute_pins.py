@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bin_daemon.chute.pins import InputPin, ServoPin, open_factory, unusable
-from bin_daemon.config import Input, Servo
+from bin_daemon.config.sections import Input, Servo
 from bin_daemon.core.errors import ChuteError
 
 

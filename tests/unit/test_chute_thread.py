@@ -8,8 +8,8 @@ import time
 import pytest
 
 from bin_daemon.chute import Chute, ChuteState, ChuteThread, open_factory
-from bin_daemon.config import ChuteSection, Route
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import ChuteError
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config import PASSWORD_VARIABLE
-from bin_daemon.config_file import digest, find_config, load_config, schema
+from bin_daemon.config.load import digest, find_config, load_config, schema
+from bin_daemon.config.sections import PASSWORD_VARIABLE
 from bin_daemon.core.errors import ConfigError
 
 GOOD = """\

@@ -6,9 +6,9 @@ import stat
 import pytest
 import yaml
 
-from bin_daemon.config_edit import difference, edited, migration, replace, writable
-from bin_daemon.config_file import parse, read
-from bin_daemon.config_migrate import migrated
+from bin_daemon.config.edit import difference, edited, migration, replace, writable
+from bin_daemon.config.load import parse, read
+from bin_daemon.config.migrate import migrated
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, UsageError
 

@@ -7,8 +7,8 @@ import pytest
 
 from bin_daemon.app import App
 from bin_daemon.chute.pins import InputPin, open_factory
-from bin_daemon.config import Config, Input, Light, Output, OutputSection
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import Config, Input, Light, Output, OutputSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.degraded import Degraded, hush

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config import StoreSection
+from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.clock import SimulatedClock, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.telemetry.delivery import STRIKES, Delivery

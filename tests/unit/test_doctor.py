@@ -11,14 +11,8 @@ import pytest
 
 from bin_daemon import health
 from bin_daemon.chute import kernel_pwm, pins
-from bin_daemon.config import (
-    BoardSection,
-    Config,
-    Input,
-    MqttSection,
-    Ultrasonic,
-)
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import BoardSection, Config, Input, MqttSection, Ultrasonic
 from bin_daemon.core import paths
 from bin_daemon.doctor import (
     CHECKS,

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scenes import chamber, with_box
 
 from bin_daemon.classifier import Classifier
-from bin_daemon.config import ChamberSection
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Image, Mask
 from bin_daemon.instances import Sight, look_at, plain, run_lengths
 from bin_daemon.model_store import open_package

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chamber_scenes import HEIGHT, WIDTH, Scene, empty, with_can
 
-from bin_daemon.config import ChamberSection, Light
+from bin_daemon.config.sections import ChamberSection, Light
 from bin_daemon.core.messages import Frame, Observation, View
 from bin_daemon.light import LampChamber
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.config import StoreSection
+from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.clock import uuid7
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent, to_json

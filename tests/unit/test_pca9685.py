@@ -9,7 +9,7 @@ import pytest
 
 from bin_daemon.chute.pca9685 import BoardFactory
 from bin_daemon.chute.pins import ServoPin
-from bin_daemon.config import BoardSection, Servo
+from bin_daemon.config.sections import BoardSection, Servo
 from bin_daemon.core.errors import ChuteError
 
 SLEEP, RESTART, AUTO_INCREMENT = 0x10, 0x80, 0x20

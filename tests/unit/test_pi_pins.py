@@ -10,7 +10,7 @@ from fake_sysfs import PI_4, FakeSysfs
 from lgpio_model import Lgpio
 
 from bin_daemon.chute.pins import InputPin, ServoPin, open_factory
-from bin_daemon.config import Input, Servo
+from bin_daemon.config.sections import Input, Servo
 from bin_daemon.core.errors import ChuteError
 
 FRAME_NS = 20_000_000

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bin_daemon.config import Config
-from bin_daemon.config_file import load_config, validate
+from bin_daemon.config.load import load_config, validate
+from bin_daemon.config.sections import Config
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.model_store import open_package
 from bin_daemon.policy import policy_of

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from bin_daemon.chute import Chute, ChuteState, open_factory
-from bin_daemon.config import Config
-from bin_daemon.config_file import validate
+from bin_daemon.config.load import validate
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.sensors import Sensors

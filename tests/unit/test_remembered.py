@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config import Config
-from bin_daemon.config_file import load_config
-from bin_daemon.remembered import remembered
+from bin_daemon.config.cache import remembered
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import Config
 
 
 class Checked:
@@ -43,7 +43,7 @@ def test_another_text_is_checked_afresh(check, tmp_path):
 
 def test_another_version_of_the_program_checks_afresh(check, tmp_path, monkeypatch):
     remembered(Config, b"text", tmp_path, check)
-    monkeypatch.setattr("bin_daemon.remembered.__version__", "9.9.9")
+    monkeypatch.setattr("bin_daemon.config.cache.__version__", "9.9.9")
     remembered(Config, b"text", tmp_path, check)
     assert check.times == 2
 

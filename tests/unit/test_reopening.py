@@ -10,8 +10,8 @@ import pytest
 from bin_daemon.app import App
 from bin_daemon.bin import BAD_FRAMES, Bin
 from bin_daemon.camera import open_camera
-from bin_daemon.config import Config, Light, OutputSection
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import Config, Light, OutputSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.core.messages import Frame

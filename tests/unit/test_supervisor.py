@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from bin_daemon.config import Light
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
+from bin_daemon.config.sections import Light
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StalledError
 from bin_daemon.supervisor import Supervisor, longest_pass_s

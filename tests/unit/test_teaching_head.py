@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, ModelError, UsageError
 from bin_daemon.model_store import GOLDEN, open_package

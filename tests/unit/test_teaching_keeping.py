@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bin_daemon.config import KeepSection
+from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.messages import Decision, Item, Prediction, SortEvent

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bin_daemon.config import KeepSection
+from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.database import StoreDamagedError
 from bin_daemon.teaching.samples import Samples, forget

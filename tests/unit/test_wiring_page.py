@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PROFILES = ("flap", "rotary_trapdoor", "four_stream")

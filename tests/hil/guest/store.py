@@ -6,7 +6,7 @@ Prints the id of each event that the installed package says it has stored.
 import sys
 from pathlib import Path
 
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 from bin_daemon.core.clock import SystemClock, boot_id, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.telemetry.client import STORE_NAME

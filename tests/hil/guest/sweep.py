@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bin_daemon.chute.pins import ServoPin, open_factory
-from bin_daemon.config_file import load_config
+from bin_daemon.config.load import load_config
 
 config = load_config(Path(sys.argv[1]))
 count = int(sys.argv[2])

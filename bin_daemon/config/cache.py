@@ -26,11 +26,18 @@ from bin_daemon.core.files import write_whole
 T = TypeVar("T")
 
 # Nothing but the sections of these modules, and paths, is ever built from the kept file.
-_MODULES = ("bin_daemon.config", "bin_daemon.config_hardware", "bin_daemon.model_store")
+_MODULES = ("bin_daemon.config.sections", "bin_daemon.config.hardware", "bin_daemon.model_store")
+
+# Version 0.2 named them so in its pickles: a bin that was upgraded must still find what it kept.
+_FORMERLY = {
+    "bin_daemon.config": "bin_daemon.config.sections",
+    "bin_daemon.config_hardware": "bin_daemon.config.hardware",
+}
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = _FORMERLY.get(module, module)
         if module in _MODULES:
             found = getattr(importlib.import_module(module), name)
             if isinstance(found, type) and dataclasses.is_dataclass(found):
@@ -72,7 +79,8 @@ def _name(kind: type) -> str:
 
 def _edition() -> str:
     """What changes when a module that says what is right is edited."""
-    files = (Path(__file__).with_name(f"{m.rpartition('.')[2]}.py") for m in _MODULES)
+    root = Path(__file__).parents[2]
+    files = (root.joinpath(*m.split(".")).with_suffix(".py") for m in _MODULES)
     with contextlib.suppress(OSError):
         return " ".join(f"{s.st_mtime_ns} {s.st_size}" for s in map(os.stat, files))
     return ""

@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from bin_daemon.config_file import parse
-from bin_daemon.config_migrate import migrated, version_of
+from bin_daemon.config.load import parse
+from bin_daemon.config.migrate import migrated, version_of
+from bin_daemon.config.yaml_lines import Document
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.core.files import write_whole
-from bin_daemon.yaml_lines import Document
 
 Key = tuple[str, ...]
 

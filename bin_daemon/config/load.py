@@ -14,13 +14,13 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bin_daemon import config_rules
-from bin_daemon.checked import Fault, Invalid, check
-from bin_daemon.config import SCHEMA_VERSION, Config
-from bin_daemon.config_migrate import migrated, version_of
+from bin_daemon.config import rules
+from bin_daemon.config.cache import remembered
+from bin_daemon.config.migrate import migrated, version_of
+from bin_daemon.config.sections import SCHEMA_VERSION, Config
+from bin_daemon.config.validate import Fault, Invalid, check
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.remembered import remembered
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 def parse(text: str, name: str) -> Config:
     """Check a configuration; `name` stands for the file in what ConfigError says."""
-    from bin_daemon.yaml_lines import Document
+    from bin_daemon.config.yaml_lines import Document
 
     document = Document(text, name)
     version = version_of(document.data)
@@ -76,7 +76,7 @@ def parse(text: str, name: str) -> Config:
     faults = list(document.duplicates)
     try:
         config = check(Config, data)
-        faults += [document.complaint(key, words) for key, words in config_rules.faults(config)]
+        faults += [document.complaint(key, words) for key, words in rules.faults(config)]
     except Invalid as invalid:
         found = [*invalid.faults, *_rules_of_the_rest(data, invalid.faults)]
         faults += [document.complaint(key, words) for key, words in found]
@@ -95,7 +95,7 @@ def _rules_of_the_rest(data: dict[str, Any], invalid: list[Fault]) -> list[Fault
         if isinstance(holder, dict) and key:
             holder.pop(key[-1], None)
     try:
-        return list(config_rules.faults(check(Config, rest)))
+        return list(rules.faults(check(Config, rest)))
     except Invalid:
         return []
 
@@ -107,7 +107,7 @@ def validate(kind: type[T], raw: Any) -> T:
     """
     try:
         section = check(kind, raw)
-        faults = list(config_rules.faults(section)) if isinstance(section, Config) else []
+        faults = list(rules.faults(section)) if isinstance(section, Config) else []
     except Invalid as invalid:
         faults = invalid.faults
     if faults:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from bin_daemon.sections import Interval, Length, Matches, section
+from bin_daemon.config.schema import Interval, Length, Matches, section
 
 Name = Annotated[str, Matches(r"^[a-zA-Z0-9_-]+$")]
 Seconds = Annotated[float, Interval(ge=0, le=3600)]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bin_daemon.checked import Fault, Key
-from bin_daemon.config import Config, OutputSection, SensorSection
+from bin_daemon.config.sections import Config, OutputSection, SensorSection
+from bin_daemon.config.validate import Fault, Key
 
 # Header pins with a second job that the boot firmware or the kernel may have claimed.
 RESERVED_PINS = {

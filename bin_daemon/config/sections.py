@@ -13,7 +13,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bin_daemon.config_hardware import (
+from bin_daemon.config.hardware import (
     BoardSection,
     ChuteSection,
     Input,
@@ -26,8 +26,8 @@ from bin_daemon.config_hardware import (
     Servo,
     Ultrasonic,
 )
+from bin_daemon.config.schema import Interval, Length, Matches, section
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.sections import Interval, Length, Matches, section
 
 # One door: whoever needs a part of the configuration finds it here.
 __all__ = [

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from bin_daemon.config import SCHEMA_VERSION
+from bin_daemon.config.sections import SCHEMA_VERSION
 
 
 def version_of(data: Any) -> int | None:
