@@ -81,7 +81,7 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     """Each stage and the bare invoke in turn, so that a slow moment hits all alike."""
     import cv2
 
-    from bin_daemon.chamber import Chamber
+    from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.classifier import Classifier, prepare
     from bin_daemon.core.messages import Frame, Readings, View
     from bin_daemon.decision import decide

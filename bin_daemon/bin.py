@@ -30,8 +30,8 @@ from bin_daemon.sensors import Sensors
 from bin_daemon.sorter import Sorter, State
 
 if TYPE_CHECKING:
-    from bin_daemon.chamber import Chamber
-    from bin_daemon.light import LampChamber
+    from bin_daemon.chamber.chamber import Chamber
+    from bin_daemon.chamber.lamp import LampChamber
     from bin_daemon.teaching.head import Head
     from bin_daemon.teaching.keeping import Keeping
 
@@ -183,10 +183,10 @@ class Bin:
         self._lamp: LampChamber | None = None
         light = self._config.outputs.light
         if light is None or light.when == "always":
-            from bin_daemon.chamber import Chamber
+            from bin_daemon.chamber.chamber import Chamber
 
             return Chamber(self._config.chamber)
-        from bin_daemon.light import LampChamber
+        from bin_daemon.chamber.lamp import LampChamber
 
         self._lamp = LampChamber(self._config.chamber, light, self.outputs.light, self._wants_light)
         return self._lamp

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from bin_daemon.chamber.segmentation import Box
 from bin_daemon.core.messages import Image
-from bin_daemon.segment import Box
 
 Colour = tuple[int, int, int]  # RGB
 

@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
-from bin_daemon.crop import square
 from export.data import GROUPS, read_rgb
 from export.errors import ExportError
 from export.outlines import Size, circle, polygon, rectangle, run_lengths

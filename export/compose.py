@@ -12,8 +12,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
-from bin_daemon.crop import light_table, square
 from export.cutouts import CutOut
 from export.grounds import draw_ground, draw_light, noise
 

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from bin_daemon.camera.script import SCRIPT_NAME, load_script
-from bin_daemon.chamber import isolate_each
+from bin_daemon.chamber.chamber import isolate_each
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.images import read_picture

@@ -26,7 +26,7 @@ import numpy as np
 
 from bin_daemon.calibration import accepted, probabilities
 from bin_daemon.camera.replay import median_empty
-from bin_daemon.chamber import isolate
+from bin_daemon.chamber.chamber import isolate
 from bin_daemon.classifier import Classifier
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths

@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.chamber.pixels import LONGEST, Bytes
 from bin_daemon.core.messages import Image
-from bin_daemon.small import LONGEST, Bytes
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from bin_daemon.teaching.sitting import Look, Sitting, Stage
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
-    from bin_daemon.chamber import Chamber
+    from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.classifier import Classifier
     from bin_daemon.config.sections import Config
     from bin_daemon.model_store import Package
@@ -62,7 +62,7 @@ def teach_live(options: argparse.Namespace) -> int:
 
 
 def _chamber(config: Config, options: argparse.Namespace) -> Chamber:
-    from bin_daemon.chamber import Chamber
+    from bin_daemon.chamber.chamber import Chamber
 
     chamber = Chamber(config.chamber)
     if config.chamber.reference == "saved":

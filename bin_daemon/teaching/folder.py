@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 
 from bin_daemon.camera.replay import median_empty
-from bin_daemon.chamber import isolate, watched
+from bin_daemon.chamber.chamber import isolate, watched
+from bin_daemon.chamber.crop import light_table, square
+from bin_daemon.chamber.pixels import shrink
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError, UsageError
 from bin_daemon.core.images import SUFFIXES, read_picture
 from bin_daemon.core.messages import Image, Item
-from bin_daemon.crop import light_table, square
-from bin_daemon.small import shrink
 from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.sample import UNLABELLED, check_label
 

@@ -14,7 +14,7 @@ import pytest
 from virtual_camera import Stage, folder, play
 
 from bin_daemon.camera import picamera2
-from bin_daemon.chamber import Chamber
+from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import CameraError
 from bin_daemon.core.messages import Frame

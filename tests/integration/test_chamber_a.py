@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from bin_daemon.camera.replay import hold_each, median_empty, replay_player
-from bin_daemon.chamber import Chamber, isolate
+from bin_daemon.chamber.chamber import Chamber, isolate
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon.chamber import Chamber
+from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Frame, Observation, View
 

@@ -15,7 +15,7 @@ from chamber_scenes import (
     with_shadow,
 )
 
-from bin_daemon.chamber import Chamber, is_same
+from bin_daemon.chamber.chamber import Chamber, is_same
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import Frame, View

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from chamber_scenes import Watcher, empty, views, with_can
 
-from bin_daemon.chamber import Chamber, isolate
+from bin_daemon.chamber.chamber import Chamber, isolate
+from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import Frame, View
-from bin_daemon.crop import light_table, square
 
 
 @pytest.fixture

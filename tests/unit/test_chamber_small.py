@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from chamber_scenes import Watcher, empty, with_arm, with_can, with_clear_bottle, with_shadow
 
-from bin_daemon.chamber import Chamber
+from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import Frame, Image, Observation, View
 

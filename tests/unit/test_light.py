@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from chamber_scenes import HEIGHT, WIDTH, Scene, empty, with_can
 
+from bin_daemon.chamber.lamp import LampChamber
 from bin_daemon.config.sections import ChamberSection, Light
 from bin_daemon.core.messages import Frame, Observation, View
-from bin_daemon.light import LampChamber
 
 LINGER_S, WARMUP_S = 2.0, 0.3
 LIGHT = Light(pin=17, when="looking", linger_s=LINGER_S, warmup_s=WARMUP_S)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from bin_daemon.chamber import NO_LIGHT, Chamber
+from bin_daemon.chamber.chamber import NO_LIGHT, Chamber
 from bin_daemon.config.sections import ChamberSection, Light
 from bin_daemon.core.messages import Frame, Image, Item, Observation, View
 

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bin_daemon.chamber.background import Ground
+from bin_daemon.chamber.pixels import Bytes, from_border
 from bin_daemon.core.messages import Mask
-from bin_daemon.ground import Ground
-from bin_daemon.small import Bytes, from_border
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.chamber.background import Floats
+from bin_daemon.chamber.pixels import Bytes
 from bin_daemon.core.messages import Image, Item, Mask
-from bin_daemon.ground import Floats
-from bin_daemon.small import Bytes
 
 Window = tuple[int, int, int, int]  # x, y, width, height; may reach beyond the frame
 

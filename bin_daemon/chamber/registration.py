@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from bin_daemon.ground import BLOCK, Floats, Ground, detail
-from bin_daemon.small import Bytes, as_bytes
+from bin_daemon.chamber.background import BLOCK, Floats, Ground, detail
+from bin_daemon.chamber.pixels import Bytes, as_bytes
 
 LIMIT = 0.05  # of the longer side: further away is another view
 _STEP = 0.75  # pixels: less is shake, which the ground tolerates

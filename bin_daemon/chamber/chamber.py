@@ -14,15 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.align import realigned
+from bin_daemon.chamber.background import Ground
+from bin_daemon.chamber.crop import is_same, light_table, square
+from bin_daemon.chamber.pixels import LONGEST, Bytes, Lessons, Steady, shrink, white_share
+from bin_daemon.chamber.registration import realigned
+from bin_daemon.chamber.segmentation import Scene, segment
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import check_image
 from bin_daemon.core.messages import Frame, Image, Item, Observation, View
-from bin_daemon.crop import is_same, light_table, square
-from bin_daemon.ground import Ground
-from bin_daemon.segment import Scene, segment
-from bin_daemon.small import LONGEST, Bytes, Lessons, Steady, shrink, white_share
 
 LEARN_FRAMES = 6
 FOLLOW_EVERY_S = 1.0

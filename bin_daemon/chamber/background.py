@@ -19,9 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.core.errors import PictureError
-from bin_daemon.core.files import write_whole
-from bin_daemon.small import (
+from bin_daemon.chamber.pixels import (
     SIGMAS,
     Bytes,
     as_bytes,
@@ -31,6 +29,8 @@ from bin_daemon.small import (
     spans,
     tolerances,
 )
+from bin_daemon.core.errors import PictureError
+from bin_daemon.core.files import write_whole
 
 Floats = npt.NDArray[np.float32]
 
