@@ -82,10 +82,10 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     import cv2
 
     from bin_daemon.chamber.chamber import Chamber
-    from bin_daemon.classifier import Classifier, prepare
     from bin_daemon.core.messages import Frame, Readings, View
     from bin_daemon.decision import decide
-    from bin_daemon.model_store import open_package
+    from bin_daemon.model.classifier import Classifier, prepare
+    from bin_daemon.model.package import open_package
     from bin_daemon.policy import policy_of
 
     threads = cv2.getNumThreads()
@@ -217,7 +217,7 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
 
 
 def _runtime_module() -> str:
-    from bin_daemon.classifier import RUNTIMES, installed_runtimes
+    from bin_daemon.model.classifier import RUNTIMES, installed_runtimes
 
     runtimes = installed_runtimes()
     if not runtimes:

@@ -23,7 +23,7 @@ from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, Us
 from bin_daemon.core.messages import Alert, Observation, Severity, View
 from bin_daemon.cycle import Cycle, Recorder
 from bin_daemon.decision import decide
-from bin_daemon.model_store import Package, open_package
+from bin_daemon.model.package import Package, open_package
 from bin_daemon.outputs import Outputs
 from bin_daemon.policy import policy_of
 from bin_daemon.sensors import Sensors
@@ -32,7 +32,7 @@ from bin_daemon.sorter import Sorter, State
 if TYPE_CHECKING:
     from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.chamber.lamp import LampChamber
-    from bin_daemon.teaching.head import Head
+    from bin_daemon.model.head import Head
     from bin_daemon.teaching.keeping import Keeping
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Bin:
         taught: Path | None = None,
         busy: Callable[[str], None] = lambda words: None,
     ) -> None:
-        from bin_daemon.classifier import Classifier
+        from bin_daemon.model.classifier import Classifier
 
         self._config, self._clock, self._reference = config, clock, reference
         self.package: Package = open_package(config.model.name, kept)
@@ -157,7 +157,7 @@ class Bin:
         keep = self._config.teaching.keep
         if folder is None or not (keep.unsure or keep.corrected):
             return None
-        from bin_daemon.teaching.head import Base
+        from bin_daemon.model.head import Base
         from bin_daemon.teaching.keeping import Keeping
 
         return stack.enter_context(Keeping(folder, keep, Base.of(self.package), self._clock))

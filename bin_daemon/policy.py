@@ -15,10 +15,10 @@ from bin_daemon.config.sections import Config, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
 from bin_daemon.decision import AreaLikelihood, Policy
-from bin_daemon.model_store import Package
+from bin_daemon.model.package import Package
 
 if TYPE_CHECKING:
-    from bin_daemon.teaching.head import Head
+    from bin_daemon.model.head import Head
 
 # A class that neither the owner nor the model gives a threshold needs an even chance.
 DEFAULT_THRESHOLD = 0.5

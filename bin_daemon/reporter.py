@@ -20,7 +20,7 @@ from bin_daemon.telemetry.client import Telemetry
 
 if TYPE_CHECKING:
     from bin_daemon.bin import Bin
-    from bin_daemon.teaching.head import Head
+    from bin_daemon.model.head import Head
 
 CHECK_S = 1.0
 _HARDWARE = Path("/proc/device-tree/model")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.classifier import Runtime, load_runtime, prepare, tensor_values
 from bin_daemon.core.errors import ModelError
 from bin_daemon.core.messages import Image
-from bin_daemon.model_store import MODEL, Package
+from bin_daemon.model.classifier import Runtime, load_runtime, prepare, tensor_values
+from bin_daemon.model.package import MODEL, Package
 
 if TYPE_CHECKING:
-    from bin_daemon.teaching.head import Head
+    from bin_daemon.model.head import Head
 
 Floats = npt.NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bin_daemon.classifier import prepare
+from bin_daemon.model.classifier import prepare
 from export.augment import augment, degrade, recolour
 from export.compose import cropped, handed_on
 from export.cutouts import cut_out

@@ -1,7 +1,7 @@
 """What temperature and thresholds are worth on pictures that took no part in their fit.
 
 Logits, truth and the part each picture belongs to flow in, cross-fitted judgements flow out. The
-fits are `bin_daemon.calibration`, the same that a bin uses for what it is taught.
+fits are `bin_daemon.model.calibration`, the same that a bin uses for what it is taught.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bin_daemon import calibration
-from bin_daemon.calibration import CrossFit, fit_temperature, fit_thresholds, probabilities
+from bin_daemon.model import calibration
+from bin_daemon.model.calibration import CrossFit, fit_temperature, fit_thresholds, probabilities
 
 
 def cross_fit(

@@ -16,8 +16,8 @@ import numpy as np
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate
 from bin_daemon.chamber.crop import square
-from bin_daemon.classifier import prepare
 from bin_daemon.config.sections import ChamberSection
+from bin_daemon.model.classifier import prepare
 from export import metrics
 from export.data import read_rgb
 from export.tables import read_table

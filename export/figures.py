@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bin_daemon.calibration import fit_temperature, fit_thresholds
+from bin_daemon.model.calibration import fit_temperature, fit_thresholds
 from export import calibration, metrics
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.classifier import prepare
 from bin_daemon.core.images import SUFFIXES
+from bin_daemon.model.classifier import prepare
 from export.compose import cropped
 from export.cutouts import CutOut, cut_out, rounded
 from export.data import GROUPS, read_groups, read_rgb

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bin_daemon import model_store
-from bin_daemon.classifier import Classifier
 from bin_daemon.core.errors import ModelError
-from bin_daemon.model_store import (
+from bin_daemon.model import package as model_store
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.package import (
     FileEntry,
     InputSpec,
     Manifest,

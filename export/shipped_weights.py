@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bin_daemon.classifier import tensor_values
-from bin_daemon.model_store import GOLDEN, MODEL, Package, open_package
+from bin_daemon.model.classifier import tensor_values
+from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
 from export.errors import ExportError
 from export.network import EMBEDDING, HEAD, Weights, layer_names
 from export.train import predict

@@ -104,7 +104,7 @@ def _look(
     folder: Path, file: str, *, with_square: bool
 ) -> tuple[Look, np.ndarray, np.ndarray | None] | str:
     """Look, hash and prepared square of one picture, or why it cannot be read."""
-    from bin_daemon.classifier import prepare
+    from bin_daemon.model.classifier import prepare
 
     path = folder / file
     try:

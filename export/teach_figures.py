@@ -24,16 +24,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon.calibration import accepted, probabilities
 from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate
-from bin_daemon.classifier import Classifier
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths
 from bin_daemon.core.images import read_picture
-from bin_daemon.model_store import open_package
+from bin_daemon.model.calibration import accepted, probabilities
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base, Head
+from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
-from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.lesson import Shown, learn
 from bin_daemon.teaching.shipped import shipped_head
 from export.chambers import Frame, read_chamber

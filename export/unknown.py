@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.classifier import prepare
 from bin_daemon.core.images import SUFFIXES
+from bin_daemon.model.classifier import prepare
 from export.compose import FRAME, cropped, empty_crop
 from export.cutouts import CutOut, rounded
 from export.data import load_squares, read_rgb

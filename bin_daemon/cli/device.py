@@ -119,7 +119,7 @@ def run_check(options: argparse.Namespace) -> int:
         return 0
     if options.migrate:
         return _migrate(options)
-    from bin_daemon.model_store import open_package
+    from bin_daemon.model.package import open_package
     from bin_daemon.policy import policy_of
 
     config = common.config_of(options)

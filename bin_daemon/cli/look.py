@@ -18,10 +18,10 @@ from bin_daemon.core.messages import Alert, Outcome, SortEvent, stamp, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
-    from bin_daemon.classifier import Classifier
     from bin_daemon.config.sections import Config
     from bin_daemon.core.messages import Image
     from bin_daemon.instances import Sight
+    from bin_daemon.model.classifier import Classifier
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,10 +78,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
-    from bin_daemon.classifier import Classifier
     from bin_daemon.core.images import read_picture
     from bin_daemon.instances import look_at
-    from bin_daemon.model_store import open_package
+    from bin_daemon.model.classifier import Classifier
+    from bin_daemon.model.package import open_package
     from bin_daemon.policy import policy_of
 
     config = common.config_of(options)

@@ -21,7 +21,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_list(options: argparse.Namespace) -> int:
     """One line a package."""
-    from bin_daemon.model_store import list_packages
+    from bin_daemon.model.package import list_packages
 
     damaged = False
     for package in list_packages():
@@ -37,8 +37,8 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Checksums, then the golden inputs on every runtime that is installed."""
-    from bin_daemon.classifier import Classifier, installed_runtimes
-    from bin_daemon.model_store import list_packages, open_package
+    from bin_daemon.model.classifier import Classifier, installed_runtimes
+    from bin_daemon.model.package import list_packages, open_package
 
     runtimes = installed_runtimes()
     if not runtimes:

@@ -17,8 +17,8 @@ from bin_daemon.core.errors import ConfigError, PictureError, UsageError
 from bin_daemon.core.messages import Image, Vector, to_json
 
 if TYPE_CHECKING:
-    from bin_daemon.classifier import Classifier
     from bin_daemon.config.sections import Config
+    from bin_daemon.model.classifier import Classifier
     from bin_daemon.teaching.folder import Picture
     from bin_daemon.teaching.lesson import Lesson, Tell
     from bin_daemon.teaching.samples import Samples
@@ -74,10 +74,10 @@ def run_teach(options: argparse.Namespace) -> int:
 
 
 def _undo(options: argparse.Namespace) -> int:
-    from bin_daemon.model_store import open_package
+    from bin_daemon.model.head import Base
+    from bin_daemon.model.package import open_package
     from bin_daemon.policy import policy_of
     from bin_daemon.teaching.active import undo
-    from bin_daemon.teaching.head import Base
 
     config, state = common.config_of(options), common.looked_into(options)
     package = open_package(config.model.name)
@@ -169,8 +169,8 @@ def learn_kept(
 
 def classifier_of(config: Config, state: Path) -> Classifier:
     """The network, with the head in force: it says what the bin would say."""
-    from bin_daemon.classifier import Classifier
-    from bin_daemon.model_store import open_package
+    from bin_daemon.model.classifier import Classifier
+    from bin_daemon.model.package import open_package
     from bin_daemon.teaching.active import head_for
 
     package = open_package(config.model.name)
@@ -191,7 +191,7 @@ def _check_routes(config: Config, labels: dict[str, int]) -> None:
 
 def _keep(samples: Samples, one: Picture, classifier: Classifier) -> str:
     """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
-    from bin_daemon.teaching.head import Base
+    from bin_daemon.model.head import Base
 
     for known in samples.list(item=one.item):
         if _shows(samples, known.id, one.image):

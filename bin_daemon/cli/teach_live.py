@@ -24,15 +24,15 @@ from bin_daemon.cli.hardware import devices
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, CameraFinishedError, PictureError, UsageError
 from bin_daemon.core.messages import Image, Item, Vector, View, stamp
-from bin_daemon.teaching.head import Base
+from bin_daemon.model.head import Base
 from bin_daemon.teaching.sitting import Look, Sitting, Stage
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.chamber.chamber import Chamber
-    from bin_daemon.classifier import Classifier
     from bin_daemon.config.sections import Config
-    from bin_daemon.model_store import Package
+    from bin_daemon.model.classifier import Classifier
+    from bin_daemon.model.package import Package
     from bin_daemon.teaching.samples import Samples
 
 

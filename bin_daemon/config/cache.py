@@ -26,12 +26,13 @@ from bin_daemon.core.files import write_whole
 T = TypeVar("T")
 
 # Nothing but the sections of these modules, and paths, is ever built from the kept file.
-_MODULES = ("bin_daemon.config.sections", "bin_daemon.config.hardware", "bin_daemon.model_store")
+_MODULES = ("bin_daemon.config.sections", "bin_daemon.config.hardware", "bin_daemon.model.package")
 
 # Version 0.2 named them so in its pickles: a bin that was upgraded must still find what it kept.
 _FORMERLY = {
     "bin_daemon.config": "bin_daemon.config.sections",
     "bin_daemon.config_hardware": "bin_daemon.config.hardware",
+    "bin_daemon.model_store": "bin_daemon.model.package",
 }
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bin_daemon import __version__
-from bin_daemon.classifier import Classifier
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, ModelError, PictureError, StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Vector
-from bin_daemon.model_store import Package
-from bin_daemon.teaching.head import Base, Head
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base, Head
+from bin_daemon.model.package import Package
 
 if TYPE_CHECKING:
     from bin_daemon.teaching.lesson import Lesson, Shown, Tell

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bin_daemon.calibration import Counts, Doubles, probabilities
+from bin_daemon.model.calibration import Counts, Doubles, probabilities
 
 Floats = npt.NDArray[np.float32]
 Linear = tuple[Floats, Floats]  # kernel (d, k), bias (k,)

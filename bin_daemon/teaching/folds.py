@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bin_daemon.calibration import Counts
+from bin_daemon.model.calibration import Counts
 from bin_daemon.teaching.fit import Floats
 
 FOLDS = 5

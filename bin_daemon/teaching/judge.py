@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from bin_daemon.calibration import Counts, Doubles, Real, accuracy, confusion, macro, per_class
+from bin_daemon.model.calibration import (
+    Counts,
+    Doubles,
+    Real,
+    accuracy,
+    confusion,
+    macro,
+    per_class,
+)
 
 _REPLICATES = 500
 

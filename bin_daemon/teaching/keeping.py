@@ -23,7 +23,7 @@ from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError
 from bin_daemon.core.messages import Decision, Image, Item, Prediction, SortEvent, Vector
-from bin_daemon.teaching.head import Base
+from bin_daemon.model.head import Base
 from bin_daemon.teaching.samples import Samples
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bin_daemon.calibration import (
+from bin_daemon.model.calibration import (
     Counts,
     Doubles,
     Flags,
@@ -25,13 +25,13 @@ from bin_daemon.calibration import (
     negative_log_likelihood,
     probabilities,
 )
-from bin_daemon.classifier import Classifier
-from bin_daemon.model_store import Package
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base, Head
+from bin_daemon.model.package import Package
 from bin_daemon.teaching import fit
 from bin_daemon.teaching.doubts import LEAST, doubts, left_out
 from bin_daemon.teaching.fit import Floats, unit
 from bin_daemon.teaching.folds import by_session, folds_of, things
-from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.judge import clustered_se, gained, judged
 from bin_daemon.teaching.shipped import shipped_head
 

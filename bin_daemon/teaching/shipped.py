@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bin_daemon.classifier import Classifier, tensor_values
 from bin_daemon.core.errors import ModelError
-from bin_daemon.model_store import GOLDEN
+from bin_daemon.model.classifier import Classifier, tensor_values
+from bin_daemon.model.package import GOLDEN
 from bin_daemon.teaching.fit import Floats, Linear
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from workshop_python import REPOSITORY, run_workshop
 
-from bin_daemon.classifier import Classifier
-from bin_daemon.model_store import open_package
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.package import open_package
 from bin_daemon.teaching.shipped import shipped_head
 from export.__main__ import main
 from export.data import read_split

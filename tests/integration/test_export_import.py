@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from workshop_python import REPOSITORY, run_workshop, tensorflow_python
 
-from bin_daemon.classifier import Classifier
-from bin_daemon.model_store import open_package
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.package import open_package
 from export.data import load_squares, read_split
 from export.errors import ExportError
 from export.importer import read_labels

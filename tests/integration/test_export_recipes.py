@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from workshop_python import REPOSITORY, tensorflow_python
 
-from bin_daemon.model_store import open_package
+from bin_daemon.model.package import open_package
 from export.network import EMBEDDING
 from export.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.runs import Run

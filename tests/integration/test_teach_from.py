@@ -18,7 +18,6 @@ from scenes import chamber, hold, raw_config, write_script
 
 from bin_daemon.app import App
 from bin_daemon.bin import Bin
-from bin_daemon.classifier import Classifier
 from bin_daemon.cli import main
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
@@ -26,10 +25,11 @@ from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError
 from bin_daemon.health import notify
-from bin_daemon.model_store import open_package
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base, Head
+from bin_daemon.model.package import open_package
 from bin_daemon.teaching import lesson as lesson_module
 from bin_daemon.teaching.active import head_for
-from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.samples import Samples
 
 COLOURS = {"glass": (190, 30, 40), "can": (30, 50, 190)}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from packages import edit, replace
 
-from bin_daemon import classifier as module
-from bin_daemon.classifier import Classifier, installed_runtimes, prepare, softmax
 from bin_daemon.core.errors import ModelError, PictureError
-from bin_daemon.model_store import open_package
+from bin_daemon.model import classifier as module
+from bin_daemon.model.classifier import Classifier, installed_runtimes, prepare, softmax
+from bin_daemon.model.package import open_package
 
 RUNTIMES = ["ai-edge-litert", "tflite-runtime"]
 

@@ -119,7 +119,7 @@ def test_a_model_that_is_not_there_is_a_fault(site):
 
 
 def test_a_runtime_that_is_asked_for_and_not_installed_is_a_fault(site, monkeypatch):
-    from bin_daemon import classifier
+    from bin_daemon.model import classifier
 
     monkeypatch.setattr(classifier, "RUNTIMES", {"ai-edge-litert": "no_such_module"})
 

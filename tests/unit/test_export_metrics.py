@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bin_daemon.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
+from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
 from export import calibration, metrics
 from export.data import group_order
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bin_daemon.classifier import GOLDEN_LIKENESS, Classifier
-from bin_daemon.model_store import Package, open_package
+from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
+from bin_daemon.model.package import Package, open_package
 from export import golden, metadata
 from export.recipe import read_recipe
 from export.runtimes import MODULES, RUNTIMES, Model

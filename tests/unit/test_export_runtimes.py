@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from bin_daemon.model_store import MODEL, open_package
+from bin_daemon.model.package import MODEL, open_package
 from export.errors import ExportError
 from export.runtimes import RUNTIMES, Model
 

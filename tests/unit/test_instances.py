@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scenes import chamber, with_box
 
-from bin_daemon.classifier import Classifier
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Image, Mask
 from bin_daemon.instances import Sight, look_at, plain, run_lengths
-from bin_daemon.model_store import open_package
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.package import open_package
 from bin_daemon.policy import policy_of
 
 BOXES = {"red": (240, 170, 151, 111), "green": (45, 310, 151, 111)}

@@ -5,9 +5,9 @@ import shutil
 import pytest
 from packages import edit, replace
 
-from bin_daemon import model_store
 from bin_daemon.core.errors import ModelError
-from bin_daemon.model_store import list_packages, open_package
+from bin_daemon.model import package as model_store
+from bin_daemon.model.package import list_packages, open_package
 
 SHIPPED = "waste6"
 

@@ -8,7 +8,7 @@ import pytest
 from bin_daemon.config.load import load_config, validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.model_store import open_package
+from bin_daemon.model.package import open_package
 from bin_daemon.policy import policy_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bin_daemon.calibration import probabilities
+from bin_daemon.model.calibration import probabilities
 from bin_daemon.teaching.fit import compact, fit, fits, unit
 
 CLASSES = 4

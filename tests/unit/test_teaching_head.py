@@ -8,14 +8,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bin_daemon.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
 from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, ModelError, UsageError
-from bin_daemon.model_store import GOLDEN, open_package
+from bin_daemon.model.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
+from bin_daemon.model.head import Base, Head
+from bin_daemon.model.package import GOLDEN, open_package
 from bin_daemon.policy import policy_of
 from bin_daemon.teaching.active import activate, head_for, undo
-from bin_daemon.teaching.head import Base, Head
 from bin_daemon.teaching.shipped import shipped_head
 
 DAY = 1_795_219_200.0  # 2026-11-21
@@ -182,7 +182,8 @@ def test_a_kill_between_the_steps_leaves_a_whole_head_in_force(
 ):
     former, new = taught(package, 1), taught(package, 2)
     activate_in(tmp_path, former)
-    from bin_daemon.teaching import active, head
+    from bin_daemon.model import head
+    from bin_daemon.teaching import active
 
     class KilledError(BaseException):
         pass

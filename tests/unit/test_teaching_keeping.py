@@ -15,8 +15,8 @@ from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.messages import Decision, Item, Prediction, SortEvent
+from bin_daemon.model.head import Base
 from bin_daemon.teaching import keeping as module
-from bin_daemon.teaching.head import Base
 from bin_daemon.teaching.keeping import QUEUED, RECENT, Keeping
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.samples import Samples

@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from bin_daemon.calibration import GRID
 from bin_daemon.core.errors import UsageError
-from bin_daemon.model_store import open_package
+from bin_daemon.model.calibration import GRID
+from bin_daemon.model.package import open_package
 from bin_daemon.teaching import lesson
 from bin_daemon.teaching.fit import unit
 from bin_daemon.teaching.folds import FOLDS, by_session, folds_of, things

@@ -23,12 +23,12 @@ import numpy as np
 
 from bin_daemon.core.errors import ModelError, PictureError
 from bin_daemon.core.messages import Image, Prediction, Vector
-from bin_daemon.model_store import GOLDEN, MODEL, Package
+from bin_daemon.model.package import GOLDEN, MODEL, Package
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from bin_daemon.teaching.head import Head
+    from bin_daemon.model.head import Head
 
 log = logging.getLogger(__name__)
 
