@@ -25,7 +25,7 @@ from bin_daemon.failures import Failures
 from bin_daemon.health import Watchdog, notify
 from bin_daemon.orders import Orders, Verb
 from bin_daemon.reporter import Reporter
-from bin_daemon.sorter import State
+from bin_daemon.sorting.sorter import State
 from bin_daemon.supervisor import DEADLINES_S, Supervisor, longest_pass_s
 from bin_daemon.telemetry.client import Telemetry
 

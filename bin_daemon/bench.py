@@ -83,10 +83,10 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
 
     from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.core.messages import Frame, Readings, View
-    from bin_daemon.decision import decide
     from bin_daemon.model.classifier import Classifier, prepare
     from bin_daemon.model.package import open_package
-    from bin_daemon.policy import policy_of
+    from bin_daemon.sorting.decision import decide
+    from bin_daemon.sorting.policy import policy_of
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

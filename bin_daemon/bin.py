@@ -22,12 +22,12 @@ from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError
 from bin_daemon.core.messages import Alert, Observation, Severity, View
 from bin_daemon.cycle import Cycle, Recorder
-from bin_daemon.decision import decide
 from bin_daemon.model.package import Package, open_package
 from bin_daemon.outputs import Outputs
-from bin_daemon.policy import policy_of
 from bin_daemon.sensors import Sensors
-from bin_daemon.sorter import Sorter, State
+from bin_daemon.sorting.decision import decide
+from bin_daemon.sorting.policy import policy_of
+from bin_daemon.sorting.sorter import Sorter, State
 
 if TYPE_CHECKING:
     from bin_daemon.chamber.chamber import Chamber

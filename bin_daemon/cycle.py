@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bin_daemon.actions import Action, Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
 from bin_daemon.chute.chute import Chute, Stage
 from bin_daemon.core.clock import Clock, clock_synced, uuid7
 from bin_daemon.core.errors import PictureError
@@ -30,7 +29,18 @@ from bin_daemon.core.messages import (
     View,
 )
 from bin_daemon.outputs import Mode
-from bin_daemon.sorter import Sorter, State
+from bin_daemon.sorting.actions import (
+    Action,
+    Decide,
+    Finish,
+    Freeze,
+    Look,
+    Move,
+    Raise,
+    Resolve,
+    Thaw,
+)
+from bin_daemon.sorting.sorter import Sorter, State
 
 log = logging.getLogger(__name__)
 

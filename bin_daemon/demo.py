@@ -27,7 +27,7 @@ from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock, SimulatedClock, SystemClock
 from bin_daemon.core.messages import Frame
-from bin_daemon.sorter import State
+from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.topics import Topics
 
 # How long to wait, after the last item, for the broker to hand over what is under way.

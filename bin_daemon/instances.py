@@ -18,8 +18,8 @@ from bin_daemon.chamber.crop import window
 from bin_daemon.chamber.segmentation import Box
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Decision, Image, Item, Mask, Prediction, Readings
-from bin_daemon.decision import Policy, decide
 from bin_daemon.model.classifier import Classifier
+from bin_daemon.sorting.decision import Policy, decide
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core.errors import UsageError
-from bin_daemon.sorter import State
+from bin_daemon.sorting.sorter import State
 
 if TYPE_CHECKING:
     from bin_daemon.bin import Bin

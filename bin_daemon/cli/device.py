@@ -120,7 +120,7 @@ def run_check(options: argparse.Namespace) -> int:
     if options.migrate:
         return _migrate(options)
     from bin_daemon.model.package import open_package
-    from bin_daemon.policy import policy_of
+    from bin_daemon.sorting.policy import policy_of
 
     config = common.config_of(options)
     package = open_package(config.model.name)

@@ -82,7 +82,7 @@ def run_classify(options: argparse.Namespace) -> int:
     from bin_daemon.instances import look_at
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
-    from bin_daemon.policy import policy_of
+    from bin_daemon.sorting.policy import policy_of
 
     config = common.config_of(options)
     package = open_package(config.model.name)

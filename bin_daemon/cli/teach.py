@@ -76,7 +76,7 @@ def run_teach(options: argparse.Namespace) -> int:
 def _undo(options: argparse.Namespace) -> int:
     from bin_daemon.model.head import Base
     from bin_daemon.model.package import open_package
-    from bin_daemon.policy import policy_of
+    from bin_daemon.sorting.policy import policy_of
     from bin_daemon.teaching.active import undo
 
     config, state = common.config_of(options), common.looked_into(options)
@@ -157,7 +157,7 @@ def learn_kept(
 
     grounds, tell: see `active.relearn`. Raises as it does, and as `policy_of`.
     """
-    from bin_daemon.policy import policy_of
+    from bin_daemon.sorting.policy import policy_of
     from bin_daemon.teaching.active import activate, relearn
 
     lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
@@ -183,7 +183,7 @@ def classifier_of(config: Config, state: Path) -> Classifier:
 
 def _check_routes(config: Config, labels: dict[str, int]) -> None:
     """Raise ConfigError for classes that would have nowhere to go."""
-    from bin_daemon.policy import untaken
+    from bin_daemon.sorting.policy import untaken
 
     if faults := untaken(config, sorted(labels), "the taught bin"):
         raise ConfigError("\n".join(faults))

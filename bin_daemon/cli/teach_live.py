@@ -123,7 +123,7 @@ class _Table:
 def _sitting(
     config: Config, classifier: Classifier, table: _Table, before: Counter[str]
 ) -> Sitting:
-    from bin_daemon.policy import untaken
+    from bin_daemon.sorting.policy import untaken
 
     def trouble(name: str) -> str:
         if not untaken(config, [name], classifier.id):

@@ -30,7 +30,7 @@ from bin_daemon.core.errors import (
 )
 from bin_daemon.core.messages import Outcome, Readings, SortEvent, View
 from bin_daemon.reporter import Reporter
-from bin_daemon.sorter import State
+from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.client import Telemetry
 from bin_daemon.telemetry.history import History
 

@@ -13,7 +13,7 @@ from bin_daemon.chute.pins import open_factory
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.messages import Frame, Outcome, View
-from bin_daemon.sorter import State
+from bin_daemon.sorting.sorter import State
 
 LIGHT, LED, BUZZER, BEAM = 17, 22, 25, 21
 ALWAYS = {"light": {"pin": LIGHT, "warmup_s": 0.5}}

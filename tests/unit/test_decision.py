@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bin_daemon.core.messages import Prediction, Readings
-from bin_daemon.decision import AreaLikelihood, Policy, decide, fuse
+from bin_daemon.sorting.decision import AreaLikelihood, Policy, decide, fuse
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 ROUTES = ("fibre", "glass", "packaging", "residual")

@@ -16,7 +16,7 @@ from bin_daemon.core.messages import Image, Mask
 from bin_daemon.instances import Sight, look_at, plain, run_lengths
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
-from bin_daemon.policy import policy_of
+from bin_daemon.sorting.policy import policy_of
 
 BOXES = {"red": (240, 170, 151, 111), "green": (45, 310, 151, 111)}
 

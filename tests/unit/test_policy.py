@@ -9,7 +9,7 @@ from bin_daemon.config.load import load_config, validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.model.package import open_package
-from bin_daemon.policy import policy_of
+from bin_daemon.sorting.policy import policy_of
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.actions import Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
 from bin_daemon.core.messages import (
     Decision,
     Item,
@@ -15,7 +14,8 @@ from bin_daemon.core.messages import (
     Readings,
     View,
 )
-from bin_daemon.sorter import Sorter, State
+from bin_daemon.sorting.actions import Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
+from bin_daemon.sorting.sorter import Sorter, State
 
 LABELS = ("glass", "paper")
 CROP = np.zeros((8, 8, 3), dtype=np.uint8)

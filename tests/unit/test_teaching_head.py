@@ -14,7 +14,7 @@ from bin_daemon.core.errors import ConfigError, ModelError, UsageError
 from bin_daemon.model.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, open_package
-from bin_daemon.policy import policy_of
+from bin_daemon.sorting.policy import policy_of
 from bin_daemon.teaching.active import activate, head_for, undo
 from bin_daemon.teaching.shipped import shipped_head
 

@@ -14,17 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from bin_daemon.actions import (
-    Action,
-    Decide,
-    Finish,
-    Freeze,
-    Look,
-    Move,
-    Raise,
-    Resolve,
-    Thaw,
-)
 from bin_daemon.core.messages import (
     Decision,
     Item,
@@ -34,6 +23,17 @@ from bin_daemon.core.messages import (
     Readings,
     Severity,
     View,
+)
+from bin_daemon.sorting.actions import (
+    Action,
+    Decide,
+    Finish,
+    Freeze,
+    Look,
+    Move,
+    Raise,
+    Resolve,
+    Thaw,
 )
 
 # A view that stays blocked this long is worth an alert; a passing sleeve is not.

@@ -14,8 +14,8 @@ import numpy as np
 from bin_daemon.config.sections import Config, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
-from bin_daemon.decision import AreaLikelihood, Policy
 from bin_daemon.model.package import Package
+from bin_daemon.sorting.decision import AreaLikelihood, Policy
 
 if TYPE_CHECKING:
     from bin_daemon.model.head import Head
