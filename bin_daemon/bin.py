@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 
 from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, Stage
-from bin_daemon.chute.pins import open_factory
 from bin_daemon.chute.ticker import ChuteThread
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
@@ -22,9 +21,10 @@ from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError
 from bin_daemon.core.messages import Alert, Observation, Severity, View
 from bin_daemon.cycle import Cycle, Recorder
+from bin_daemon.gpio.factory import open_factory
+from bin_daemon.gpio.outputs import Outputs
+from bin_daemon.gpio.sensors import Sensors
 from bin_daemon.model.package import Package, open_package
-from bin_daemon.outputs import Outputs
-from bin_daemon.sensors import Sensors
 from bin_daemon.sorting.decision import decide
 from bin_daemon.sorting.policy import policy_of
 from bin_daemon.sorting.sorter import Sorter, State

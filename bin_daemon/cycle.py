@@ -28,7 +28,7 @@ from bin_daemon.core.messages import (
     SortEvent,
     View,
 )
-from bin_daemon.outputs import Mode
+from bin_daemon.gpio.outputs import Mode
 from bin_daemon.sorting.actions import (
     Action,
     Decide,

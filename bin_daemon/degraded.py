@@ -13,13 +13,13 @@ import logging
 from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.chute import Chute
-from bin_daemon.chute.pins import ServoPin, open_factory
 from bin_daemon.config.sections import Config, Route, SensorSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError, ChuteError
+from bin_daemon.gpio.factory import ServoPin, open_factory
 
 if TYPE_CHECKING:
-    from bin_daemon.sensors import Sensors
+    from bin_daemon.gpio.sensors import Sensors
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Degraded:
             raise
 
     def _open(self, config: Config, clock: Clock) -> None:
-        from bin_daemon.outputs import Mode, Outputs
-        from bin_daemon.sensors import Sensors
+        from bin_daemon.gpio.outputs import Mode, Outputs
+        from bin_daemon.gpio.sensors import Sensors
 
         try:
             factory = open_factory(config.chute.pins, config.chute.board)
@@ -130,7 +130,7 @@ def hush(config: Config) -> tuple[str, ...]:
     Nothing moves. What could not be claimed comes back in words; it does not keep the others from
     being silenced.
     """
-    from bin_daemon.outputs import Outputs
+    from bin_daemon.gpio.outputs import Outputs
 
     failed: list[str] = []
     with contextlib.ExitStack() as stack:

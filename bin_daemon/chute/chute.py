@@ -17,13 +17,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from bin_daemon.chute.motion import Trajectory, plan
-from bin_daemon.chute.pins import ServoPin
 from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
+from bin_daemon.gpio.factory import ServoPin
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import ChuteSection, Route
     from bin_daemon.core.clock import Clock
+    from bin_daemon.gpio.factory import Factory
 
 HOME = "home"
 

@@ -19,8 +19,8 @@ from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.calibrate import Calibration
-    from bin_daemon.chute.pins import Factory, ServoPin
     from bin_daemon.config.sections import Config, Servo
+    from bin_daemon.gpio.factory import Factory, ServoPin
 
 _TICK_S = 0.02
 _DWELL_S = 0.6
@@ -48,8 +48,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 @contextlib.contextmanager
 def devices(options: argparse.Namespace, config: Config) -> Iterator[Factory]:
     """The pins, while no daemon has them."""
-    from bin_daemon.chute.pins import open_factory
     from bin_daemon.cli.keyboard import orderly_end
+    from bin_daemon.gpio.factory import open_factory
     from bin_daemon.lock import devices_to_oneself
 
     states = {common.state_of(options), paths.SYSTEM_STATE}
@@ -68,7 +68,7 @@ def _servo_named(config: Config, name: str | None) -> str | None:
 @contextlib.contextmanager
 def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin]]:
     """Every servo claimed and silent; closed, which leaves the lines low, at the end."""
-    from bin_daemon.chute.pins import ServoPin
+    from bin_daemon.gpio.factory import ServoPin
 
     with contextlib.ExitStack() as stack:
         pins = {}

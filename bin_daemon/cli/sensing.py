@@ -20,9 +20,9 @@ from bin_daemon.cli.hardware import devices
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import Config, SensorSection
     from bin_daemon.core.messages import Readings
+    from bin_daemon.gpio.factory import Factory
 
 _LOOK_S = 0.02
 _OUTPUT_S = 1.0
@@ -44,7 +44,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_sensor_test(options: argparse.Namespace) -> int:
     """Show every sensor, live in a terminal, else a line for each change."""
     from bin_daemon.core.clock import SystemClock
-    from bin_daemon.sensors import Sensors
+    from bin_daemon.gpio.sensors import Sensors
 
     config = common.config_of(options)
     if options.seconds is not None and options.seconds <= 0:
@@ -137,7 +137,7 @@ def _table(live: bool) -> Iterator[Callable[[Mapping[str, str]], None]]:
 
 
 def _try_outputs(config: Config, factory: Factory) -> None:
-    from bin_daemon.outputs import Mode, Outputs
+    from bin_daemon.gpio.outputs import Mode, Outputs
 
     section = config.outputs
     with Outputs(section, factory) as outputs:

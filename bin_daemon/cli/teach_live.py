@@ -41,7 +41,7 @@ def teach_live(options: argparse.Namespace) -> int:
     from bin_daemon.camera import open_camera
     from bin_daemon.cli.teach import classifier_of
     from bin_daemon.core.clock import SystemClock
-    from bin_daemon.outputs import Outputs
+    from bin_daemon.gpio.outputs import Outputs
     from bin_daemon.teaching.samples import Samples
 
     config, state = common.config_of(options), common.looked_into(options)

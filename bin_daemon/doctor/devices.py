@@ -16,8 +16,8 @@ from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable
 from bin_daemon.failures import told_by
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import CameraSection, Config
+    from bin_daemon.gpio.factory import Factory
 
 DARK = 8.0  # mean of all pixels, of 255; a covered lens gives 0 to 3
 _NO_CONFIG = "not without a configuration that can be read"
@@ -83,7 +83,7 @@ def pins(site: Site) -> Finding:
         return not_applicable("simulated pins")
     if site.running:
         return _in_use(site)
-    from bin_daemon.chute.pins import open_factory
+    from bin_daemon.gpio.factory import open_factory
 
     troubles, names = [], []
     try:
@@ -109,9 +109,9 @@ def pins(site: Site) -> Finding:
 
 def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
     """Each device by itself, so that one that fails hides no other."""
-    from bin_daemon.chute.pins import InputPin, ServoPin
     from bin_daemon.config.sections import Input
-    from bin_daemon.outputs import Outputs
+    from bin_daemon.gpio.factory import InputPin, ServoPin
+    from bin_daemon.gpio.outputs import Outputs
 
     for name, servo in config.chute.servos.items():
         yield f"{name} {servo.pin}", lambda n=name, s=servo: ServoPin(factory, n, s).close()  # type: ignore[misc]
@@ -135,7 +135,7 @@ def hardware_pwm(site: Site) -> Finding:
         return not_applicable(_NO_CONFIG)
     if config.chute.pins not in ("auto", "pwm"):
         return not_applicable(f"chute.pins is {config.chute.pins}")
-    from bin_daemon.chute.kernel_pwm import BOOT_CONFIG, NoHardwarePwmError, probe
+    from bin_daemon.gpio.kernel_pwm import BOOT_CONFIG, NoHardwarePwmError, probe
 
     found, missing, overlay = [], [], ""
     for name, servo in config.chute.servos.items():
@@ -170,7 +170,7 @@ def servo_board(site: Site) -> Finding:
         return fault(f"{bus} is not there", f"write dtparam=i2c_arm=on to {_BOOT} and restart")
     if site.running:
         return _in_use(site)
-    from bin_daemon.chute.pins import open_factory
+    from bin_daemon.gpio.factory import open_factory
 
     try:
         open_factory("pca9685", board).close()

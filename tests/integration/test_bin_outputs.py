@@ -9,10 +9,10 @@ import pytest
 from scenes import EMPTY, chamber, config, hold, with_box, write_script
 
 from bin_daemon.bin import Bin
-from bin_daemon.chute.pins import open_factory
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.messages import Frame, Outcome, View
+from bin_daemon.gpio.factory import open_factory
 from bin_daemon.sorting.sorter import State
 
 LIGHT, LED, BUZZER, BEAM = 17, 22, 25, 21

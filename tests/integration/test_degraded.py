@@ -10,11 +10,11 @@ from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
 from bin_daemon.app import RETRY_S, App
-from bin_daemon.chute.pins import open_factory
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError, ChuteError, UsageError
 from bin_daemon.degraded import Degraded, hush
 from bin_daemon.failures import LIMIT, Failures
+from bin_daemon.gpio.factory import open_factory
 from bin_daemon.telemetry.history import History
 
 LID = {"lid": {"pin": 5, "active": "low", "debounce_s": 0}}
@@ -118,7 +118,7 @@ def test_the_lamp_says_trouble_and_goes_out_at_the_end(tmp_path, pins):
     assert not lamp.state
 
 
-@pytest.mark.parametrize("broken", ["bin_daemon.sensors.Sensors", "bin_daemon.degraded.Chute"])
+@pytest.mark.parametrize("broken", ["bin_daemon.gpio.sensors.Sensors", "bin_daemon.degraded.Chute"])
 def test_parts_that_do_not_open_are_left_out_and_told(tmp_path, pins, monkeypatch, broken):
     def refuse(*_):
         raise ChuteError("chute.servos.flap: GPIO 12 cannot be used: busy")

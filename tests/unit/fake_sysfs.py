@@ -12,7 +12,7 @@ import shutil
 import struct
 import time
 
-from bin_daemon.chute import kernel_pwm
+from bin_daemon.gpio import kernel_pwm
 
 PI_4 = ("devices/platform/soc/fe20c000.pwm", "soc/gpio@7e200000", 2)
 PI_5 = (

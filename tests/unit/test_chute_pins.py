@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.chute.pins import InputPin, ServoPin, open_factory, unusable
 from bin_daemon.config.sections import Input, Servo
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio.factory import InputPin, ServoPin, open_factory, unusable
 
 
 @pytest.fixture
 def no_gpiozero_lgpio(monkeypatch, tmp_path):
     """The modules that need lgpio not loaded yet, and LG_WD not set; all restored afterwards."""
-    for name in ("gpiozero.pins.lgpio", "bin_daemon.chute.pi_pins"):
+    for name in ("gpiozero.pins.lgpio", "bin_daemon.gpio.raspberry"):
         # Set before they are removed: only what monkeypatch has set does it put back to missing.
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, name)

@@ -6,13 +6,13 @@ import time
 import pytest
 
 from bin_daemon.app import App
-from bin_daemon.chute.pins import InputPin, open_factory
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Config, Input, Light, Output, OutputSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.degraded import Degraded, hush
 from bin_daemon.failures import LIMIT, Failures
+from bin_daemon.gpio.factory import InputPin, open_factory
 
 LIGHT, LED, BUZZER = 22, 23, 24
 TAKEN = "outputs.light.pin: GPIO 22 cannot be used"

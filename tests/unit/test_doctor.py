@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bin_daemon import health
-from bin_daemon.chute import kernel_pwm, pins
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import BoardSection, Config, Input, MqttSection, Ultrasonic
 from bin_daemon.core import paths
@@ -26,6 +25,7 @@ from bin_daemon.doctor import (
     software,
 )
 from bin_daemon.doctor.finding import good
+from bin_daemon.gpio import factory, kernel_pwm
 
 DESK = load_config("simulator")
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -160,10 +160,10 @@ def test_what_the_running_daemon_holds_is_left_to_it(site):
     running = dataclasses.replace(
         with_section(site, "camera", kind="opencv", source="/dev/video99"), running=True
     )
-    pins = dataclasses.replace(with_section(site, "chute", pins="auto"), running=True)
+    factory = dataclasses.replace(with_section(site, "chute", pins="auto"), running=True)
 
     assert "in use by the running daemon" in devices.camera(running).seen
-    assert "in use by the running daemon" in devices.pins(pins).seen
+    assert "in use by the running daemon" in devices.pins(factory).seen
     site.state.mkdir()
     (site.state / "failures.json").write_text('{"count": 5, "last": "no frame within 2 s"}')
     found = devices.camera(running)
@@ -182,8 +182,8 @@ def test_pins_that_cannot_be_had_are_a_fault(site, monkeypatch):
 @pytest.fixture
 def simulated(monkeypatch):
     """Simulated pins in place of those of a Pi."""
-    mock = pins.open_factory("mock")
-    monkeypatch.setattr(pins, "open_factory", lambda kind, board: mock)
+    mock = factory.open_factory("mock")
+    monkeypatch.setattr(factory, "open_factory", lambda kind, board: mock)
     return mock
 
 
@@ -232,7 +232,7 @@ def test_pins_that_can_be_had_are_named(site, simulated):
 
 def test_the_pins_of_fill_sensors_are_claimed_too_and_nothing_pings(site, simulated):
     sensor = Ultrasonic(trigger=23, echo=24, empty_cm=60, full_cm=10)
-    held = pins.InputPin(simulated, "mine", Input(pin=24))
+    held = factory.InputPin(simulated, "mine", Input(pin=24))
 
     real = with_section(site, "chute", pins="auto").config
     sensors = dataclasses.replace(real.sensors, fill={"paper": sensor})
@@ -249,7 +249,7 @@ def test_the_pins_of_fill_sensors_are_claimed_too_and_nothing_pings(site, simula
 
 
 def test_every_pin_that_is_taken_is_named(site, simulated):
-    holders = [pins.InputPin(simulated, "mine", Input(pin=pin)) for pin in (5, 13)]
+    holders = [factory.InputPin(simulated, "mine", Input(pin=pin)) for pin in (5, 13)]
 
     found = devices.pins(with_section(site, "chute", pins="auto"))
 

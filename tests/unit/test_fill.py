@@ -19,8 +19,8 @@ from bin_daemon.config.sections import SensorSection, Ultrasonic
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Prediction, Readings
-from bin_daemon.fill import HYSTERESIS_PERCENT, FillLevels, percent_of, steadied
-from bin_daemon.sensors import Sensors
+from bin_daemon.gpio.fill_level import HYSTERESIS_PERCENT, FillLevels, percent_of, steadied
+from bin_daemon.gpio.sensors import Sensors
 from bin_daemon.sorting.decision import Policy, decide
 
 TRIGGER, ECHO, DEAF_TRIGGER, DEAF_ECHO, SWITCH = 23, 24, 17, 27, 22

@@ -5,9 +5,9 @@ import time
 import pytest
 from fake_sysfs import PI_4, PI_5, FakeSysfs
 
-from bin_daemon.chute import kernel_pwm
-from bin_daemon.chute.kernel_pwm import KernelPwm, NoHardwarePwmError, probe
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio import kernel_pwm
+from bin_daemon.gpio.kernel_pwm import KernelPwm, NoHardwarePwmError, probe
 
 FRAME_NS = 20_000_000
 

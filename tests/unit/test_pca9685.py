@@ -7,10 +7,10 @@ import types
 
 import pytest
 
-from bin_daemon.chute.pca9685 import BoardFactory
-from bin_daemon.chute.pins import ServoPin
 from bin_daemon.config.sections import BoardSection, Servo
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio.factory import ServoPin
+from bin_daemon.gpio.pca9685 import BoardFactory
 
 SLEEP, RESTART, AUTO_INCREMENT = 0x10, 0x80, 0x20
 FULL_OFF = 0x10

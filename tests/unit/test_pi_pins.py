@@ -9,9 +9,9 @@ import pytest
 from fake_sysfs import PI_4, FakeSysfs
 from lgpio_model import Lgpio
 
-from bin_daemon.chute.pins import InputPin, ServoPin, open_factory
 from bin_daemon.config.sections import Input, Servo
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio.factory import InputPin, ServoPin, open_factory
 
 FRAME_NS = 20_000_000
 PI_4B = 0xC03115
@@ -20,7 +20,7 @@ PI_4B = 0xC03115
 @pytest.fixture
 def lgpio(monkeypatch, tmp_path):
     model = Lgpio()
-    for name in ("gpiozero.pins.lgpio", "bin_daemon.chute.pi_pins"):
+    for name in ("gpiozero.pins.lgpio", "bin_daemon.gpio.raspberry"):
         # Set before they are removed: only what monkeypatch has set does it put back to missing.
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, name)
@@ -316,7 +316,7 @@ def test_a_hardware_pwm_pin_is_no_input_and_says_so(gpiozero_factory):
     ],
 )
 def test_the_chip_of_the_header_is_known_by_its_label(lgpio, closing, tmp_path, labels, chip):
-    pi_pins = importlib.import_module("bin_daemon.chute.pi_pins")
+    pi_pins = importlib.import_module("bin_daemon.gpio.raspberry")
     pi_pins._DEVICES = tmp_path
     lgpio.labels = labels
     for number in labels:

@@ -10,7 +10,7 @@ from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
-from bin_daemon.sensors import Sensors
+from bin_daemon.gpio.sensors import Sensors
 
 PROFILES = sorted(paths.profiles().glob("*.yaml"))
 HARDWARE_PWM = {12, 13, 18, 19}

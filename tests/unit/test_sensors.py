@@ -12,7 +12,7 @@ from bin_daemon.config.sections import SensorSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Readings
-from bin_daemon.sensors import BEAM_HOLD_S, Sensors
+from bin_daemon.gpio.sensors import BEAM_HOLD_S, Sensors
 
 LID, METAL, FULL_PAPER, FULL_GLASS, BEAM = 5, 6, 16, 20, 21
 ALL = {

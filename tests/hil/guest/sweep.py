@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from bin_daemon.chute.pins import ServoPin, open_factory
 from bin_daemon.config.load import load_config
+from bin_daemon.gpio.factory import ServoPin, open_factory
 
 config = load_config(Path(sys.argv[1]))
 count = int(sys.argv[2])

@@ -10,14 +10,14 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Self
 
-from bin_daemon.chute.pins import InputPin
 from bin_daemon.core.messages import Readings
+from bin_daemon.gpio.factory import InputPin
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import Input, SensorSection
     from bin_daemon.core.clock import Clock
-    from bin_daemon.fill import FillLevels
+    from bin_daemon.gpio.factory import Factory
+    from bin_daemon.gpio.fill_level import FillLevels
 
 # A bottle falls through the beam in some 50 ms, between two frames: the beam counts as broken until
 # the next frame has surely seen it.
@@ -50,7 +50,7 @@ class Sensors:
             self._full = {name: claim(f"full.{name}", pin) for name, pin in config.full.items()}
             self._fill: FillLevels | None = None
             if config.fill:
-                from bin_daemon.fill import FillLevels
+                from bin_daemon.gpio.fill_level import FillLevels
 
                 self._fill = FillLevels(config.fill, factory, clock)
                 claimed.callback(self._fill.close)

@@ -16,12 +16,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bin_daemon.chute.pins import unusable
+from bin_daemon.gpio.factory import unusable
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import Ultrasonic
     from bin_daemon.core.clock import Clock
+    from bin_daemon.gpio.factory import Factory
 
 # An HC-SR04 reaches 4 m; where nothing answers many of them report some 6 m instead of silence.
 RANGE_CM = 450.0

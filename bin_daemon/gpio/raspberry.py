@@ -20,8 +20,8 @@ from gpiozero.pins import Factory
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
-from bin_daemon.chute.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, probe
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, probe
 
 # The longest time that lgpio takes over a new duty cycle: one period of 50 Hz, and some.
 _TAKEN_OVER_S = 0.05

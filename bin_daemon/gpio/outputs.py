@@ -13,13 +13,13 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from bin_daemon.chute.pins import unusable
+from bin_daemon.gpio.factory import unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bin_daemon.chute.pins import Factory
     from bin_daemon.config.sections import Light, Output, OutputSection
+    from bin_daemon.gpio.factory import Factory
 
 # Far above the 100 Hz at which gpiozero dims, which a camera sees as stripes that crawl.
 LIGHT_HZ = 1000

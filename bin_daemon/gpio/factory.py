@@ -70,7 +70,7 @@ def _open_mock() -> Factory:
 
 
 def _open_board(board: BoardSection | None) -> Factory:
-    from bin_daemon.chute.pca9685 import BoardFactory
+    from bin_daemon.gpio.pca9685 import BoardFactory
 
     return BoardFactory(board)
 
@@ -81,7 +81,7 @@ def _open_header(kind: str, servo_board: Factory | None) -> Factory:
     try:
         from gpiozero.exc import PinUnknownPi
 
-        from bin_daemon.chute.pi_pins import PiFactory
+        from bin_daemon.gpio.raspberry import PiFactory
     except ImportError as error:
         raise ChuteError(
             f"chute.pins: lgpio cannot be loaded ({error}); `apt install python3-lgpio` and use a "
