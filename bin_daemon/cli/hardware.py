@@ -18,7 +18,7 @@ from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.calibrate import Calibration
+    from bin_daemon.chute.pose_editor import Calibration
     from bin_daemon.config.sections import Config, Servo
     from bin_daemon.gpio.factory import Factory, ServoPin
 
@@ -80,7 +80,7 @@ def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Move servos from the keyboard, then write the poses that were stored."""
-    from bin_daemon.calibrate import Calibration
+    from bin_daemon.chute.pose_editor import Calibration
     from bin_daemon.cli.config_files import rewrite
     from bin_daemon.config import edit
     from bin_daemon.config.load import find_config, read
@@ -193,6 +193,6 @@ def _ramp(pin: ServoPin, start_deg: float, target_deg: float, speed_deg_s: float
 
 
 def _stop_line(servo: Servo, pose: str, angle_deg: float) -> str:
-    from bin_daemon.calibrate import pulse_us
+    from bin_daemon.chute.pose_editor import pulse_us
 
     return f"  {pose:<16} {angle_deg:7.1f} deg  {pulse_us(servo, angle_deg):6.0f} us"

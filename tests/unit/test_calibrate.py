@@ -2,7 +2,7 @@
 
 import pytest
 
-from bin_daemon.calibrate import Calibration, pulse_us
+from bin_daemon.chute.pose_editor import Calibration, pulse_us
 from bin_daemon.cli.keyboard import decoded
 from bin_daemon.config.sections import ChuteSection, Servo
 
