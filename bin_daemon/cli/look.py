@@ -250,7 +250,7 @@ def _replay_config(options: argparse.Namespace) -> Config:
 
 def run_events(options: argparse.Namespace) -> int:
     """Print the newest events of the store, oldest of them first."""
-    from bin_daemon.telemetry.history import History
+    from bin_daemon.store.history import History
 
     if options.limit < 1:
         raise UsageError("--limit: give at least 1")

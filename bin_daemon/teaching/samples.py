@@ -17,12 +17,12 @@ from typing import Self, get_args
 
 import numpy as np
 
-from bin_daemon import database
 from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Image, Vector
-from bin_daemon.database import StoreDamagedError
+from bin_daemon.store import database
+from bin_daemon.store.database import StoreDamagedError
 from bin_daemon.teaching.sample import (
     COLUMNS,
     Sample,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import SortEvent, to_json
-from bin_daemon.telemetry.keeper import Keeper
+from bin_daemon.store.write_buffer import Keeper
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from scenes import raw_config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
-from bin_daemon.telemetry.history import History
+from bin_daemon.store.history import History
 
 SHORT = paths.reel() / "short.yaml"
 

@@ -31,8 +31,8 @@ from bin_daemon.core.errors import (
 from bin_daemon.core.messages import Outcome, Readings, SortEvent, View
 from bin_daemon.reporter import Reporter
 from bin_daemon.sorting.sorter import State
+from bin_daemon.store.history import History
 from bin_daemon.telemetry.client import Telemetry
-from bin_daemon.telemetry.history import History
 
 LONG_EMPTY = {"empty": "empty.png", "frames": 40}
 

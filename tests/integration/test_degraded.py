@@ -15,7 +15,7 @@ from bin_daemon.core.errors import CameraError, ChuteError, UsageError
 from bin_daemon.degraded import Degraded, hush
 from bin_daemon.failures import LIMIT, Failures
 from bin_daemon.gpio.factory import open_factory
-from bin_daemon.telemetry.history import History
+from bin_daemon.store.history import History
 
 LID = {"lid": {"pin": 5, "active": "low", "debounce_s": 0}}
 OUTPUTS = {"led": {"pin": 22}, "buzzer": {"pin": 23}}

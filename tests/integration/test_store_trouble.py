@@ -29,11 +29,11 @@ from mqtt_parts import (
 
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.messages import Outcome
-from bin_daemon.telemetry import keeper
+from bin_daemon.store import write_buffer
+from bin_daemon.store.history import History
+from bin_daemon.store.outbox import Outbox
+from bin_daemon.store.write_buffer import Keeper
 from bin_daemon.telemetry.client import STORE_NAME
-from bin_daemon.telemetry.history import History
-from bin_daemon.telemetry.keeper import Keeper
-from bin_daemon.telemetry.outbox import Outbox
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 def test_sorting_goes_on_while_the_disk_is_full_and_all_is_stored_afterwards(
     disk: Disk, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "RETRY_S", 0.1)
+    monkeypatch.setattr(write_buffer, "RETRY_S", 0.1)
     telemetry = new_bin(None, state=disk.folder)
     telemetry.start()
     ids = sort_items(telemetry, 5)
@@ -114,7 +114,7 @@ def _rows(folder: Path) -> int:
 def test_a_store_with_room_inside_needs_no_room_on_the_disk(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "RETRY_S", 0.0)
+    monkeypatch.setattr(write_buffer, "RETRY_S", 0.0)
     section = bin_config(None, keep_items=10).store
     with Outbox(disk.folder / STORE_NAME, section) as outbox:
         with outbox.transaction():
@@ -142,8 +142,8 @@ def test_a_store_with_room_inside_needs_no_room_on_the_disk(
 def test_events_that_do_not_fit_in_memory_either_are_counted_for_good(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "RETRY_S", 0.0)
-    monkeypatch.setattr(keeper, "BUFFER_LIMIT", 20)
+    monkeypatch.setattr(write_buffer, "RETRY_S", 0.0)
+    monkeypatch.setattr(write_buffer, "BUFFER_LIMIT", 20)
     store = Keeper(
         disk.folder / STORE_NAME, bin_config(None).store, SystemClock(), queue=True,
         synced=lambda: True,
@@ -166,7 +166,7 @@ def test_events_that_do_not_fit_in_memory_either_are_counted_for_good(
 def test_a_bin_starts_on_a_full_disk_with_a_session_of_its_own(
     disk: Disk, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "RETRY_S", 0.1)
+    monkeypatch.setattr(write_buffer, "RETRY_S", 0.1)
     # An open reader keeps the WAL from being emptied at close, so the disk has no room to spare.
     first = new_bin(None, state=disk.folder)
     first.start()
@@ -215,7 +215,7 @@ def test_a_store_that_is_damaged_under_the_running_daemon_is_begun_anew(
     broker: Broker, listen: Listen, new_bin: NewBin, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(keeper, "RETRY_S", 0.1)
+    monkeypatch.setattr(write_buffer, "RETRY_S", 0.1)
     path = tmp_path / STORE_NAME
     with Outbox(path, bin_config(None).store) as outbox, outbox.transaction():
         for seq in range(1000):  # more than SQLite keeps in memory

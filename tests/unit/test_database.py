@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon import database
+from bin_daemon.store import database
 
 
 def beginning(path: Path) -> sqlite3.Connection:

@@ -11,8 +11,8 @@ import pytest
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.clock import SimulatedClock, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
+from bin_daemon.store.write_buffer import Keeper
 from bin_daemon.telemetry.delivery import STRIKES, Delivery
-from bin_daemon.telemetry.keeper import Keeper
 from bin_daemon.telemetry.topics import Topics
 
 TOPICS = Topics("bins", "b1")

@@ -18,8 +18,8 @@ from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.clock import uuid7
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
-from bin_daemon.telemetry.history import History
-from bin_daemon.telemetry.outbox import Outbox
+from bin_daemon.store.history import History
+from bin_daemon.store.outbox import Outbox
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0

@@ -15,7 +15,7 @@ import pytest
 
 from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
-from bin_daemon.database import StoreDamagedError
+from bin_daemon.store.database import StoreDamagedError
 from bin_daemon.teaching.samples import Samples, forget
 
 NOW = 1_800_000_000.0

@@ -21,9 +21,9 @@ from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
-from bin_daemon.database import StoreDamagedError
-from bin_daemon.telemetry.history import StoreStats
-from bin_daemon.telemetry.outbox import Outbox
+from bin_daemon.store.database import StoreDamagedError
+from bin_daemon.store.history import StoreStats
+from bin_daemon.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bin_daemon import database
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
-from bin_daemon.database import StoreDamagedError
-from bin_daemon.telemetry.history import (
+from bin_daemon.store import database
+from bin_daemon.store.database import StoreDamagedError
+from bin_daemon.store.history import (
     COLUMNS,
     QUEUED,
     SCHEMA,

@@ -13,9 +13,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Self
 
-from bin_daemon import database
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
+from bin_daemon.store import database
 
 SCHEMA_VERSION = 1
 
