@@ -27,7 +27,7 @@ from bin_daemon.orders import Orders, Verb
 from bin_daemon.reporter import Reporter
 from bin_daemon.sorting.sorter import State
 from bin_daemon.supervisor import DEADLINES_S, Supervisor, longest_pass_s
-from bin_daemon.telemetry.client import Telemetry
+from bin_daemon.telemetry.publisher import Telemetry
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.health import Monitor
-from bin_daemon.telemetry.client import Telemetry
+from bin_daemon.telemetry.publisher import Telemetry
 
 if TYPE_CHECKING:
     from bin_daemon.bin import Bin

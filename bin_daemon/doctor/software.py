@@ -16,7 +16,7 @@ from bin_daemon.core.errors import ConfigError
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 
 if TYPE_CHECKING:
-    from bin_daemon.telemetry.link import Line
+    from bin_daemon.telemetry.connection import Line
 
 _PROCESS_S = 50.0
 _CONNECT_S = 10.0
@@ -128,7 +128,7 @@ def broker(site: Site) -> Finding:
 
 
 def _login(bin_id: str, where: str, site: Site) -> Finding:
-    from bin_daemon.telemetry.link import Line
+    from bin_daemon.telemetry.connection import Line
     from bin_daemon.telemetry.topics import Topics
 
     assert site.config is not None

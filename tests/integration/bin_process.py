@@ -15,7 +15,7 @@ from mqtt_parts import bin_config, sort_event
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.messages import Outcome
 from bin_daemon.store.outbox import Outbox
-from bin_daemon.telemetry.client import STORE_NAME, Telemetry
+from bin_daemon.telemetry.publisher import STORE_NAME, Telemetry
 
 
 def connect(state: Path, port: int) -> None:

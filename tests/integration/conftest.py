@@ -15,7 +15,7 @@ import pytest
 from mqtt_parts import MOSQUITTO, Broker, Ear, MuteBroker, bin_config
 
 from bin_daemon.core.clock import SystemClock
-from bin_daemon.telemetry.client import Telemetry
+from bin_daemon.telemetry.publisher import Telemetry
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import SystemClock, boot_id, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
-from bin_daemon.telemetry.client import Telemetry
+from bin_daemon.telemetry.publisher import Telemetry
 
 NewBroker = Callable[..., "Broker"]
 NewBin = Callable[..., Telemetry]

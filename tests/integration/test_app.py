@@ -32,7 +32,7 @@ from bin_daemon.core.messages import Outcome, Readings, SortEvent, View
 from bin_daemon.reporter import Reporter
 from bin_daemon.sorting.sorter import State
 from bin_daemon.store.history import History
-from bin_daemon.telemetry.client import Telemetry
+from bin_daemon.telemetry.publisher import Telemetry
 
 LONG_EMPTY = {"empty": "empty.png", "frames": 40}
 

@@ -23,7 +23,7 @@ from mqtt_parts import (
     wait_until,
 )
 
-from bin_daemon.telemetry.link import wait_s
+from bin_daemon.telemetry.connection import wait_s
 
 
 def test_a_bin_says_what_it_is_before_it_says_online(

@@ -25,8 +25,8 @@ from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.messages import Alert, Outcome, Severity, to_json
 from bin_daemon.store.history import History
 from bin_daemon.store.outbox import Outbox
-from bin_daemon.telemetry.client import STORE_NAME
-from bin_daemon.telemetry.link import WINDOW
+from bin_daemon.telemetry.connection import WINDOW
+from bin_daemon.telemetry.publisher import STORE_NAME
 
 DENY_ITEMS = "allow_anonymous true\nacl_file {acl}\n"
 

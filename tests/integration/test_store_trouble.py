@@ -33,7 +33,7 @@ from bin_daemon.store import write_buffer
 from bin_daemon.store.history import History
 from bin_daemon.store.outbox import Outbox
 from bin_daemon.store.write_buffer import Keeper
-from bin_daemon.telemetry.client import STORE_NAME
+from bin_daemon.telemetry.publisher import STORE_NAME
 
 
 @dataclasses.dataclass(frozen=True)

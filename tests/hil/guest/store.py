@@ -10,7 +10,7 @@ from bin_daemon.config.load import load_config
 from bin_daemon.core.clock import SystemClock, boot_id, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.store.outbox import Outbox
-from bin_daemon.telemetry.client import STORE_NAME
+from bin_daemon.telemetry.publisher import STORE_NAME
 
 folder = Path(sys.argv[2])
 folder.mkdir()

@@ -25,8 +25,8 @@ from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
 from bin_daemon.store.write_buffer import Keeper
 from bin_daemon.telemetry.commands import Commands, Verbs
+from bin_daemon.telemetry.connection import Line, Link
 from bin_daemon.telemetry.delivery import Delivery
-from bin_daemon.telemetry.link import Line, Link
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)
