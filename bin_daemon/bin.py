@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.chamber.lamp import LampChamber
     from bin_daemon.model.head import Head
-    from bin_daemon.teaching.keeping import Keeping
+    from bin_daemon.teaching.collector import Keeping
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Bin:
         self, state: Path, recorder: Recorder, keep: bool, busy: Callable[[str], None]
     ) -> Head | None:
         """What the bin was taught, for this network; an alert where not all can be used."""
-        from bin_daemon.teaching.active import head_for
+        from bin_daemon.teaching.activation import head_for
 
         head, words = head_for(
             self.classifier,
@@ -158,7 +158,7 @@ class Bin:
         if folder is None or not (keep.unsure or keep.corrected):
             return None
         from bin_daemon.model.head import Base
-        from bin_daemon.teaching.keeping import Keeping
+        from bin_daemon.teaching.collector import Keeping
 
         return stack.enter_context(Keeping(folder, keep, Base.of(self.package), self._clock))
 

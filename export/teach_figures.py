@@ -34,8 +34,8 @@ from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
-from bin_daemon.teaching.lesson import Shown, learn
-from bin_daemon.teaching.shipped import shipped_head
+from bin_daemon.teaching.package_head import shipped_head
+from bin_daemon.teaching.training import Shown, learn
 from export.chambers import Frame, read_chamber
 from export.errors import ExportError
 

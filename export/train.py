@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bin_daemon.teaching import fit
+from bin_daemon.teaching import solver
 from export.bank import SIZE
 from export.check import check_data
 from export.data import (
@@ -250,7 +250,7 @@ def _gone_on(start: Weights, material: Material, classes: int) -> Weights:
     features, labels = _features(start, material)
     length = float(np.median(np.linalg.norm(features, axis=1)))
     prior = start[f"{HEAD}/kernel"] * length, start[f"{HEAD}/bias"]
-    kernel, bias = fit.fit(fit.unit(features), labels, prior, HEAD_STRENGTH)
+    kernel, bias = solver.fit(solver.unit(features), labels, prior, HEAD_STRENGTH)
     return {f"{HEAD}/kernel": kernel / np.float32(length), f"{HEAD}/bias": bias}
 
 

@@ -90,7 +90,7 @@ def run_classify(options: argparse.Namespace) -> int:
     pictures = common.pictures_in(options.pictures, options.empty)
     classifier = Classifier(package, config.model.runtime, config.model.threads)
     if (taught := common.taught_in(options)) is not None:
-        from bin_daemon.teaching.active import head_for
+        from bin_daemon.teaching.activation import head_for
 
         classifier.head, words = head_for(classifier, config, taught, keep=False)
         if words:

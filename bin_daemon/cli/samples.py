@@ -15,7 +15,7 @@ from bin_daemon.core.messages import stamp, to_json
 
 if TYPE_CHECKING:
     from bin_daemon.teaching.sample import Sample
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
 
 _DAY_S = 86_400.0
 
@@ -55,7 +55,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def opened(options: argparse.Namespace) -> Samples:
     """The store that the options mean; it is not made where there is none."""
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
 
     folder = paths.teaching(common.looked_into(options))
     if not (folder / "samples.db").is_file():
@@ -136,7 +136,7 @@ def run_export(options: argparse.Namespace) -> int:
 
 def run_delete(options: argparse.Namespace) -> int:
     """Delete by id, by age, or all."""
-    from bin_daemon.teaching.samples import forget
+    from bin_daemon.teaching.sample_store import forget
 
     chosen = [bool(options.ids), options.all, options.older_than is not None]
     if chosen.count(True) != 1:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bin_daemon.config.sections import Config
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.teaching.folder import Picture
-    from bin_daemon.teaching.lesson import Lesson, Tell
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
+    from bin_daemon.teaching.training import Lesson, Tell
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,7 +77,7 @@ def _undo(options: argparse.Namespace) -> int:
     from bin_daemon.model.head import Base
     from bin_daemon.model.package import open_package
     from bin_daemon.sorting.policy import policy_of
-    from bin_daemon.teaching.active import undo
+    from bin_daemon.teaching.activation import undo
 
     config, state = common.config_of(options), common.looked_into(options)
     package = open_package(config.model.name)
@@ -91,7 +91,7 @@ def _undo(options: argparse.Namespace) -> int:
 
 
 def _forget(options: argparse.Namespace) -> int:
-    from bin_daemon.teaching.samples import forget
+    from bin_daemon.teaching.sample_store import forget
 
     count = forget(paths.teaching(common.looked_into(options)))
     if options.json:
@@ -105,10 +105,10 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _teach_from(options: argparse.Namespace) -> int:
-    from bin_daemon.teaching.active import routed
-    from bin_daemon.teaching.doubts import left_out
+    from bin_daemon.teaching.activation import routed
+    from bin_daemon.teaching.advice import left_out
     from bin_daemon.teaching.folder import TeachingFolder
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
 
     config, state = common.config_of(options), common.looked_into(options)
     folder = TeachingFolder(options.folder, config.chamber, options.empty)
@@ -158,7 +158,7 @@ def learn_kept(
     grounds, tell: see `active.relearn`. Raises as it does, and as `policy_of`.
     """
     from bin_daemon.sorting.policy import policy_of
-    from bin_daemon.teaching.active import activate, relearn
+    from bin_daemon.teaching.activation import activate, relearn
 
     lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
     if lesson.better:
@@ -171,7 +171,7 @@ def classifier_of(config: Config, state: Path) -> Classifier:
     """The network, with the head in force: it says what the bin would say."""
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
-    from bin_daemon.teaching.active import head_for
+    from bin_daemon.teaching.activation import head_for
 
     package = open_package(config.model.name)
     classifier = Classifier(package, config.model.runtime, config.model.threads)

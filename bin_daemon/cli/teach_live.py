@@ -25,7 +25,7 @@ from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, CameraFinishedError, PictureError, UsageError
 from bin_daemon.core.messages import Image, Item, Vector, View, stamp
 from bin_daemon.model.head import Base
-from bin_daemon.teaching.sitting import Look, Sitting, Stage
+from bin_daemon.teaching.session import Look, Sitting, Stage
 
 if TYPE_CHECKING:
     from bin_daemon.camera import Camera
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bin_daemon.config.sections import Config
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import Package
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
 
 
 def teach_live(options: argparse.Namespace) -> int:
@@ -42,7 +42,7 @@ def teach_live(options: argparse.Namespace) -> int:
     from bin_daemon.cli.teach import classifier_of
     from bin_daemon.core.clock import SystemClock
     from bin_daemon.gpio.outputs import Outputs
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
 
     config, state = common.config_of(options), common.looked_into(options)
     clock = SystemClock()

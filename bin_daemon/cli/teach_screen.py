@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.messages import View
-from bin_daemon.teaching.sitting import LOOKS, Sitting, Stage
+from bin_daemon.teaching.session import LOOKS, Sitting, Stage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,7 +20,7 @@ import numpy as np
 from bin_daemon.core.errors import ModelError
 from bin_daemon.core.files import write_whole
 from bin_daemon.model.package import MODEL, Package
-from bin_daemon.teaching.fit import Floats, unit
+from bin_daemon.teaching.solver import Floats, unit
 
 _FORMAT = 1
 

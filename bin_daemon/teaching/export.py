@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching.sample_store import Samples
 
 GROUPS, SESSIONS = "groups.csv", "sessions.csv"
 CROPPED = "yes"  # in the column `cropped`

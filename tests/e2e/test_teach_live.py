@@ -17,7 +17,7 @@ from terminal import Terminal
 from bin_daemon import lock
 from bin_daemon.core import paths
 from bin_daemon.teaching.sample import Sample
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching.sample_store import Samples
 
 START_S = 120.0  # a busy machine takes its time to load a network
 

@@ -10,7 +10,7 @@ from workshop_python import REPOSITORY, run_workshop
 
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching.shipped import shipped_head
+from bin_daemon.teaching.package_head import shipped_head
 from export.__main__ import main
 from export.data import read_split
 from export.network import HEAD

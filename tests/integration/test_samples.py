@@ -24,7 +24,7 @@ from bin_daemon.core.messages import Alert, SortEvent
 from bin_daemon.orders import Orders
 from bin_daemon.store.history import History
 from bin_daemon.teaching.sample import Sample
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching.sample_store import Samples
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 NEVER_SURE = {"thresholds": dict.fromkeys(LABELS, 1.0)}

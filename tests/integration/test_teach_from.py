@@ -28,9 +28,9 @@ from bin_daemon.health import notify
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching import lesson as lesson_module
-from bin_daemon.teaching.active import head_for
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching import training as lesson_module
+from bin_daemon.teaching.activation import head_for
+from bin_daemon.teaching.sample_store import Samples
 
 COLOURS = {"glass": (190, 30, 40), "can": (30, 50, 190)}
 OF_EACH = 12

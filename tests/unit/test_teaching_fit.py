@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.model.calibration import probabilities
-from bin_daemon.teaching.fit import compact, fit, fits, unit
+from bin_daemon.teaching.solver import compact, fit, fits, unit
 
 CLASSES = 4
 

@@ -15,8 +15,8 @@ from bin_daemon.model.classifier import RUNTIMES, Classifier, installed_runtimes
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, open_package
 from bin_daemon.sorting.policy import policy_of
-from bin_daemon.teaching.active import activate, head_for, undo
-from bin_daemon.teaching.shipped import shipped_head
+from bin_daemon.teaching.activation import activate, head_for, undo
+from bin_daemon.teaching.package_head import shipped_head
 
 DAY = 1_795_219_200.0  # 2026-11-21
 
@@ -183,7 +183,7 @@ def test_a_kill_between_the_steps_leaves_a_whole_head_in_force(
     former, new = taught(package, 1), taught(package, 2)
     activate_in(tmp_path, former)
     from bin_daemon.model import head
-    from bin_daemon.teaching import active
+    from bin_daemon.teaching import activation
 
     class KilledError(BaseException):
         pass
@@ -191,7 +191,7 @@ def test_a_kill_between_the_steps_leaves_a_whole_head_in_force(
     def killed(*_, **__):
         raise KilledError
 
-    monkeypatch.setattr((active, head)[step], "write_whole", killed)
+    monkeypatch.setattr((activation, head)[step], "write_whole", killed)
     with pytest.raises(KilledError):
         activate(tmp_path, new)
     monkeypatch.undo()

@@ -16,10 +16,10 @@ from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.messages import Decision, Item, Prediction, SortEvent
 from bin_daemon.model.head import Base
-from bin_daemon.teaching import keeping as module
-from bin_daemon.teaching.keeping import QUEUED, RECENT, Keeping
+from bin_daemon.teaching import collector as module
+from bin_daemon.teaching.collector import QUEUED, RECENT, Keeping
 from bin_daemon.teaching.sample import Sample
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching.sample_store import Samples
 
 NOW = 1_800_000_000.0
 LABELS = ("metal", "paper")

@@ -16,7 +16,7 @@ import pytest
 from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.store.database import StoreDamagedError
-from bin_daemon.teaching.samples import Samples, forget
+from bin_daemon.teaching.sample_store import Samples, forget
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -234,7 +234,7 @@ def test_what_cannot_be_swept_is_left(samples, folder):
 
 def test_a_store_that_opens_does_not_sweep_what_another_is_adding(samples, folder):
     """The other waits until the picture is told of, however long writing it takes."""
-    from bin_daemon.teaching import samples as module
+    from bin_daemon.teaching import sample_store as module
 
     written, may_go = threading.Event(), threading.Event()
     write_whole = module.write_whole
@@ -263,7 +263,7 @@ def test_a_disk_that_takes_nothing_costs_only_the_sample(samples, folder, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bin_daemon.teaching.samples.write_whole", full)
+        patch.setattr("bin_daemon.teaching.sample_store.write_whole", full)
         with pytest.raises(StoreError, match="No space left on device"):
             add(samples)
     again = add(samples)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bin_daemon.core.messages import Item, Observation, Prediction, View
-from bin_daemon.teaching.sitting import LOOKS, Look, Sitting, Stage
+from bin_daemon.teaching.session import LOOKS, Look, Sitting, Stage
 
 SHARES = np.array([0.4, 0.6], np.float32)
 LOOK = Look(np.zeros((8, 8, 3), np.uint8), Prediction(("glass", "metal"), SHARES, SHARES, {}))

@@ -15,7 +15,7 @@ import numpy as np
 from bin_daemon.core.errors import ModelError
 from bin_daemon.model.classifier import Classifier, tensor_values
 from bin_daemon.model.package import GOLDEN
-from bin_daemon.teaching.fit import Floats, Linear
+from bin_daemon.teaching.solver import Floats, Linear
 
 
 def shipped_head(classifier: Classifier) -> Linear:

@@ -28,8 +28,8 @@ from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import Package
 
 if TYPE_CHECKING:
-    from bin_daemon.teaching.lesson import Lesson, Shown, Tell
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.sample_store import Samples
+    from bin_daemon.teaching.training import Lesson, Shown, Tell
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def relearn(
     keep: embeddings that were missing, for the next time. known: see `lesson.learn`, which says
     what this raises.
     """
-    from bin_daemon.teaching.lesson import learn
+    from bin_daemon.teaching.training import learn
 
     shown = _shown(samples, classifier, grounds or {}, tell, keep)
     known = classifier.head.labels if classifier.head else known
@@ -108,7 +108,7 @@ def _shown(
     tell: Tell,
     keep: bool,
 ) -> Iterator[Shown]:
-    from bin_daemon.teaching.lesson import Shown
+    from bin_daemon.teaching.training import Shown
 
     network = Base.of(classifier.package).sha256
     taught_before = classifier.head.taught_at if classifier.head else float("inf")
@@ -168,8 +168,8 @@ def head_for(
     lost = [label for label in head.labels if label not in package.labels]
     but = f" but knows no {', '.join(lost)}" if lost else ""
     as_good = f"{words}, which is as good by itself on the kept pictures{but}; {cure}"
-    from bin_daemon.teaching.doubts import in_words
-    from bin_daemon.teaching.samples import Samples
+    from bin_daemon.teaching.advice import in_words
+    from bin_daemon.teaching.sample_store import Samples
 
     try:
         with Samples(paths.teaching(state)) as samples:

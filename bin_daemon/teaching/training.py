@@ -28,12 +28,12 @@ from bin_daemon.model.calibration import (
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import Package
-from bin_daemon.teaching import fit
-from bin_daemon.teaching.doubts import LEAST, doubts, left_out
-from bin_daemon.teaching.fit import Floats, unit
+from bin_daemon.teaching import solver
+from bin_daemon.teaching.advice import LEAST, doubts, left_out
 from bin_daemon.teaching.folds import by_session, folds_of, things
-from bin_daemon.teaching.judge import clustered_se, gained, judged
-from bin_daemon.teaching.shipped import shipped_head
+from bin_daemon.teaching.metrics import clustered_se, gained, judged
+from bin_daemon.teaching.package_head import shipped_head
+from bin_daemon.teaching.solver import Floats, unit
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Of what the head accepts, this share is to be right. It takes 33 things, all told right, to show
@@ -89,7 +89,7 @@ class _Pictures:
     groups: Counts
     folds: Counts
     weights: Doubles
-    prior: fit.Linear
+    prior: solver.Linear
 
 
 def learn(
@@ -153,7 +153,7 @@ def learn(
     figures["accepted"] = _accepted(pictures, logits)
     temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
     tell("learning from all")
-    kernel, bias = fit.fit(unit(embeddings), pictures.truth, pictures.prior, strength)
+    kernel, bias = solver.fit(unit(embeddings), pictures.truth, pictures.prior, strength)
     figures["seconds"] = time.perf_counter() - started
     head = Head(
         labels=labels,
@@ -168,7 +168,7 @@ def learn(
     return Lesson(head, gain > error, figures, tuple(doubts(figures, labels)))
 
 
-def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> fit.Linear:
+def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solver.Linear:
     """The shipped head for embeddings of length 1, and nothing for the classes that are new.
 
     What all classes share changes no probability; without it, to know nothing of a class is to
@@ -190,12 +190,12 @@ def _held_out(
     pictures: _Pictures, folds: Counts, strengths: Sequence[float], tell: Tell
 ) -> dict[float, Doubles]:
     """By strength, logits float64 (n, k) of each picture from a head not taught its fold."""
-    features, prior = fit.compact(unit(pictures.embeddings), pictures.prior)
+    features, prior = solver.compact(unit(pictures.embeddings), pictures.prior)
     found = {strength: np.zeros((len(features), len(pictures.labels))) for strength in strengths}
     parts = np.unique(folds)
     for number, fold in enumerate(parts, start=1):
         mine = folds == fold
-        heads = fit.fits(features[~mine], pictures.truth[~mine], prior, strengths)
+        heads = solver.fits(features[~mine], pictures.truth[~mine], prior, strengths)
         for strength, (kernel, bias) in heads:
             tell(f"testing on part {number} of {len(parts)}")
             found[strength][mine] = features[mine] @ kernel + bias

@@ -24,7 +24,7 @@ from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError
 from bin_daemon.core.messages import Decision, Image, Item, Prediction, SortEvent, Vector
 from bin_daemon.model.head import Base
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.teaching.sample_store import Samples
 
 log = logging.getLogger(__name__)
 
