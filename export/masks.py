@@ -26,7 +26,7 @@ from bin_daemon.chamber.chamber import isolate_each
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.images import read_picture
-from bin_daemon.instances import frame_mask
+from bin_daemon.explain.stills import frame_mask
 from export.errors import ExportError
 
 REEL = Path(__file__).parents[1] / "firmware_config" / "reel"

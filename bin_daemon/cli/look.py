@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.config.sections import Config
     from bin_daemon.core.messages import Image
-    from bin_daemon.instances import Sight
+    from bin_daemon.explain.stills import Sight
     from bin_daemon.model.classifier import Classifier
 
 
@@ -79,7 +79,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
     from bin_daemon.core.images import read_picture
-    from bin_daemon.instances import look_at
+    from bin_daemon.explain.stills import look_at
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
     from bin_daemon.sorting.policy import policy_of
@@ -123,8 +123,8 @@ def _drawing(
         if options.why:
             raise UsageError("--why is drawn on the overlay; give --overlay OUT too")
         return lambda path, image, sight: None
-    from bin_daemon import overlay
-    from bin_daemon.saliency import Saliency
+    from bin_daemon.explain import overlay
+    from bin_daemon.explain.saliency import Saliency
 
     saliency = None
     if options.why:
@@ -141,7 +141,7 @@ def _drawing(
 def _print_classified(path: Path, sight: Sight, options: argparse.Namespace) -> None:
     seen, decision = sight.whole.prediction, sight.whole.decision
     if options.json:
-        from bin_daemon.instances import plain
+        from bin_daemon.explain.stills import plain
 
         line = {
             "file": str(path),

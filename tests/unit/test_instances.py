@@ -13,7 +13,7 @@ from scenes import chamber, with_box
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Image, Mask
-from bin_daemon.instances import Sight, look_at, plain, run_lengths
+from bin_daemon.explain.stills import Sight, look_at, plain, run_lengths
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from bin_daemon.sorting.policy import policy_of

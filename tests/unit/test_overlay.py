@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from bin_daemon.core.errors import UsageError
 from bin_daemon.core.images import read_picture
 from bin_daemon.core.messages import Decision, Prediction
-from bin_daemon.instances import Instance, Sight
-from bin_daemon.overlay import colours, draw, targets, write_picture
-from bin_daemon.plates import PAPER, Plate, drawable
-from bin_daemon.saliency import ClassMaps
+from bin_daemon.explain.captions import PAPER, Plate, drawable
+from bin_daemon.explain.overlay import colours, draw, targets, write_picture
+from bin_daemon.explain.saliency import ClassMaps
+from bin_daemon.explain.stills import Instance, Sight
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 # Viénot, Brettel and Mollon 1999, for linear RGB: what is left without red or green cones.
