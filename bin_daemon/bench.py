@@ -298,9 +298,9 @@ def _output(code: str) -> str:
 
 def soak(config: str, state: str, marks: tuple[int, int]) -> None:
     """Sort until as many items as the last mark says, on a simulated clock; print memory in MB."""
-    from bin_daemon.app import App
     from bin_daemon.config.load import load_config
     from bin_daemon.core.clock import SimulatedClock
+    from bin_daemon.daemon.app import App
 
     found: list[float] = []
 

@@ -49,8 +49,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def devices(options: argparse.Namespace, config: Config) -> Iterator[Factory]:
     """The pins, while no daemon has them."""
     from bin_daemon.cli.keyboard import orderly_end
+    from bin_daemon.daemon.lock import devices_to_oneself
     from bin_daemon.gpio.factory import open_factory
-    from bin_daemon.lock import devices_to_oneself
 
     states = {common.state_of(options), paths.SYSTEM_STATE}
     with orderly_end(), devices_to_oneself(states), contextlib.ExitStack() as stack:

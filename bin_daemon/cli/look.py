@@ -205,11 +205,11 @@ class EventPrinter:
 
 def run_replay(options: argparse.Namespace) -> int:
     """Play a scene through the cycle on mock pins and print its events."""
-    from bin_daemon.bin import Bin
     from bin_daemon.camera import open_camera
     from bin_daemon.camera.replay import hold_each, replay_player
     from bin_daemon.core.clock import SimulatedClock, SystemClock
     from bin_daemon.core.errors import CameraFinishedError
+    from bin_daemon.daemon.bin import Bin
 
     config = _replay_config(options)
     clock = SimulatedClock() if options.fast else SystemClock()

@@ -15,7 +15,7 @@ from bin_daemon.core import logs, paths
 from bin_daemon.core.errors import BinDaemonError, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.app import App
+    from bin_daemon.daemon.app import App
 
 # A pass of the main loop takes a fraction of this; what takes longer waits for a device.
 GRACE_S = 1.0
@@ -45,7 +45,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_daemon(options: argparse.Namespace) -> int:
     """Sort until SIGTERM or Ctrl-C."""
     gc.disable()  # nothing that is made while starting is garbage; looking for some takes time
-    from bin_daemon.app import App
+    from bin_daemon.daemon.app import App
 
     logs.start(options.log_level)
     faulthandler.enable()  # systemd's watchdog aborts: then the journal says where it hung
@@ -81,8 +81,8 @@ def run_silence(options: argparse.Namespace) -> int:
     """
     from bin_daemon.config.cache import last_good
     from bin_daemon.config.sections import Config
-    from bin_daemon.degraded import hush
-    from bin_daemon.lock import devices_to_oneself
+    from bin_daemon.daemon.degraded import hush
+    from bin_daemon.daemon.lock import devices_to_oneself
 
     logs.start("warning")
     state = common.state_of(options)

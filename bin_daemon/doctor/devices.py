@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.daemon.failures import told_by
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
-from bin_daemon.failures import told_by
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import CameraSection, Config

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.lock import in_use
+from bin_daemon.daemon.lock import in_use
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Config

@@ -15,10 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from bin_daemon import health
 from bin_daemon.core.clock import clock_synced
+from bin_daemon.daemon import health
+from bin_daemon.daemon.lock import UNIT
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
-from bin_daemon.lock import UNIT
 
 SUPPORTED = ("bookworm", "trixie")
 LEAST_PYTHON = (3, 11)

@@ -27,7 +27,7 @@ from scenes import chamber, raw_config, write_script
 
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SystemClock
-from bin_daemon.failures import LIMIT, Failures
+from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.store.history import History
 
 STOP_S = 5.0

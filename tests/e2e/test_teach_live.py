@@ -14,8 +14,8 @@ import yaml
 from scenes import EMPTY, hold, raw_config, write_script
 from terminal import Terminal
 
-from bin_daemon import lock
 from bin_daemon.core import paths
+from bin_daemon.daemon import lock
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.sample_store import Samples
 

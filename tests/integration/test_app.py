@@ -14,8 +14,6 @@ import pytest
 from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
-from bin_daemon.app import App
-from bin_daemon.bin import Bin
 from bin_daemon.camera import open_camera
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import (
@@ -29,7 +27,9 @@ from bin_daemon.core.errors import (
     UsageError,
 )
 from bin_daemon.core.messages import Outcome, Readings, SortEvent, View
-from bin_daemon.reporter import Reporter
+from bin_daemon.daemon.app import App
+from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.reporter import Reporter
 from bin_daemon.sorting.sorter import State
 from bin_daemon.store.history import History
 from bin_daemon.telemetry.publisher import Telemetry
@@ -283,7 +283,7 @@ def test_a_camera_that_does_not_come_back_ends_the_daemon(tmp_path, monkeypatch)
     settings = config(write_script(tmp_path, EMPTY))
     clock = SimulatedClock()
     camera = open_camera(settings.camera, clock)
-    monkeypatch.setattr("bin_daemon.bin.open_camera", lambda *_: Failing(camera, 0))
+    monkeypatch.setattr("bin_daemon.daemon.bin.open_camera", lambda *_: Failing(camera, 0))
     with pytest.raises(CameraError, match="check the cable"):
         App(settings, tmp_path / "state", clock, Failing(camera, 5)).run()
 

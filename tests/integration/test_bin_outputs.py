@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scenes import EMPTY, chamber, config, hold, with_box, write_script
 
-from bin_daemon.bin import Bin
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.messages import Frame, Outcome, View
+from bin_daemon.daemon.bin import Bin
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.sorting.sorter import State
 
@@ -44,7 +44,7 @@ def pins(monkeypatch):
     """The simulated pins of the bin, there before it is built and after it is closed."""
     factory = open_factory("mock")
     monkeypatch.setattr(factory, "close", lambda: None)
-    monkeypatch.setattr("bin_daemon.bin.open_factory", lambda *_: factory)
+    monkeypatch.setattr("bin_daemon.daemon.bin.open_factory", lambda *_: factory)
     return factory
 
 
@@ -80,7 +80,7 @@ def test_the_lamp_is_on_and_warm_before_the_camera_opens_and_off_at_the_end(
         assert clock.monotonic() >= 0.5
         raise CameraError("seen enough")
 
-    monkeypatch.setattr("bin_daemon.bin.open_camera", no_camera)
+    monkeypatch.setattr("bin_daemon.daemon.bin.open_camera", no_camera)
     with pytest.raises(CameraError, match="seen enough"):
         Bin(config(tmp_path, outputs=ALWAYS), clock, Recorded())
     assert pins.pin(LIGHT).state == 0

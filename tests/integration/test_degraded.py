@@ -9,11 +9,11 @@ import pytest
 from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
-from bin_daemon.app import RETRY_S, App
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError, ChuteError, UsageError
-from bin_daemon.degraded import Degraded, hush
-from bin_daemon.failures import LIMIT, Failures
+from bin_daemon.daemon.app import RETRY_S, App
+from bin_daemon.daemon.degraded import Degraded, hush
+from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.store.history import History
 
@@ -26,7 +26,7 @@ def pins(monkeypatch):
     """The simulated pins that everything in the test uses, kept open."""
     factory = open_factory("mock")
     monkeypatch.setattr(factory, "close", lambda: None)
-    monkeypatch.setattr("bin_daemon.degraded.open_factory", lambda *_: factory)
+    monkeypatch.setattr("bin_daemon.daemon.degraded.open_factory", lambda *_: factory)
     return factory
 
 
@@ -118,7 +118,9 @@ def test_the_lamp_says_trouble_and_goes_out_at_the_end(tmp_path, pins):
     assert not lamp.state
 
 
-@pytest.mark.parametrize("broken", ["bin_daemon.gpio.sensors.Sensors", "bin_daemon.degraded.Chute"])
+@pytest.mark.parametrize(
+    "broken", ["bin_daemon.gpio.sensors.Sensors", "bin_daemon.daemon.degraded.Chute"]
+)
 def test_parts_that_do_not_open_are_left_out_and_told(tmp_path, pins, monkeypatch, broken):
     def refuse(*_):
         raise ChuteError("chute.servos.flap: GPIO 12 cannot be used: busy")
@@ -137,7 +139,7 @@ def test_without_any_pins_the_bin_is_up_all_the_same(tmp_path, monkeypatch):
     def refuse(*_):
         raise ChuteError("chute.pins: cannot open the GPIO chip")
 
-    monkeypatch.setattr("bin_daemon.degraded.open_factory", refuse)
+    monkeypatch.setattr("bin_daemon.daemon.degraded.open_factory", refuse)
     with Degraded(config(tmp_path), SimulatedClock(), parked=False) as parts:
         parts.step()
         assert parts.problems == ("chute.pins: cannot open the GPIO chip",)
@@ -154,7 +156,7 @@ def test_hushing_goes_on_after_a_servo_that_refuses(tmp_path, pins, monkeypatch)
         def __init__(self, *_):
             raise ChuteError("chute.servos.flap: GPIO 12 cannot be used: busy")
 
-    monkeypatch.setattr("bin_daemon.degraded.ServoPin", Refusing)
+    monkeypatch.setattr("bin_daemon.daemon.degraded.ServoPin", Refusing)
     told = hush(config(tmp_path, outputs=OUTPUTS))
     assert told == ("chute.servos.flap: GPIO 12 cannot be used: busy",)
     assert claimed(pins) == {"GPIO22", "GPIO23"}
@@ -202,7 +204,7 @@ def test_a_retry_that_fails_counts_and_ends_the_daemon(tmp_path, monkeypatch):
     def refuse(*_):
         raise CameraError("still no camera")
 
-    monkeypatch.setattr("bin_daemon.bin.open_camera", refuse)
+    monkeypatch.setattr("bin_daemon.daemon.bin.open_camera", refuse)
     app = App(config(write_script(tmp_path, EMPTY)), tmp_path, SimulatedClock())
     with pytest.raises(CameraError, match="still no camera"):
         app.run()
@@ -214,7 +216,7 @@ def test_a_retry_that_fails_counts_and_ends_the_daemon(tmp_path, monkeypatch):
 def test_the_fleet_hears_of_it_until_good_running(
     tmp_path, broker: Broker, listen, monkeypatch
 ):  # fmt: skip
-    monkeypatch.setattr("bin_daemon.failures.GOOD_S", 5.0)
+    monkeypatch.setattr("bin_daemon.daemon.failures.GOOD_S", 5.0)
     failed(tmp_path / "state")
     mqtt = {"host": "127.0.0.1", "port": broker.port, "health_interval_s": 1}
     script = write_script(tmp_path, {"empty": "empty.png", "frames": 100})

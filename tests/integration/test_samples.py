@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from scenes import EMPTY, config, hold, write_script
 
-from bin_daemon.app import App
-from bin_daemon.bin import Bin
 from bin_daemon.cli import main
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError, StoreError, UsageError
 from bin_daemon.core.messages import Alert, SortEvent
-from bin_daemon.orders import Orders
+from bin_daemon.daemon.app import App
+from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.verbs import Orders
 from bin_daemon.store.history import History
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.sample_store import Samples

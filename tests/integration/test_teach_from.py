@@ -16,15 +16,15 @@ import pytest
 import yaml
 from scenes import chamber, hold, raw_config, write_script
 
-from bin_daemon.app import App
-from bin_daemon.bin import Bin
 from bin_daemon.cli import main
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError
-from bin_daemon.health import notify
+from bin_daemon.daemon.app import App
+from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.health import notify
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
@@ -526,7 +526,7 @@ def test_systemd_is_asked_for_time_while_a_bin_learns_anew(teach, settings, tmp_
             assert notify(words)
             heard.append(manager.recv(200))
 
-        monkeypatch.setattr("bin_daemon.app.notify", taken)
+        monkeypatch.setattr("bin_daemon.daemon.app.notify", taken)
         App(validate(Config, settings), tmp_path / "state", SimulatedClock()).run()
     *learning, ready, _ = heard
     assert ready.startswith(b"READY=1")

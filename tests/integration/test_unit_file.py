@@ -14,7 +14,7 @@ import pytest
 
 from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
-from bin_daemon.supervisor import longest_pass_s
+from bin_daemon.daemon.watchdog import longest_pass_s
 
 SHIPPED = Path(__file__).parents[2] / "systemd"
 MOST_EXPOSURE = 2.0

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from bin_daemon.app import App
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Config, Input, Light, Output, OutputSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
-from bin_daemon.degraded import Degraded, hush
-from bin_daemon.failures import LIMIT, Failures
+from bin_daemon.daemon.app import App
+from bin_daemon.daemon.degraded import Degraded, hush
+from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.gpio.factory import InputPin, open_factory
 
 LIGHT, LED, BUZZER = 22, 23, 24
@@ -23,7 +23,7 @@ def factory(monkeypatch):
     """Simulated pins, the one of the light held by somebody else."""
     factory = open_factory("mock")
     monkeypatch.setattr(factory, "close", lambda: None)
-    monkeypatch.setattr("bin_daemon.degraded.open_factory", lambda *_: factory)
+    monkeypatch.setattr("bin_daemon.daemon.degraded.open_factory", lambda *_: factory)
     held = InputPin(factory, "theirs", Input(pin=LIGHT))
     yield factory
     held.close()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bin_daemon.core.clock import SimulatedClock
-from bin_daemon.failures import GOOD_S, LIMIT, Failures
+from bin_daemon.daemon.failures import GOOD_S, LIMIT, Failures
 
 
 @pytest.fixture

@@ -6,7 +6,14 @@ import socket
 import pytest
 
 from bin_daemon.core.clock import SimulatedClock
-from bin_daemon.health import Monitor, Watchdog, disk_free_mb, notify, temperature_c, throttled
+from bin_daemon.daemon.health import (
+    Monitor,
+    Watchdog,
+    disk_free_mb,
+    notify,
+    temperature_c,
+    throttled,
+)
 
 
 @pytest.fixture

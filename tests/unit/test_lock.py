@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from bin_daemon import lock
 from bin_daemon.cli import main
 from bin_daemon.core.errors import AlreadyRunningError
-from bin_daemon.lock import devices_to_oneself, in_use
+from bin_daemon.daemon import lock
+from bin_daemon.daemon.lock import devices_to_oneself, in_use
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def test_systemd_is_asked_whether_the_service_runs(tmp_path, monkeypatch, active
 
 
 def test_silencing_leaves_a_daemon_that_runs_alone_and_says_so(daemon, monkeypatch, capsys):
-    monkeypatch.setattr("bin_daemon.degraded.hush", lambda config: pytest.fail("it was silenced"))
+    monkeypatch.setattr(
+        "bin_daemon.daemon.degraded.hush", lambda config: pytest.fail("it was silenced")
+    )
 
     assert main(["silence", "--config", "simulator", "--state", str(daemon)]) == 0
 

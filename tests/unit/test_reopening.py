@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bin_daemon.app import App
-from bin_daemon.bin import BAD_FRAMES, Bin
 from bin_daemon.camera import open_camera
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Config, Light, OutputSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.core.messages import Frame
+from bin_daemon.daemon.app import App
+from bin_daemon.daemon.bin import BAD_FRAMES, Bin
 
 LIGHT = Light(pin=22, when="looking", linger_s=1.0, warmup_s=0.5)
 
@@ -45,7 +45,7 @@ def test_a_camera_whose_frames_stay_unusable_is_opened_once_more_and_then_given_
     config, tmp_path, monkeypatch
 ):
     camera = GreyCamera()
-    monkeypatch.setattr("bin_daemon.bin.open_camera", lambda *_: camera)
+    monkeypatch.setattr("bin_daemon.daemon.bin.open_camera", lambda *_: camera)
 
     with pytest.raises(CameraError, match=f"{BAD_FRAMES} unusable frames in a row"):
         App(config, tmp_path).run()
@@ -64,7 +64,7 @@ def test_a_camera_is_opened_again_in_the_steady_light_of_the_lamp(config, monkey
             opened.append((bool(lamp.state), clock.monotonic()))
             return open_camera(*arguments)
 
-        monkeypatch.setattr("bin_daemon.bin.open_camera", opening)
+        monkeypatch.setattr("bin_daemon.daemon.bin.open_camera", opening)
         parts.outputs.light(False)
         before = clock.monotonic()
 

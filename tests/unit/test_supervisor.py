@@ -10,7 +10,7 @@ from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Light
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StalledError
-from bin_daemon.supervisor import Supervisor, longest_pass_s
+from bin_daemon.daemon.watchdog import Supervisor, longest_pass_s
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from bin_daemon.config.load import digest
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Readings, Severity
-from bin_daemon.health import Monitor
+from bin_daemon.daemon.health import Monitor
 from bin_daemon.telemetry.publisher import Telemetry
 
 if TYPE_CHECKING:
-    from bin_daemon.bin import Bin
+    from bin_daemon.daemon.bin import Bin
     from bin_daemon.model.head import Head
 
 CHECK_S = 1.0

@@ -15,7 +15,7 @@ from bin_daemon.core.errors import UsageError
 from bin_daemon.sorting.sorter import State
 
 if TYPE_CHECKING:
-    from bin_daemon.bin import Bin
+    from bin_daemon.daemon.bin import Bin
 
 log = logging.getLogger(__name__)
 

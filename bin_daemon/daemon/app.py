@@ -13,20 +13,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bin_daemon import lock
-from bin_daemon.bin import Bin
 from bin_daemon.camera import Camera
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError
 from bin_daemon.core.messages import Alert, Readings, Severity
-from bin_daemon.failures import Failures
-from bin_daemon.health import Watchdog, notify
-from bin_daemon.orders import Orders, Verb
-from bin_daemon.reporter import Reporter
+from bin_daemon.daemon import lock
+from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.failures import Failures
+from bin_daemon.daemon.health import Watchdog, notify
+from bin_daemon.daemon.reporter import Reporter
+from bin_daemon.daemon.verbs import Orders, Verb
+from bin_daemon.daemon.watchdog import DEADLINES_S, Supervisor, longest_pass_s
 from bin_daemon.sorting.sorter import State
-from bin_daemon.supervisor import DEADLINES_S, Supervisor, longest_pass_s
 from bin_daemon.telemetry.publisher import Telemetry
 
 log = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ class App:
 
     def _stay_degraded(self) -> None:
         """Everything to residual, and loud, until it is time to try again."""
-        from bin_daemon.degraded import Degraded
+        from bin_daemon.daemon.degraded import Degraded
 
         why = self._failures.problems()[0]
         words = (

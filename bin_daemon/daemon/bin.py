@@ -20,7 +20,7 @@ from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
 from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError
 from bin_daemon.core.messages import Alert, Observation, Severity, View
-from bin_daemon.cycle import Cycle, Recorder
+from bin_daemon.daemon.cycle import Cycle, Recorder
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.gpio.outputs import Outputs
 from bin_daemon.gpio.sensors import Sensors
