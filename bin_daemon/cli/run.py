@@ -106,7 +106,7 @@ def run_silence(options: argparse.Namespace) -> int:
 
 def run_demo(options: argparse.Namespace) -> int:
     """Play the reel through the whole daemon and show what happens."""
-    from bin_daemon.demo import Demo
+    from bin_daemon.desk.demo import Demo
 
     logs.start("error")
     if options.script is not None and not options.script.exists():

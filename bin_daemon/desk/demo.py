@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.text import Text
 
 from bin_daemon import __version__
-from bin_daemon.broker import Broker
 from bin_daemon.camera import open_camera
 from bin_daemon.camera.replay import ReplayCamera
 from bin_daemon.config.load import validate
@@ -27,6 +26,7 @@ from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock, SimulatedClock, SystemClock
 from bin_daemon.core.messages import Frame
 from bin_daemon.daemon.app import App
+from bin_daemon.desk.broker import Broker
 from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.topics import Topics
 
