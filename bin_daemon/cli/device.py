@@ -161,7 +161,7 @@ def _outputs(config: Config) -> list[str]:
 
 def run_bench(options: argparse.Namespace) -> int:
     """Measure, and print the figures."""
-    from bin_daemon.bench import report, run
+    from bin_daemon.doctor.benchmark import report, run
 
     with common.progress("measuring") as tell:
         figures = run(common.config_of(options), options.quick, tell)

@@ -229,7 +229,7 @@ def test_the_demo_plays_once_and_hears_what_it_sorted(cli):
 
 
 def test_the_bench_prints_one_object_with_every_promised_figure(cli):
-    from bin_daemon.bench import BOUNDS
+    from bin_daemon.doctor.benchmark import BOUNDS
 
     done = cli("bench", "--quick", "--json")
     assert done.returncode == 0, done.stderr

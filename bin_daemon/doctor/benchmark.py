@@ -266,12 +266,12 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
         folder = Path(name)
         path = _bench_config(config, _scene(folder), folder)
-        code = f"from bin_daemon.bench import soak; soak({str(path)!r}, {str(folder)!r}, {marks})"
+        code = f"from bin_daemon.doctor.benchmark import soak; soak({str(path)!r}, {str(folder)!r}, {marks})"
         first, last = json.loads(_output(code))
         base = json.loads(
             _output(
                 f"{IMPORTS.format(runtime=_runtime_module())}\n"
-                "from bin_daemon.bench import resident_mb; print(resident_mb())"
+                "from bin_daemon.doctor.benchmark import resident_mb; print(resident_mb())"
             )
         )
     return {
