@@ -28,7 +28,7 @@ from export.errors import ExportError
 from export.plans import DataSpec
 from export.runs import REPOSITORY, alone
 
-SETS = Path(__file__).resolve().parent / "sets"
+SETS = Path(__file__).resolve().parents[1] / "sets"
 """Where fetched sets are kept, a folder each; git ignores it."""
 CHUNK = 1 << 20
 DEADLINE_S = 60.0

@@ -29,7 +29,7 @@ from bin_daemon.core.images import read_picture
 from bin_daemon.explain.stills import frame_mask
 from export.errors import ExportError
 
-REEL = Path(__file__).parents[1] / "firmware_config" / "reel"
+REEL = Path(__file__).parents[2] / "firmware_config" / "reel"
 TRUTH_NAME = "truth.yaml"
 GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Between two things of a pair, as shares of the longer side of the picture."""

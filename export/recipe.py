@@ -18,7 +18,7 @@ from bin_daemon.teaching.sample import check_label
 from export.errors import ExportError
 from export.plans import FoldedRecipe, KerasRecipe, Recipe
 
-FOLDER = Path(__file__).resolve().parent / "recipes"
+FOLDER = Path(__file__).resolve().parent
 
 _KINDS: dict[str, type[KerasRecipe] | type[FoldedRecipe]] = {
     "keras": KerasRecipe,

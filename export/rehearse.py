@@ -171,7 +171,7 @@ def _step(python: str, arguments: list[str]) -> None:
     """Run a step in a process of its own: TensorFlow disturbs tflite-runtime in one process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [python, "-m", "export", *arguments]
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, check=False
     )

@@ -41,7 +41,7 @@ from export.runs import Run, relative
 from export.tables import read_table
 
 REPORT = "report.html"
-SHEET = Path(__file__).resolve().parent / "report_style.css"
+SHEET = Path(__file__).resolve().parent / "style.css"
 SECTIONS = (
     ("gate", "Gate"),
     ("figures", "Figures"),
