@@ -15,8 +15,8 @@ import yaml
 from bin_daemon.core.errors import BinDaemonError
 from export.data import FOLDS
 from export.errors import ExportError
-from export.plans import FoldedRecipe
-from export.recipe import override, read_recipe, shipped
+from export.recipes.load import override, read_recipe, shipped
+from export.recipes.schema import FoldedRecipe
 from export.runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.network import layer_names, read_weights
-from export.plans import Backbone, Head, KerasNetwork
+from export.recipes.schema import Backbone, Head, KerasNetwork
 from export.runs import REPOSITORY
 
 NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from export.errors import ExportError
-from export.plans import DataSpec
+from export.recipes.schema import DataSpec
 from export.runs import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parents[1] / "sets"

@@ -30,8 +30,8 @@ from export.data import (
 from export.errors import ExportError
 from export.groups import embedding_at_hand
 from export.keras_convert import answers
-from export.plans import Augmentation, KerasRecipe
-from export.recipe import settings
+from export.recipes.load import settings
+from export.recipes.schema import Augmentation, KerasRecipe
 from export.runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
 from export.tables import read_table, table_bytes
 

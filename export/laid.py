@@ -23,7 +23,7 @@ from export.compose import cropped
 from export.cutouts import CutOut, cut_out, rounded
 from export.data import GROUPS, read_groups, read_rgb
 from export.errors import ExportError
-from export.plans import Laid
+from export.recipes.schema import Laid
 from export.runs import REPOSITORY
 from export.tables import table_bytes
 from export.workers import in_processes

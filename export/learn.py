@@ -13,7 +13,7 @@ import numpy as np
 
 from export.material import Material, batches, epoch_order, prefetch
 from export.network import Weights, make_network, normalise
-from export.plans import FoldedTraining
+from export.recipes.schema import FoldedTraining
 from export.runs import CURVES, Run
 
 

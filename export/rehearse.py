@@ -19,7 +19,7 @@ import numpy as np
 
 from export.data import GROUPS, load_squares, read_split
 from export.errors import ExportError
-from export.recipe import read_recipe
+from export.recipes.load import read_recipe
 from export.runs import DEFAULT_BACKBONE, Run
 from export.runtimes import RUNTIMES, Model
 from export.shapes import render

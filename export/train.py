@@ -39,8 +39,8 @@ from export.network import (
     normalise,
     read_weights,
 )
-from export.plans import FoldedRecipe
-from export.recipe import settings
+from export.recipes.load import settings
+from export.recipes.schema import FoldedRecipe
 from export.runs import Run, claimed, relative, versions
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from export import importer, keras_train, train
 from export.__main__ import main
 from export.errors import ExportError
 from export.importer import import_model
-from export.plans import FoldedRecipe, KerasRecipe
-from export.recipe import override, read_recipe
+from export.recipes.load import override, read_recipe
+from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run
 from export.shapes import render
 

@@ -14,7 +14,7 @@ import pytest
 from export import fetch as fetching
 from export.errors import ExportError
 from export.fetch import fetch, locate
-from export.plans import DataSpec
+from export.recipes.schema import DataSpec
 
 
 class Published(ThreadingHTTPServer):

@@ -139,7 +139,7 @@ def test_thresholds_aim_where_the_gate_stands() -> None:
 def test_every_demand_of_a_recipe_is_known_to_the_gate() -> None:
     import dataclasses
 
-    from export.plans import Gate
+    from export.recipes.schema import Gate
 
     known = {*gate.AT_LEAST, *gate.AT_MOST}
 

@@ -12,7 +12,7 @@ import pytest
 from export.data import list_pictures
 from export.errors import ExportError
 from export.laid import lay
-from export.plans import Laid
+from export.recipes.schema import Laid
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export import learn
-from export.plans import FoldedTraining
+from export.recipes.schema import FoldedTraining
 from export.runs import Run
 
 

@@ -17,7 +17,7 @@ from export.bank import open_bank, rendered_views
 from export.data import Picture
 from export.errors import ExportError
 from export.material import Material, batches, epoch_order, learnable
-from export.plans import FoldedTraining
+from export.recipes.schema import FoldedTraining
 from export.renderings import Rendered
 from export.runs import Run
 

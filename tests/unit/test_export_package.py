@@ -12,7 +12,7 @@ import pytest
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
 from export import golden, metadata
-from export.recipe import read_recipe
+from export.recipes.load import read_recipe
 from export.runtimes import MODULES, RUNTIMES, Model
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

@@ -9,8 +9,8 @@ import pytest
 from export.data import list_pictures
 from export.errors import ExportError
 from export.keras_train import augment
-from export.plans import Augmentation, FoldedRecipe, KerasRecipe
-from export.recipe import override, parse, read_recipe, settings, shipped
+from export.recipes.load import override, parse, read_recipe, settings, shipped
+from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
 from export.rehearse import CASES, Outcome, table
 from export.shapes import draw, render
 

@@ -1,6 +1,6 @@
 """What a recipe may say: data, split, network, augmentation, training, gate.
 
-Each setting has a type, a range and a default; `export.recipe` reads files into them.
+Each setting has a type, a range and a default; `export.recipes.load` reads files into them.
 """
 
 from __future__ import annotations

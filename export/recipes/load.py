@@ -16,7 +16,7 @@ from bin_daemon.config.yaml_lines import Document
 from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.teaching.sample import check_label
 from export.errors import ExportError
-from export.plans import FoldedRecipe, KerasRecipe, Recipe
+from export.recipes.schema import FoldedRecipe, KerasRecipe, Recipe
 
 FOLDER = Path(__file__).resolve().parent
 
