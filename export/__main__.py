@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from bin_daemon.core.errors import BinDaemonError
-from export.data import FOLDS
+from export.data.pictures import FOLDS
 from export.errors import ExportError
 from export.recipes.load import override, read_recipe, shipped
 from export.recipes.schema import FoldedRecipe
@@ -21,7 +21,7 @@ from export.runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITOR
 
 
 def _train(options: argparse.Namespace) -> None:
-    from export.fetch import locate
+    from export.data.fetch import locate
 
     recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
     changes = dict(options.set or ())
@@ -86,7 +86,7 @@ def _package(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     if options.annotations:
-        from export.annotations import import_annotations
+        from export.data.annotations import import_annotations
 
         if not options.to:
             raise ExportError("import --annotations needs --to, the folder to make")

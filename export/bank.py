@@ -20,7 +20,7 @@ from bin_daemon.model.classifier import prepare
 from export.augment import augment, degrade, recolour
 from export.compose import cropped, handed_on
 from export.cutouts import cut_out
-from export.data import read_rgb
+from export.data.pictures import read_rgb
 from export.errors import ExportError
 from export.renderings import Rendered
 from export.runs import Run, alone

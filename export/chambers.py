@@ -19,8 +19,8 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.model.classifier import prepare
 from export import metrics
-from export.data import read_rgb
-from export.tables import read_table
+from export.data.csv_tables import read_table
+from export.data.pictures import read_rgb
 
 STEPS = ("whole", "cropped", "normalised")
 LABELS = "labels.csv"

@@ -15,13 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from export import calibration, chambers, gate, metrics, robustness, unknown
-from export.data import Picture, group_order, label_indices, load_squares, read_split, spread
+from export.data.csv_tables import read_table
+from export.data.pictures import (
+    Picture,
+    group_order,
+    label_indices,
+    load_squares,
+    read_split,
+    spread,
+)
 from export.errors import ExportError
 from export.figures import block, figures
 from export.renderings import EMPTIES, STUDIO
 from export.runs import Run, training_time, versions
 from export.runtimes import RUNTIMES, Model, Outputs
-from export.tables import read_table
 
 CHAMBERS = ("chamber_a", "chamber_b")
 EVALUATION = "evaluation.json"

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from export import gate, metrics
-from export.data import read_rgb
+from export.data.pictures import read_rgb
 from export.evaluate import PREDICTIONS
 from export.pooling import POOLED_PREDICTIONS
 from export.runs import Run

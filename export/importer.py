@@ -20,11 +20,11 @@ import numpy as np
 
 from export import golden
 from export.backbones import NORMALISATIONS
-from export.check import check_data
-from export.data import Picture, label_indices, load_squares, spread, write_split
+from export.data.check import check_data
+from export.data.groups import embedding_at_hand
+from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.equalise import CALIBRATION
 from export.errors import ExportError
-from export.groups import embedding_at_hand
 from export.keras_convert import answers, convert, describe
 from export.metadata import embed, encode
 from export.metrics import probabilities

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export.data import load_squares, read_split, spread
+from export.data.pictures import load_squares, read_split, spread
 from export.equalise import CALIBRATION
 from export.errors import ExportError
 from export.metadata import Description, TensorNote, embed, encode, licences

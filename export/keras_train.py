@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 
 from export.backbones import FACTS, build, settle_statistics
-from export.check import check_data
-from export.data import (
+from export.data.check import check_data
+from export.data.csv_tables import read_table, table_bytes
+from export.data.groups import embedding_at_hand
+from export.data.pictures import (
     Picture,
     label_indices,
     labels_of,
@@ -28,12 +30,10 @@ from export.data import (
     write_split,
 )
 from export.errors import ExportError
-from export.groups import embedding_at_hand
 from export.keras_convert import answers
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe
 from export.runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
-from export.tables import read_table, table_bytes
 
 MODEL = "model.keras"
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from export import gate, robustness
-from export.data import FOLDS, read_split
+from export.data.pictures import FOLDS, read_split
 from export.errors import ExportError
 from export.evaluate import (
     EVALUATION,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from export.bank import SIZE, photograph_views
-from export.data import Picture, read_split, spread
+from export.data.pictures import Picture, read_split, spread
 from export.equalise import CALIBRATION, equalise, watch
 from export.metadata import Description, TensorNote, embed, encode, licences
 from export.network import Weights, make_network, normalise, read_weights

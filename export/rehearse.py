@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from export.data import GROUPS, load_squares, read_split
+from export.data.csv_tables import read_table
+from export.data.pictures import GROUPS, load_squares, read_split
 from export.errors import ExportError
 from export.recipes.load import read_recipe
 from export.runs import DEFAULT_BACKBONE, Run
 from export.runtimes import RUNTIMES, Model
 from export.shapes import render
-from export.tables import read_table
 
 LEAST_AGREEMENT = 0.95
 NINE = tuple(f"class_{number}" for number in range(1, 10))

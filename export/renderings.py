@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.data.csv_tables import read_table
 from export.errors import ExportError
 from export.runs import REPOSITORY
-from export.tables import read_table
 
 TABLE = "items.csv"
 EMPTIES = "empties"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from export import gate
+from export.data.csv_tables import read_table
 from export.evaluate import read_evaluation
 from export.examples import Example, choose
 from export.plots import (
@@ -38,7 +39,6 @@ from export.report_tables import (
     unknown,
 )
 from export.runs import Run, relative
-from export.tables import read_table
 
 REPORT = "report.html"
 SHEET = Path(__file__).resolve().parent / "style.css"

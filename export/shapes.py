@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from export.data import GROUPS
-from export.tables import table_bytes
+from export.data.csv_tables import table_bytes
+from export.data.pictures import GROUPS
 
 SIDE = 112
 COLOURS = (

@@ -15,8 +15,9 @@ import numpy as np
 
 from bin_daemon.teaching import solver
 from export.bank import SIZE
-from export.check import check_data
-from export.data import (
+from export.data.check import check_data
+from export.data.groups import embedding_at_hand
+from export.data.pictures import (
     FOLDS,
     SPLIT,
     Picture,
@@ -27,7 +28,6 @@ from export.data import (
     write_split,
 )
 from export.errors import ExportError
-from export.groups import embedding_at_hand
 from export.learn import learn
 from export.material import Material, gather
 from export.network import (

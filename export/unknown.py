@@ -17,7 +17,7 @@ from bin_daemon.core.images import SUFFIXES
 from bin_daemon.model.classifier import prepare
 from export.compose import FRAME, cropped, empty_crop
 from export.cutouts import CutOut, rounded
-from export.data import load_squares, read_rgb
+from export.data.pictures import load_squares, read_rgb
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from export.data.csv_tables import table_bytes
 from export.errors import ExportError
 from export.studio.kinds import KINDS, Instance, generator
-from export.tables import table_bytes
 
 _ATTEMPTS = 6  # an item that is hardly in view gets another pose and another chamber
 _COLUMNS = ("file", "label", "kind", "empty", "mask", "group")

@@ -12,7 +12,7 @@ from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching.package_head import shipped_head
 from export.__main__ import main
-from export.data import read_split
+from export.data.pictures import read_split
 from export.network import HEAD
 from export.runs import Run
 from export.runtimes import Model

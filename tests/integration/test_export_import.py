@@ -10,7 +10,7 @@ from workshop_python import REPOSITORY, run_workshop, tensorflow_python
 
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
-from export.data import load_squares, read_split
+from export.data.pictures import load_squares, read_split
 from export.errors import ExportError
 from export.importer import read_labels
 from export.runs import Run

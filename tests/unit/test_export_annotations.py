@@ -13,11 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from export.annotations import CROPS, CUTOUTS, import_annotations, read_annotations, write_crops
-from export.check import examine
-from export.data import list_pictures, read_rgb
+from export.data.annotations import (
+    CROPS,
+    CUTOUTS,
+    import_annotations,
+    read_annotations,
+    write_crops,
+)
+from export.data.check import examine
+from export.data.outlines import circle, polygon, rectangle, run_lengths
+from export.data.pictures import list_pictures, read_rgb
 from export.errors import ExportError
-from export.outlines import circle, polygon, rectangle, run_lengths
 
 GREEN, GREY = (40, 200, 60), (120, 120, 120)
 HEIGHT, WIDTH = 120, 160

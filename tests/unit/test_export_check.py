@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from test_export_groups import scene
 
-from export.check import REPORT, SUSPECTS, Report, check_data, examine
-from export.data import SHARES, read_groups, read_rgb, split
+from export.data.check import REPORT, SUSPECTS, Report, check_data, examine
+from export.data.pictures import SHARES, read_groups, read_rgb, split
 from export.errors import ExportError
 from export.runs import Run
 

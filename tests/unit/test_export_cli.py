@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from export import fetch
 from export.__main__ import main
+from export.data import fetch
 from export.runs import Run
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.data import (
+from export.data.pictures import (
     FOLDS,
     PARTS,
     SHARES,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from export import fetch as fetching
+from export.data import fetch as fetching
+from export.data.fetch import fetch, locate
 from export.errors import ExportError
-from export.fetch import fetch, locate
 from export.recipes.schema import DataSpec
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.groups import (
+from export.data.groups import (
     HASH_BITS,
     HASH_DISTANCE,
     LEAST_FOR_EMBEDDING,
@@ -68,7 +68,7 @@ def test_strangers_are_not_alike() -> None:
 
 
 def test_pairs_are_found_across_the_blocks_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.groups._ROWS", 4)
+    monkeypatch.setattr("export.data.groups._ROWS", 4)
     hashes = np.array([perceptual_hash(scene(seed)) for seed in range(10)])
     hashes[9] = hashes[1]
     hashes[3, :HASH_DISTANCE] = ~hashes[2, :HASH_DISTANCE]

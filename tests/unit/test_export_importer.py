@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.data import Picture
+from export.data.pictures import Picture
 from export.errors import ExportError
 from export.importer import _choose_scale
 from export.runs import Run

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.data import list_pictures
+from export.data.pictures import list_pictures
 from export.errors import ExportError
 from export.laid import lay
 from export.recipes.schema import Laid

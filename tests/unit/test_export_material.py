@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from export.bank import open_bank, rendered_views
-from export.data import Picture
+from export.data.pictures import Picture
 from export.errors import ExportError
 from export.material import Material, batches, epoch_order, learnable
 from export.recipes.schema import FoldedTraining

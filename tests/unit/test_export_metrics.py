@@ -5,7 +5,7 @@ import pytest
 
 from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
 from export import calibration, metrics
-from export.data import group_order
+from export.data.pictures import group_order
 
 
 def test_a_confusion_table_has_the_truth_in_its_rows() -> None:

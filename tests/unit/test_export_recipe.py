@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.data import list_pictures
+from export.data.pictures import list_pictures
 from export.errors import ExportError
 from export.keras_train import augment
 from export.recipes.load import override, parse, read_recipe, settings, shipped

@@ -15,7 +15,7 @@ import pytest
 from export import evaluate as evaluation
 from export import unknown
 from export.card import card
-from export.data import Picture, write_split
+from export.data.pictures import Picture, write_split
 from export.errors import ExportError
 from export.evaluate import evaluate
 from export.package import package

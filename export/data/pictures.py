@@ -19,9 +19,9 @@ import numpy as np
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import SUFFIXES, read_picture
 from bin_daemon.teaching.sample import UNLABELLED
+from export.data.csv_tables import read_table, table_bytes
 from export.errors import ExportError
 from export.runs import Run
-from export.tables import read_table, table_bytes
 
 FOLDS = 5
 

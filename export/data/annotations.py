@@ -21,10 +21,10 @@ import numpy as np
 from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
-from export.data import GROUPS, read_rgb
+from export.data.csv_tables import table_bytes
+from export.data.outlines import Size, circle, polygon, rectangle, run_lengths
+from export.data.pictures import GROUPS, read_rgb
 from export.errors import ExportError
-from export.outlines import Size, circle, polygon, rectangle, run_lengths
-from export.tables import table_bytes
 
 CROPS, CUTOUTS = "crops", "cutouts"
 

@@ -2,7 +2,7 @@
 
 Perceptual hashes and, where somebody has them, embeddings flow in; pairs and groups flow out. What
 is found is a guess of looks alone: a `groups.csv` by somebody who was there is worth more, and two
-things of one design are one object here. `python -m export.groups FOLDER` measures it against such
+things of one design are one object here. `python -m export.data.groups FOLDER` measures it against such
 a table.
 """
 
@@ -181,11 +181,11 @@ def embedding_at_hand(backbone: Path) -> Embed | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print how well hash alone, and hash and embedding, recover the `groups.csv` of a folder."""
-    from export.data import GROUPS, label_of, read_groups
+    from export.data.pictures import GROUPS, label_of, read_groups
+    from export.data.survey import survey
     from export.runs import DEFAULT_BACKBONE
-    from export.survey import survey
 
-    command = argparse.ArgumentParser(prog="python -m export.groups", description=main.__doc__)
+    command = argparse.ArgumentParser(prog="python -m export.data.groups", description=main.__doc__)
     command.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
     command.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
     options = command.parse_args(arguments)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from export.data import (
+from export.data.csv_tables import table_bytes
+from export.data.groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
+from export.data.pictures import (
     GROUPS,
     PARTS,
     Picture,
@@ -27,11 +29,9 @@ from export.data import (
     read_groups,
     write_groups,
 )
+from export.data.survey import COLOUR, Survey, survey
 from export.errors import ExportError
-from export.groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
 from export.runs import Run
-from export.survey import COLOUR, Survey, survey
-from export.tables import table_bytes
 
 REPORT = "data.json"
 SUSPECTS = "suspects.csv"

@@ -17,7 +17,7 @@ import numpy as np
 
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import read_picture
-from export.groups import HASH_BITS, Embed, perceptual_hash
+from export.data.groups import HASH_BITS, Embed, perceptual_hash
 
 COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
 

@@ -1,0 +1,1 @@
+"""Data sets: pictures, classes, groups, splits, and what is wrong with them."""
