@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import calibration, chambers, gate, metrics, robustness, unknown
+from export import calibration, chambers, gate, metrics, robustness
 from export.data.csv_tables import read_table
 from export.data.pictures import (
     Picture,
@@ -26,9 +26,10 @@ from export.data.pictures import (
 )
 from export.errors import ExportError
 from export.figures import block, figures
-from export.renderings import EMPTIES, STUDIO
 from export.runs import Run, training_time, versions
 from export.runtimes import RUNTIMES, Model, Outputs
+from export.views import unknown
+from export.views.renderings import EMPTIES, STUDIO
 
 CHAMBERS = ("chamber_a", "chamber_b")
 EVALUATION = "evaluation.json"

@@ -11,10 +11,10 @@ import time
 
 import numpy as np
 
-from export.material import Material, batches, epoch_order, prefetch
 from export.network import Weights, make_network, normalise
 from export.recipes.schema import FoldedTraining
 from export.runs import CURVES, Run
+from export.views.batches import Material, batches, epoch_order, prefetch
 
 
 def learn(

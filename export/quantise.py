@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from export.bank import SIZE, photograph_views
 from export.data.pictures import Picture, read_split, spread
 from export.equalise import CALIBRATION, equalise, watch
 from export.metadata import Description, TensorNote, embed, encode, licences
 from export.network import Weights, make_network, normalise, read_weights
 from export.runs import Run
 from export.train import predict
+from export.views.view_cache import SIZE, photograph_views
 
 MEAN = (127.5, 127.5, 127.5)
 STD = (127.5, 127.5, 127.5)

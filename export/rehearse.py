@@ -23,7 +23,7 @@ from export.errors import ExportError
 from export.recipes.load import read_recipe
 from export.runs import DEFAULT_BACKBONE, Run
 from export.runtimes import RUNTIMES, Model
-from export.shapes import render
+from export.views.shapes import render
 
 LEAST_AGREEMENT = 0.95
 NINE = tuple(f"class_{number}" for number in range(1, 10))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from export.augment import GAMMA
-from export.cutouts import cut_out
 from export.metrics import accuracy, confusion, macro
+from export.views.augment import GAMMA
+from export.views.cutouts import cut_out
 
 REFERENCE_SIDE = 224
 """Lengths are in pixels of a picture of this side, and grow with it."""

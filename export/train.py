@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bin_daemon.teaching import solver
-from export.bank import SIZE
 from export.data.check import check_data
 from export.data.groups import embedding_at_hand
 from export.data.pictures import (
@@ -29,7 +28,6 @@ from export.data.pictures import (
 )
 from export.errors import ExportError
 from export.learn import learn
-from export.material import Material, gather
 from export.network import (
     EMBEDDING,
     HEAD,
@@ -42,6 +40,8 @@ from export.network import (
 from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
 from export.runs import Run, claimed, relative, versions
+from export.views.batches import Material, gather
+from export.views.view_cache import SIZE
 
 if TYPE_CHECKING:
     from export.shipped_weights import Shipped

@@ -56,7 +56,7 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
     if folder is not None:
         return folder
     if data.laid:
-        from export.laid import lay
+        from export.views.relaid import lay
 
         with _alone(name):
             return lay(SETS / name, data.laid)

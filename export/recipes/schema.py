@@ -57,7 +57,7 @@ class DataSpec:
     local: str | None = None
     """A folder, relative to the repository, that is taken where it exists."""
     laid: tuple[Laid, ...] = ()
-    """Folders that a set is made of, in which no ground gives a class away (`export.laid`)."""
+    """Folders that a set is made of, in which no ground gives a class away (`export.views.relaid`)."""
 
 
 @section
@@ -134,7 +134,7 @@ class KerasTraining:
 
 @section
 class FoldedTraining:
-    """How the folded network learns; see `export.train` and `export.bank`."""
+    """How the folded network learns; see `export.train` and `export.views.view_cache`."""
 
     small_epochs: Annotated[int, Interval(ge=0)] = 26
     small_size: Side = 160
@@ -278,7 +278,7 @@ class KerasRecipe(Recipe):
 
 @section
 class FoldedRecipe(Recipe):
-    """A recipe for the project's own folded network, whose augmentation is `export.augment`."""
+    """A recipe for the project's own folded network, whose augmentation is `export.views.augment`."""
 
     network: FoldedNetwork
     training: FoldedTraining = dataclasses.field(default_factory=FoldedTraining)

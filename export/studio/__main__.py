@@ -13,7 +13,7 @@ from pathlib import Path
 from export.errors import ExportError
 from export.studio.kinds import KINDS, instance
 from export.studio.produce import is_made, make, start, write_table
-from export.workers import in_processes
+from export.views.workers import in_processes
 
 
 def _arguments() -> argparse.Namespace:

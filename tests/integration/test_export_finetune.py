@@ -16,8 +16,8 @@ from export.data.pictures import read_split
 from export.network import HEAD
 from export.runs import Run
 from export.runtimes import Model
-from export.shapes import render
 from export.shipped_weights import TOLERANCE_STEPS, Shipped, dequantised
+from export.views.shapes import render
 
 WASTE6 = REPOSITORY / "models" / "waste6"
 OF_EACH = 12

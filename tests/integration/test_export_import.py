@@ -15,7 +15,7 @@ from export.errors import ExportError
 from export.importer import read_labels
 from export.runs import Run
 from export.runtimes import RUNTIMES, Model
-from export.shapes import render
+from export.views.shapes import render
 
 LABELS = ("can", "bottle", "carton")
 

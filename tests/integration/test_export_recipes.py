@@ -15,8 +15,8 @@ from export.network import EMBEDDING
 from export.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.runs import Run
 from export.runtimes import Model
-from export.shapes import render
 from export.shipped_weights import dequantised
+from export.views.shapes import render
 
 TINY = ("network.size=64", "training.epochs=6", "network.head.dropout=0")
 

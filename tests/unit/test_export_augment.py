@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.augment import augment, blend, recolour, rewarp, starve
+from export.views.augment import augment, blend, recolour, rewarp, starve
 
 
 def picture(side: int = 96) -> np.ndarray:

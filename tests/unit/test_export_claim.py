@@ -14,7 +14,7 @@ from export.importer import import_model
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run
-from export.shapes import render
+from export.views.shapes import render
 
 LABELS = ("can", "leaf")
 Train = Callable[..., None]

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from export import unknown
-from export.compose import FRAME, compose, cropped, empty_crop
-from export.cutouts import board_of, cut_out
-from export.grounds import draw_ground, draw_light
+from export.views import unknown
+from export.views.backgrounds import draw_ground, draw_light
+from export.views.compose import FRAME, compose, cropped, empty_crop
+from export.views.cutouts import board_of, cut_out
 
 
 def on_board(colour=(150, 30, 40), board=225, slope=20.0):

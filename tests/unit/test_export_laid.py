@@ -11,8 +11,8 @@ import pytest
 
 from export.data.pictures import list_pictures
 from export.errors import ExportError
-from export.laid import lay
 from export.recipes.schema import Laid
+from export.views.relaid import lay
 
 
 @pytest.fixture(scope="module")

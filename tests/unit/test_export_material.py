@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from export.bank import open_bank, rendered_views
 from export.data.pictures import Picture
 from export.errors import ExportError
-from export.material import Material, batches, epoch_order, learnable
 from export.recipes.schema import FoldedTraining
-from export.renderings import Rendered
 from export.runs import Run
+from export.views.batches import Material, batches, epoch_order, learnable
+from export.views.renderings import Rendered
+from export.views.view_cache import open_bank, rendered_views
 
 
 def made(count, i):

@@ -12,7 +12,7 @@ from export.keras_train import augment
 from export.recipes.load import override, parse, read_recipe, settings, shipped
 from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
 from export.rehearse import CASES, Outcome, table
-from export.shapes import draw, render
+from export.views.shapes import draw, render
 
 TEXT = """\
 name: tiny

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from export.errors import ExportError
-from export.renderings import Rendered, read_renderings
+from export.views.renderings import Rendered, read_renderings
 
 TABLE = """\
 file,label,empty,mask,seed

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from export import evaluate as evaluation
-from export import unknown
 from export.card import card
 from export.data.pictures import Picture, write_split
 from export.errors import ExportError
@@ -23,6 +22,7 @@ from export.plots import confusion_plot, standalone
 from export.pooling import pool
 from export.report import report
 from export.runs import Run, training_time
+from export.views import unknown
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "waste6" / "model.tflite"
 LABELS = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]

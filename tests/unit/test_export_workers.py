@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from export.errors import ExportError
-from export.workers import in_processes
+from export.views.workers import in_processes
 
 
 def doubled(number: int) -> int:

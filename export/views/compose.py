@@ -14,8 +14,8 @@ import numpy as np
 
 from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
-from export.cutouts import CutOut
-from export.grounds import draw_ground, draw_light, noise
+from export.views.backgrounds import draw_ground, draw_light, noise
+from export.views.cutouts import CutOut
 
 FRAME = 256
 """Side of the composed frame in pixels."""

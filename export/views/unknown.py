@@ -15,9 +15,9 @@ import numpy as np
 
 from bin_daemon.core.images import SUFFIXES
 from bin_daemon.model.classifier import prepare
-from export.compose import FRAME, cropped, empty_crop
-from export.cutouts import CutOut, rounded
 from export.data.pictures import load_squares, read_rgb
+from export.views.compose import FRAME, cropped, empty_crop
+from export.views.cutouts import CutOut, rounded
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 

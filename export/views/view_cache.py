@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.model.classifier import prepare
-from export.augment import augment, degrade, recolour
-from export.compose import cropped, handed_on
-from export.cutouts import cut_out
 from export.data.pictures import read_rgb
 from export.errors import ExportError
-from export.renderings import Rendered
 from export.runs import Run, alone
-from export.unknown import SHOWN
-from export.workers import in_processes
+from export.views.augment import augment, degrade, recolour
+from export.views.compose import cropped, handed_on
+from export.views.cutouts import cut_out
+from export.views.renderings import Rendered
+from export.views.unknown import SHOWN
+from export.views.workers import in_processes
 
 SIZE = 224
 SOURCE_MARGIN = 1.15

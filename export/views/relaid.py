@@ -19,14 +19,14 @@ import numpy as np
 
 from bin_daemon.core.images import SUFFIXES
 from bin_daemon.model.classifier import prepare
-from export.compose import cropped
-from export.cutouts import CutOut, cut_out, rounded
 from export.data.csv_tables import table_bytes
 from export.data.pictures import GROUPS, read_groups, read_rgb
 from export.errors import ExportError
 from export.recipes.schema import Laid
 from export.runs import REPOSITORY
-from export.workers import in_processes
+from export.views.compose import cropped
+from export.views.cutouts import CutOut, cut_out, rounded
+from export.views.workers import in_processes
 
 SIZE = 224
 QUALITY = 95

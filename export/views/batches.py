@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from export.augment import blend, jitter, starve
-from export.bank import open_bank, photograph_views, rendered_views, unknown_views
 from export.data.pictures import Picture, label_indices
 from export.recipes.schema import FoldedRecipe, FoldedTraining
-from export.renderings import Rendered, read_renderings
 from export.runs import REPOSITORY, Run, relative
+from export.views.augment import blend, jitter, starve
+from export.views.renderings import Rendered, read_renderings
+from export.views.view_cache import open_bank, photograph_views, rendered_views, unknown_views
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What the network sees in training: crops laid on backgrounds, augmented, kept and batched."""
