@@ -124,7 +124,7 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _backbone(options: argparse.Namespace) -> None:
-    from export.folding import make_backbone
+    from export.networks.folding import make_backbone
 
     make_backbone(options.to, options.weights)
 

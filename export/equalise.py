@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.network import Block, Weights, blocks, make_network, normalise
+from export.networks.mobilenet import Block, Weights, blocks, make_network, normalise
 
 CALIBRATION = 256
 """Pictures to watch activations on, for equalisation and for the ranges of the int8 tensors."""

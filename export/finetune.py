@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bin_daemon.teaching.folder import listed
 from export.errors import ExportError
+from export.networks.package_weights import read_shipped
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run
-from export.shipped_weights import read_shipped
 from export.train import train
 
 

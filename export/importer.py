@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from export import golden
-from export.backbones import NORMALISATIONS
 from export.data.check import check_data
 from export.data.groups import embedding_at_hand
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
@@ -28,6 +27,7 @@ from export.errors import ExportError
 from export.keras_convert import answers, convert, describe
 from export.metadata import embed, encode
 from export.metrics import probabilities
+from export.networks.keras_backbones import NORMALISATIONS
 from export.runs import DEFAULT_BACKBONE, Run, relative, versions
 from export.runtimes import RUNTIMES, Model, Outputs
 from export.tflite_import import LINEAR_SCALES

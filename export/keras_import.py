@@ -271,7 +271,7 @@ def from_pixels(model: Any, how: str, side: int) -> Any:
     """The model on pixels 0..255, with their scaling (`backbones.NORMALISATIONS`) inside."""
     import keras
 
-    from export.backbones import normalise
+    from export.networks.keras_backbones import normalise
 
     pixels = keras.Input((side, side, 3), name="pixels")
     return keras.Model(pixels, model(normalise(pixels, how)))

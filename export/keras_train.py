@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from export.backbones import FACTS, build, settle_statistics
 from export.data.check import check_data
 from export.data.csv_tables import read_table, table_bytes
 from export.data.groups import embedding_at_hand
@@ -31,6 +30,7 @@ from export.data.pictures import (
 )
 from export.errors import ExportError
 from export.keras_convert import answers
+from export.networks.keras_backbones import FACTS, build, settle_statistics
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe
 from export.runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from export.network import Weights, make_network, normalise
+from export.networks.mobilenet import Weights, make_network, normalise
 from export.recipes.schema import FoldedTraining
 from export.runs import CURVES, Run
 from export.views.batches import Material, batches, epoch_order, prefetch

@@ -15,7 +15,7 @@ import numpy as np
 from export.data.pictures import Picture, read_split, spread
 from export.equalise import CALIBRATION, equalise, watch
 from export.metadata import Description, TensorNote, embed, encode, licences
-from export.network import Weights, make_network, normalise, read_weights
+from export.networks.mobilenet import Weights, make_network, normalise, read_weights
 from export.runs import Run
 from export.train import predict
 from export.views.view_cache import SIZE, photograph_views

@@ -28,7 +28,7 @@ from export.data.pictures import (
 )
 from export.errors import ExportError
 from export.learn import learn
-from export.network import (
+from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,
     Weights,
@@ -44,7 +44,7 @@ from export.views.batches import Material, gather
 from export.views.view_cache import SIZE
 
 if TYPE_CHECKING:
-    from export.shipped_weights import Shipped
+    from export.networks.package_weights import Shipped
 
 HEAD_STRENGTH = 0.03
 """Of the pull towards the head of a package: the middle of those that a lesson chooses from."""

@@ -161,7 +161,7 @@ def backbone_embedding(backbone: Path) -> Embed:
     """
     import tensorflow as tf
 
-    from export.network import blank_head, make_network, normalise, read_weights
+    from export.networks.mobilenet import blank_head, make_network, normalise, read_weights
 
     network = make_network({**read_weights(backbone), **blank_head()})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from workshop_python import run_workshop
 
-from export.network import read_weights
+from export.networks.mobilenet import read_weights
 
 # At 144 the last stride of 2 is over a side of 9, where both pad on each side; at 224 all are even.
 SIDES = (224, 144)

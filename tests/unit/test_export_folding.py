@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from export.__main__ import main
-from export.backbones import norms
-from export.folding import fold
-from export.network import layer_names
+from export.networks.folding import fold
+from export.networks.keras_backbones import norms
+from export.networks.mobilenet import layer_names
 
 EPSILON = 1e-3
 

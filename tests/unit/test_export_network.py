@@ -18,7 +18,7 @@ from export.equalise import (
     streams,
 )
 from export.errors import ExportError
-from export.network import (
+from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,
     STAGES,

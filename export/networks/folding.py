@@ -1,7 +1,7 @@
 """Fold batch normalisation away: Keras's ImageNet MobileNetV2 as the backbone that `train` wants.
 
 Keras's weights flow in; an .npz with a kernel and a bias for each of the 52 layers flows out, as
-`export.network` reads it. Keras pads by hand at stride 2 where that network pads by TensorFlow's
+`export.networks.mobilenet` reads it. Keras pads by hand at stride 2 where that network pads by TensorFlow's
 SAME. Both put a row behind, and one before where a side is odd: the embedding is the same at any
 size.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from export.backbones import norms
 from export.errors import ExportError
-from export.network import Weights
+from export.networks.keras_backbones import norms
+from export.networks.mobilenet import Weights
 
 SIZE = 224
 

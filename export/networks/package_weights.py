@@ -16,7 +16,7 @@ import numpy as np
 from bin_daemon.model.classifier import tensor_values
 from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
 from export.errors import ExportError
-from export.network import EMBEDDING, HEAD, Weights, layer_names
+from export.networks.mobilenet import EMBEDDING, HEAD, Weights, layer_names
 from export.train import predict
 
 TOLERANCE_STEPS = 16.0

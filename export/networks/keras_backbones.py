@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
-from export.network import layer_names, read_weights
+from export.networks.mobilenet import layer_names, read_weights
 from export.recipes.schema import Backbone, Head, KerasNetwork
 from export.runs import REPOSITORY
 
