@@ -30,19 +30,19 @@ def _train(options: argparse.Namespace) -> None:
     recipe = override(recipe, changes)
     run = _run_named(options.run or recipe.name)
     if options.finetune_from:
-        from export.finetune import finetune
+        from export.training.finetune import finetune
 
         finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
         return
     data = locate(recipe.name, recipe.data, options.data, options.sha256)
     if isinstance(recipe, FoldedRecipe):
-        from export.train import train
+        from export.training.folded import train
 
         train(run, recipe, data, options.backbone, options.fold)
     else:
-        from export import keras_train
+        from export.training import keras
 
-        keras_train.train(run, recipe, data, options.fold, options.backbone)
+        keras.train(run, recipe, data, options.fold, options.backbone)
 
 
 def _quantize(options: argparse.Namespace) -> None:
@@ -118,7 +118,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    from export.rehearse import rehearse
+    from export.training.rehearse import rehearse
 
     rehearse(options.to, options.names)
 

@@ -26,7 +26,7 @@ def quantise(run: Run, data: Path) -> None:
     Raises:
         ExportError: the run has no model, or pictures are missing.
     """
-    from export.keras_train import load
+    from export.training.keras import load
 
     config = run.read_json("config.json", "train")
     files = [picture.file for picture in read_split(run)["train"]]

@@ -17,7 +17,7 @@ from export.equalise import CALIBRATION, equalise, watch
 from export.metadata import Description, TensorNote, embed, encode, licences
 from export.networks.mobilenet import Weights, make_network, normalise, read_weights
 from export.runs import Run
-from export.train import predict
+from export.training.folded import predict
 from export.views.view_cache import SIZE, photograph_views
 
 MEAN = (127.5, 127.5, 127.5)

@@ -17,7 +17,7 @@ from bin_daemon.model.classifier import tensor_values
 from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
 from export.errors import ExportError
 from export.networks.mobilenet import EMBEDDING, HEAD, Weights, layer_names
-from export.train import predict
+from export.training.folded import predict
 
 TOLERANCE_STEPS = 16.0
 """Of a logit, in quantisation steps: the float network rounds no activation, the int8 file rounds

@@ -134,7 +134,7 @@ class KerasTraining:
 
 @section
 class FoldedTraining:
-    """How the folded network learns; see `export.train` and `export.views.view_cache`."""
+    """How the folded network learns; see `export.training.folded` and `export.views.view_cache`."""
 
     small_epochs: Annotated[int, Interval(ge=0)] = 26
     small_size: Side = 160

@@ -13,9 +13,9 @@ from workshop_python import REPOSITORY, tensorflow_python
 from bin_daemon.model.package import open_package
 from export.networks.mobilenet import EMBEDDING
 from export.networks.package_weights import dequantised
-from export.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.runs import Run
 from export.runtimes import Model
+from export.training.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.views.shapes import render
 
 TINY = ("network.size=64", "training.epochs=6", "network.head.dropout=0")

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import importer, keras_train, train
+from export import importer
 from export.__main__ import main
 from export.errors import ExportError
 from export.importer import import_model
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run
+from export.training import folded as train
+from export.training import keras
 from export.views.shapes import render
 
 LABELS = ("can", "leaf")
@@ -149,12 +151,12 @@ def test_a_run_of_a_published_backbone_refuses_another_training(
     tmp_path: Path, data: Path, fold: int, changes: dict, named: str
 ) -> None:
     run, nowhere = Run(tmp_path / "run"), tmp_path / "none.npz"
-    first = keras_train._claim(run, published(), data, 0, nowhere)
-    again = keras_train._claim(run, dataclasses.replace(published(), version=3), data, 0, nowhere)
+    first = keras._claim(run, published(), data, 0, nowhere)
+    again = keras._claim(run, dataclasses.replace(published(), version=3), data, 0, nowhere)
     assert again[1] == first[1] == LABELS
 
     with pytest.raises(ExportError, match=rf"not the same: {named}\)"):
-        keras_train._claim(run, published(**changes), data, fold, nowhere)
+        keras._claim(run, published(**changes), data, fold, nowhere)
 
 
 def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(
@@ -166,7 +168,7 @@ def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(
         embeds.append(embed)
         raise ExportError("looked at")
 
-    for module in (keras_train, importer):
+    for module in (keras, importer):
         monkeypatch.setattr(module, "embedding_at_hand", lambda backbone: ("of", backbone))
         monkeypatch.setattr(module, "check_data", looked)
     monkeypatch.setattr(importer, "_TfliteSource", lambda *_: None)
@@ -175,7 +177,7 @@ def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(
     (tmp_path / "model.tflite").touch()
 
     with pytest.raises(ExportError, match="looked at"):
-        keras_train.train(Run(tmp_path / "a"), published(), data, 0, tmp_path / "folded.npz")
+        keras.train(Run(tmp_path / "a"), published(), data, 0, tmp_path / "folded.npz")
     with pytest.raises(ExportError, match="looked at"):
         model, labels = tmp_path / "model.tflite", tmp_path / "labels.txt"
         import_model(Run(tmp_path / "b"), model, labels, data, None, None)

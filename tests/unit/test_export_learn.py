@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import learn
 from export.recipes.schema import FoldedTraining
 from export.runs import Run
+from export.training import loop
 
 
 @pytest.fixture
@@ -21,14 +21,14 @@ def stages(monkeypatch):
         calls.append((before, plan.epochs, total))
         return {"kernel": start["kernel"] + 1 + 100 * np.float32(plan.weak_light_share)}
 
-    monkeypatch.setattr(learn, "_stage", stage)
+    monkeypatch.setattr(loop, "_stage", stage)
     return calls
 
 
 def trained(**plan):
     plan = FoldedTraining(small_epochs=2, large_epochs=1, **plan)
     start = {"kernel": np.zeros((2, 3), np.float32)}
-    return learn.learn(Run(Path("nowhere")), None, 3, start, plan)["kernel"]
+    return loop.learn(Run(Path("nowhere")), None, 3, start, plan)["kernel"]
 
 
 def test_without_endings_the_mixture_is_what_is_learnt(stages):

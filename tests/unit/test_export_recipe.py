@@ -8,10 +8,10 @@ import pytest
 
 from export.data.pictures import list_pictures
 from export.errors import ExportError
-from export.keras_train import augment
 from export.recipes.load import override, parse, read_recipe, settings, shipped
 from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
-from export.rehearse import CASES, Outcome, table
+from export.training.keras import augment
+from export.training.rehearse import CASES, Outcome, table
 from export.views.shapes import draw, render
 
 TEXT = """\

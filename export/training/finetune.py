@@ -13,7 +13,7 @@ from export.errors import ExportError
 from export.networks.package_weights import read_shipped
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run
-from export.train import train
+from export.training.folded import train
 
 
 def finetune(
@@ -24,7 +24,7 @@ def finetune(
     backbone: Path,
     fold: int | None,
 ) -> None:
-    """Train on an export, starting from the package in `start`; see `export.train.train`.
+    """Train on an export, starting from the package in `start`; see `export.training.folded.train`.
 
     Raises:
         ExportError: the recipe is of another kind, the folder is no export, or as `train` does.

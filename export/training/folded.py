@@ -1,7 +1,7 @@
 """Train the folded network on a bank of views: photographs, drawn chambers, renderings, nothing.
 
 Reads pictures and backbone; leaves in the run folder `weights.npz`, `float.npz` (scores of the
-held-out pictures), and what `export.learn` leaves. The held-out fold is looked at once, at the end.
+held-out pictures), and what `export.training.loop` leaves. The held-out fold is looked at once, at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from export.data.pictures import (
     write_split,
 )
 from export.errors import ExportError
-from export.learn import learn
 from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,
@@ -40,6 +39,7 @@ from export.networks.mobilenet import (
 from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
 from export.runs import Run, claimed, relative, versions
+from export.training.loop import learn
 from export.views.batches import Material, gather
 from export.views.view_cache import SIZE
 
