@@ -48,11 +48,11 @@ def _train(options: argparse.Namespace) -> None:
 def _quantize(options: argparse.Namespace) -> None:
     run, data = _run_and_data(options)
     if run.read_json("config.json", "train").get("kind", "folded") == "folded":
-        from export.quantise import quantise
+        from export.conversion.folded import quantise
 
         quantise(run, data, plain=options.plain)
     else:
-        from export import keras_convert
+        from export.conversion import keras as keras_convert
 
         keras_convert.quantise(run, data)
 
@@ -94,7 +94,7 @@ def _import(options: argparse.Namespace) -> None:
         return
     if not (options.file and options.labels and options.calibrate):
         raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
-    from export.importer import import_model
+    from export.conversion.importer import import_model
 
     name = options.run or options.file.stem
     run = import_model(

@@ -30,11 +30,11 @@ from bin_daemon.model.package import (
 )
 from export import gate
 from export.card import card
+from export.conversion.folded import MEAN, STD
+from export.conversion.golden import TOLERANCE_STEPS, pack, record
 from export.errors import ExportError
 from export.evaluate import read_evaluation
-from export.golden import TOLERANCE_STEPS, pack, record
 from export.plots import confusion_plot, reliability_plot, standalone
-from export.quantise import MEAN, STD
 from export.runs import REPOSITORY, Run
 from export.runtimes import Model
 

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from export.conversion.keras import answers
 from export.data.check import check_data
 from export.data.csv_tables import read_table, table_bytes
 from export.data.groups import embedding_at_hand
@@ -29,7 +30,6 @@ from export.data.pictures import (
     write_split,
 )
 from export.errors import ExportError
-from export.keras_convert import answers
 from export.networks.keras_backbones import FACTS, build, settle_statistics
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe

@@ -10,9 +10,9 @@ from workshop_python import REPOSITORY, run_workshop, tensorflow_python
 
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
+from export.conversion.importer import read_labels
 from export.data.pictures import load_squares, read_split
 from export.errors import ExportError
-from export.importer import read_labels
 from export.runs import Run
 from export.runtimes import RUNTIMES, Model
 from export.views.shapes import render

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import importer
 from export.__main__ import main
+from export.conversion import importer
+from export.conversion.importer import import_model
 from export.errors import ExportError
-from export.importer import import_model
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.runs import Run

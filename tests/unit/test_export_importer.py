@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from export.conversion.importer import _choose_scale
 from export.data.pictures import Picture
 from export.errors import ExportError
-from export.importer import _choose_scale
 from export.runs import Run
 
 LABELS = ("can", "leaf")

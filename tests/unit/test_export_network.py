@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.equalise import (
+from export.conversion.equalise import (
     CEILING,
     HEADROOM,
     Reach,

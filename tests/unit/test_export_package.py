@@ -11,7 +11,7 @@ import pytest
 
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
-from export import golden, metadata
+from export.conversion import golden, metadata
 from export.recipes.load import read_recipe
 from export.runtimes import MODULES, RUNTIMES, Model
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from export.conversion.equalise import CALIBRATION
+from export.conversion.metadata import Description, TensorNote, embed, encode, licences
+from export.conversion.tflite_import import calibration
 from export.data.pictures import load_squares, read_split, spread
-from export.equalise import CALIBRATION
 from export.errors import ExportError
-from export.metadata import Description, TensorNote, embed, encode, licences
 from export.runs import Run
-from export.tflite_import import calibration
 
 
 def quantise(run: Run, data: Path) -> None:

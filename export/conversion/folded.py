@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from export.conversion.equalise import CALIBRATION, equalise, watch
+from export.conversion.metadata import Description, TensorNote, embed, encode, licences
 from export.data.pictures import Picture, read_split, spread
-from export.equalise import CALIBRATION, equalise, watch
-from export.metadata import Description, TensorNote, embed, encode, licences
 from export.networks.mobilenet import Weights, make_network, normalise, read_weights
 from export.runs import Run
 from export.training.folded import predict

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from export.conversion.tflite_import import LARGEST_EMBEDDING
 from export.errors import ExportError
-from export.tflite_import import LARGEST_EMBEDDING
 
 _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm
 

@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from export import golden
+from export.conversion import golden
+from export.conversion.equalise import CALIBRATION
+from export.conversion.keras import answers, convert, describe
+from export.conversion.metadata import embed, encode
+from export.conversion.tflite_import import LINEAR_SCALES
 from export.data.check import check_data
 from export.data.groups import embedding_at_hand
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
-from export.equalise import CALIBRATION
 from export.errors import ExportError
-from export.keras_convert import answers, convert, describe
-from export.metadata import embed, encode
 from export.metrics import probabilities
 from export.networks.keras_backbones import NORMALISATIONS
 from export.runs import DEFAULT_BACKBONE, Run, relative, versions
 from export.runtimes import RUNTIMES, Model, Outputs
-from export.tflite_import import LINEAR_SCALES
 
 CALIBRATING_FOLD = 0
 """Of five folds of the pictures, the one that calibrates; the others measure."""
@@ -254,7 +254,7 @@ class _KerasSource:
     scales: Sequence[str] = NORMALISATIONS
 
     def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
-        from export.keras_import import input_side, read_model, with_outputs
+        from export.conversion.keras_import import input_side, read_model, with_outputs
 
         model = read_model(file)
         self.side = input_side(model, file, side)
@@ -272,14 +272,14 @@ class _KerasSource:
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
 
     def answer(self, scale: str) -> Answer:
-        from export.keras_import import from_pixels
+        from export.conversion.keras_import import from_pixels
 
         model = from_pixels(self.model, scale, self.side)
 
         return lambda squares: tuple(answers(model, squares))
 
     def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
-        from export.keras_import import from_pixels
+        from export.conversion.keras_import import from_pixels
 
         model = from_pixels(self.model, scale, self.side)
         model.save(run.path("model.keras"))
@@ -290,7 +290,7 @@ class _TfliteSource:
     """A TFLite classifier as it came, float or quantised."""
 
     def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        from export.tflite_import import is_quantised, open_model
+        from export.conversion.tflite_import import is_quantised, open_model
 
         self.opened = open_model(file.read_bytes(), len(labels), str(file))
         self.side = self.opened.side
@@ -321,7 +321,7 @@ class _TfliteSource:
         return run
 
     def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
-        from export.tflite_import import feed_pixels, quantise_float
+        from export.conversion.tflite_import import feed_pixels, quantise_float
 
         if self.quantised:
             return feed_pixels(self.opened, scale)
