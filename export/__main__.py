@@ -59,13 +59,13 @@ def _quantize(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     if options.pool:
-        from export.pooling import pool
+        from export.evaluation.pooling import pool
 
         pool(
             _run_named(options.run), [_run_named(name) for name in options.pool], options.arguments
         )
     else:
-        from export.evaluate import evaluate
+        from export.evaluation.evaluate import evaluate
 
         evaluate(*_run_and_data(options, "quantize"), options.arguments)
 

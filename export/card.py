@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from export import gate
-from export.chambers import STEPS
+from export.evaluation import gate
+from export.evaluation.chambers import STEPS
 
 KINDS = {
     "folded": "MobileNetV2 1.0/224, full int8",

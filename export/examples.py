@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from export import gate, metrics
 from export.data.pictures import read_rgb
-from export.evaluate import PREDICTIONS
-from export.pooling import POOLED_PREDICTIONS
+from export.evaluation import gate, metrics
+from export.evaluation.evaluate import PREDICTIONS
+from export.evaluation.pooling import POOLED_PREDICTIONS
 from export.runs import Run
 
 SIDE = 144

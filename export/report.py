@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from export import gate
 from export.data.csv_tables import read_table
-from export.evaluate import read_evaluation
+from export.evaluation import gate
+from export.evaluation.evaluate import read_evaluation
 from export.examples import Example, choose
 from export.plots import (
     STYLE,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from export.chambers import STEPS
+from export.evaluation.chambers import STEPS
 
 Cell = str | tuple[str, str]
 """HTML of a cell, or that and its class."""
@@ -84,7 +84,7 @@ def classes(figures: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def robustness(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of `export.robustness`; nothing where there are none."""
+    """The rows of `export.evaluation.robustness`; nothing where there are none."""
     if not rows:
         return ""
     cells: list[list[Cell]] = [

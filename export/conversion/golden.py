@@ -11,7 +11,7 @@ import io
 import cv2
 import numpy as np
 
-from export.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, Model
 
 TOLERANCE_STEPS = 12
 """Allowed difference of a logit in quantisation steps.

@@ -27,10 +27,10 @@ from export.data.check import check_data
 from export.data.groups import embedding_at_hand
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
-from export.metrics import probabilities
+from export.evaluation.metrics import probabilities
+from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.keras_backbones import NORMALISATIONS
 from export.runs import DEFAULT_BACKBONE, Run, relative, versions
-from export.runtimes import RUNTIMES, Model, Outputs
 
 CALIBRATING_FOLD = 0
 """Of five folds of the pictures, the one that calibrates; the others measure."""

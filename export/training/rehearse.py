@@ -20,9 +20,9 @@ import numpy as np
 from export.data.csv_tables import read_table
 from export.data.pictures import GROUPS, load_squares, read_split
 from export.errors import ExportError
+from export.evaluation.runtimes import RUNTIMES, Model
 from export.recipes.load import read_recipe
 from export.runs import DEFAULT_BACKBONE, Run
-from export.runtimes import RUNTIMES, Model
 from export.views.shapes import render
 
 LEAST_AGREEMENT = 0.95

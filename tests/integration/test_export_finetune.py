@@ -13,10 +13,10 @@ from bin_daemon.model.package import open_package
 from bin_daemon.teaching.package_head import shipped_head
 from export.__main__ import main
 from export.data.pictures import read_split
+from export.evaluation.runtimes import Model
 from export.networks.mobilenet import HEAD
 from export.networks.package_weights import TOLERANCE_STEPS, Shipped, dequantised
 from export.runs import Run
-from export.runtimes import Model
 from export.views.shapes import render
 
 WASTE6 = REPOSITORY / "models" / "waste6"

@@ -13,8 +13,8 @@ from bin_daemon.model.package import open_package
 from export.conversion.importer import read_labels
 from export.data.pictures import load_squares, read_split
 from export.errors import ExportError
+from export.evaluation.runtimes import RUNTIMES, Model
 from export.runs import Run
-from export.runtimes import RUNTIMES, Model
 from export.views.shapes import render
 
 LABELS = ("can", "bottle", "carton")

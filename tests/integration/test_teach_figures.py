@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scenes import chamber
 
-from export.chambers import Frame
-from export.teach_figures import Eyes
+from export.evaluation.chambers import Frame
+from export.evaluation.teaching import Eyes
 
 OF_EACH = 10
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.chambers import STEPS, measure, read_chamber, sights
 from export.errors import ExportError
+from export.evaluation.chambers import STEPS, measure, read_chamber, sights
 
 REEL = Path(__file__).resolve().parents[2] / "firmware_config/reel"
 ITEMS = sorted((REEL / "items").glob("*.jpg"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from export import gate
 from export.errors import ExportError
+from export.evaluation import gate
 from export.package import package
 from export.runs import Run
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scenes import chamber, with_box
 
-from export import masks
 from export.errors import ExportError
-from export.masks import Shown, box_iou, iou, matched, measure, paired, reel_pictures
+from export.evaluation import masks
+from export.evaluation.masks import Shown, box_iou, iou, matched, measure, paired, reel_pictures
 
 BOX = np.s_[170:281, 240:391]
 

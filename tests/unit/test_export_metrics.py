@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
-from export import calibration, metrics
 from export.data.pictures import group_order
+from export.evaluation import cross_fit, metrics
 
 
 def test_a_confusion_table_has_the_truth_in_its_rows() -> None:
@@ -195,7 +195,7 @@ def test_no_part_is_judged_with_what_was_fit_on_it() -> None:
     truth = np.array([0] * 400 + [1] * 400)
     part = np.repeat([0, 1], 400)
 
-    crossed = calibration.cross_fit(logits, truth, part, 0.9)
+    crossed = cross_fit.cross_fit(logits, truth, part, 0.9)
 
     # The first half saw only mistakes and trusts nothing; the second saw only hits.
     assert not crossed.accepted[:400].any()
@@ -207,7 +207,7 @@ def test_no_part_is_judged_with_what_was_fit_on_it() -> None:
 def test_a_group_lies_in_one_half_only() -> None:
     groups = np.repeat([str(i) for i in range(50)], 3)
 
-    second = calibration.halves(groups, group_order).reshape(50, 3)
+    second = cross_fit.halves(groups, group_order).reshape(50, 3)
 
     assert (second == second[:, :1]).all()
     assert 10 < second[:, 0].sum() < 40
@@ -216,6 +216,6 @@ def test_a_group_lies_in_one_half_only() -> None:
 def test_there_are_two_halves_even_where_the_hashes_agree() -> None:
     alike = [str(i) for i in range(100) if group_order(str(i))[-1] & 1][:4]
 
-    halves = calibration.halves(np.array(alike), group_order)
+    halves = cross_fit.halves(np.array(alike), group_order)
 
     assert halves.tolist() == [1, 0, 0, 0]

@@ -12,8 +12,8 @@ import pytest
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
 from export.conversion import golden, metadata
+from export.evaluation.runtimes import MODULES, RUNTIMES, Model
 from export.recipes.load import read_recipe
-from export.runtimes import MODULES, RUNTIMES, Model
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from export import evaluate as evaluation
 from export.card import card
 from export.data.pictures import Picture, write_split
 from export.errors import ExportError
-from export.evaluate import evaluate
+from export.evaluation import evaluate as evaluation
+from export.evaluation.evaluate import evaluate
+from export.evaluation.pooling import pool
 from export.package import package
 from export.plots import confusion_plot, standalone
-from export.pooling import pool
 from export.report import report
 from export.runs import Run, training_time
 from export.views import unknown

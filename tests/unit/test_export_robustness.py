@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from export import robustness
-from export.robustness import CONDITIONS, disturbed
+from export.evaluation import robustness
+from export.evaluation.robustness import CONDITIONS, disturbed
 
 SIDE = 96
 EACH = pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)

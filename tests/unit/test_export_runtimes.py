@@ -7,7 +7,7 @@ import pytest
 
 from bin_daemon.model.package import MODEL, open_package
 from export.errors import ExportError
-from export.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, Model
 
 
 def test_the_old_runtime_is_not_opened_beside_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bin_daemon.model.calibration import fit_temperature, fit_thresholds
-from export import calibration, metrics
+from export.evaluation import cross_fit, metrics
 
 
 def block(
@@ -103,7 +103,7 @@ def _calibration(
     other parts gave.
     """
     never = frozenset(labels.index(label) for label in residual)
-    crossed = calibration.cross_fit(logits, truth, part, target, never)
+    crossed = cross_fit.cross_fit(logits, truth, part, target, never)
     temperature = fit_temperature(logits, truth)
     fitted = metrics.probabilities(logits, temperature)
     thresholds = fit_thresholds(fitted, truth, target, never)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from export import calibration, chambers, gate, metrics, robustness
 from export.data.csv_tables import read_table
 from export.data.pictures import (
     Picture,
@@ -25,9 +24,10 @@ from export.data.pictures import (
     spread,
 )
 from export.errors import ExportError
-from export.figures import block, figures
+from export.evaluation import chambers, cross_fit, gate, metrics, robustness
+from export.evaluation.figures import block, figures
+from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.runs import Run, training_time, versions
-from export.runtimes import RUNTIMES, Model, Outputs
 from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
 
@@ -43,7 +43,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     """Measure a run's model; returns and saves what `evaluation.json` holds.
 
     A runtime that refuses the model is named with its words and does not stop the others. A run
-    that holds nothing out has the figures of its folds, which `export.pooling` left, and of its own
+    that holds nothing out has the figures of its folds, which `export.evaluation.pooling` left, and of its own
     file speed, size, agreement and what chambers show.
 
     Args:
@@ -101,7 +101,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
             float_logits,
             truth,
             groups,
-            calibration.halves(groups, group_order),
+            cross_fit.halves(groups, group_order),
             data=f"{data_name(config)}, {'held-out part' if fold is None else f'fold {fold}'} "
             f"({len(truth)} pictures in {len(set(groups))} groups)",
             method="cross-fitted on halves of the held-out pictures by group",
@@ -165,7 +165,7 @@ def _rendered_empties() -> list[Path]:
 
 def _acceptor(model: Model, calibration: dict) -> Callable[[np.ndarray], np.ndarray]:
     """Says which pictures a model would accept with the temperature and thresholds it ships."""
-    judge = _judge(model, calibration)
+    judge = _judge(model, cross_fit)
     return lambda pictures: judge(pictures)[1]
 
 
@@ -252,12 +252,12 @@ def _judge(
     model: Model, calibration: dict
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Gives of pictures what was found, int (n,), and whether it is accepted, bool (n,)."""
-    labels = list(calibration["thresholds"])
-    thresholds = np.array(list(calibration["thresholds"].values()))
-    never = frozenset(labels.index(label) for label in calibration["residual_labels"])
+    labels = list(cross_fit["thresholds"])
+    thresholds = np.array(list(cross_fit["thresholds"].values()))
+    never = frozenset(labels.index(label) for label in cross_fit["residual_labels"])
 
     def judge(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        judged = metrics.probabilities(model.run(pictures).logits, calibration["temperature"])
+        judged = metrics.probabilities(model.run(pictures).logits, cross_fit["temperature"])
         any_truth = np.zeros(len(judged), int)
         return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
 

@@ -18,9 +18,9 @@ from bin_daemon.chamber.chamber import isolate
 from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.model.classifier import prepare
-from export import metrics
 from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
+from export.evaluation import metrics
 
 STEPS = ("whole", "cropped", "normalised")
 LABELS = "labels.csv"

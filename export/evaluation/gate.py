@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export import metrics
-from export.chambers import STEPS
 from export.errors import ExportError
+from export.evaluation import metrics
+from export.evaluation.chambers import STEPS
 
 TARGET_PRECISION = 0.985
 """Share right among the accepted that thresholds aim at where the recipe does not say."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from export import gate, robustness
 from export.data.pictures import FOLDS, read_split
 from export.errors import ExportError
-from export.evaluate import (
+from export.evaluation import gate, robustness
+from export.evaluation.evaluate import (
     EVALUATION,
     POOLED,
     PREDICTIONS,
@@ -21,7 +21,7 @@ from export.evaluate import (
     read_evaluation,
     say,
 )
-from export.figures import block
+from export.evaluation.figures import block
 from export.runs import Run
 
 POOLED_PREDICTIONS = "pooled.npz"

@@ -1,4 +1,4 @@
-"""What teaching is worth on the pictures of real chambers: `python -m export.teach_figures`.
+"""What teaching is worth on the pictures of real chambers: `python -m export.evaluation.teaching`.
 
 Pictures are laid out as a person would (a folder for each class, `sessions.csv`), `bin-daemon
 teach --from` teaches a fresh state directory, and the head it puts in force is judged on the
@@ -36,8 +36,8 @@ from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.package_head import shipped_head
 from bin_daemon.teaching.training import Shown, learn
-from export.chambers import Frame, read_chamber
 from export.errors import ExportError
+from export.evaluation.chambers import Frame, read_chamber
 
 DATA = Path("../shared/data")
 SHOWN = 10
@@ -187,7 +187,9 @@ def draw(found: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all and print one object with all figures."""
-    parser = argparse.ArgumentParser(prog="python -m export.teach_figures", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.evaluation.teaching", description=__doc__
+    )
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="waste6", help="model package, by name or path")
     parser.add_argument("--chamber", action="append", choices=["chamber_a", "chamber_b"])

@@ -4,7 +4,7 @@ A reel (pictures, empty views, and the true mask of each item) flows in, figures
 for each item, for those that lie together, and for pairs put closer and closer. The chamber that
 runs in the bin is what is measured, on stills; nothing is trained, drawn or tuned here.
 
-`python -m export.masks [REEL]` prints the table, or with `--json` the figures.
+`python -m export.evaluation.masks [REEL]` prints the table, or with `--json` the figures.
 """
 
 from __future__ import annotations
@@ -251,7 +251,9 @@ def table(figures: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure a reel and print its figures; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m export.masks", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.evaluation.masks", description=main.__doc__
+    )
     parser.add_argument("reel", nargs="?", type=Path, default=REEL, help="folder with truth.yaml")
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     options = parser.parse_args(arguments)

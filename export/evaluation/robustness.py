@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from export.metrics import accuracy, confusion, macro
+from export.evaluation.metrics import accuracy, confusion, macro
 from export.views.augment import GAMMA
 from export.views.cutouts import cut_out
 
