@@ -71,7 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from export.report import report
+    from export.report.page import report
 
     report(*_run_and_data(options, "quantize"))
 

@@ -35,7 +35,7 @@ from export.errors import ExportError
 from export.evaluation import gate
 from export.evaluation.evaluate import read_evaluation
 from export.evaluation.runtimes import Model
-from export.plots import confusion_plot, reliability_plot, standalone
+from export.report.plots import confusion_plot, reliability_plot, standalone
 from export.runs import REPOSITORY, Run
 
 CARD = "card.md"

@@ -19,8 +19,8 @@ from export.evaluation import evaluate as evaluation
 from export.evaluation.evaluate import evaluate
 from export.evaluation.pooling import pool
 from export.package import package
-from export.plots import confusion_plot, standalone
-from export.report import report
+from export.report.page import report
+from export.report.plots import confusion_plot, standalone
 from export.runs import Run, training_time
 from export.views import unknown
 

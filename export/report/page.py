@@ -16,8 +16,8 @@ import numpy as np
 from export.data.csv_tables import read_table
 from export.evaluation import gate
 from export.evaluation.evaluate import read_evaluation
-from export.examples import Example, choose
-from export.plots import (
+from export.report.examples import Example, choose
+from export.report.plots import (
     STYLE,
     confusion_plot,
     coverage_plot,
@@ -25,7 +25,7 @@ from export.plots import (
     roc_plot,
     training_plot,
 )
-from export.report_tables import (
+from export.report.tables import (
     Cell,
     chambers,
     classes,
