@@ -77,7 +77,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _package(options: argparse.Namespace) -> None:
-    from export.package import package
+    from export.packaging.package import package
 
     run = _run_named(options.run)
     folder = options.to or REPOSITORY / "models" / run.folder.name

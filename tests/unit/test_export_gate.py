@@ -7,7 +7,7 @@ import pytest
 
 from export.errors import ExportError
 from export.evaluation import gate
-from export.package import package
+from export.packaging.package import package
 from export.runs import Run
 
 REPORT = {

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from export.card import card
 from export.data.pictures import Picture, write_split
 from export.errors import ExportError
 from export.evaluation import evaluate as evaluation
 from export.evaluation.evaluate import evaluate
 from export.evaluation.pooling import pool
-from export.package import package
+from export.packaging.card import card
+from export.packaging.package import package
 from export.report.page import report
 from export.report.plots import confusion_plot, standalone
 from export.runs import Run, training_time
