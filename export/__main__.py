@@ -17,7 +17,7 @@ from export.data.pictures import FOLDS
 from export.errors import ExportError
 from export.recipes.load import override, read_recipe, shipped
 from export.recipes.schema import FoldedRecipe
-from export.runs import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
+from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from export.conversion.equalise import CALIBRATION, equalise, watch
 from export.conversion.metadata import Description, TensorNote, embed, encode, licences
 from export.data.pictures import Picture, read_split, spread
 from export.networks.mobilenet import Weights, make_network, normalise, read_weights
-from export.runs import Run
+from export.run import Run
 from export.training.folded import predict
 from export.views.view_cache import SIZE, photograph_views
 

@@ -30,7 +30,7 @@ from export.errors import ExportError
 from export.evaluation.metrics import probabilities
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.keras_backbones import NORMALISATIONS
-from export.runs import DEFAULT_BACKBONE, Run, relative, versions
+from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
 CALIBRATING_FOLD = 0
 """Of five folds of the pictures, the one that calibrates; the others measure."""

@@ -17,7 +17,7 @@ from export.conversion.metadata import Description, TensorNote, embed, encode, l
 from export.conversion.tflite_import import calibration
 from export.data.pictures import load_squares, read_split, spread
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 
 def quantise(run: Run, data: Path) -> None:

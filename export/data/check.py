@@ -31,7 +31,7 @@ from export.data.pictures import (
 )
 from export.data.survey import COLOUR, Survey, survey
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 REPORT = "data.json"
 SUSPECTS = "suspects.csv"

@@ -26,7 +26,7 @@ from typing import IO
 
 from export.errors import ExportError
 from export.recipes.schema import DataSpec
-from export.runs import REPOSITORY, alone
+from export.run import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parents[1] / "sets"
 """Where fetched sets are kept, a folder each; git ignores it."""

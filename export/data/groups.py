@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print how well hash alone, and hash and embedding, recover the `groups.csv` of a folder."""
     from export.data.pictures import GROUPS, label_of, read_groups
     from export.data.survey import survey
-    from export.runs import DEFAULT_BACKBONE
+    from export.run import DEFAULT_BACKBONE
 
     command = argparse.ArgumentParser(prog="python -m export.data.groups", description=main.__doc__)
     command.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")

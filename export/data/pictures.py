@@ -21,7 +21,7 @@ from bin_daemon.core.images import SUFFIXES, read_picture
 from bin_daemon.teaching.sample import UNLABELLED
 from export.data.csv_tables import read_table, table_bytes
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 FOLDS = 5
 

@@ -27,7 +27,7 @@ from export.errors import ExportError
 from export.evaluation import chambers, cross_fit, gate, metrics, robustness
 from export.evaluation.figures import block, figures
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
-from export.runs import Run, training_time, versions
+from export.run import Run, training_time, versions
 from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
 

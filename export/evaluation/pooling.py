@@ -22,7 +22,7 @@ from export.evaluation.evaluate import (
     say,
 )
 from export.evaluation.figures import block
-from export.runs import Run
+from export.run import Run
 
 POOLED_PREDICTIONS = "pooled.npz"
 

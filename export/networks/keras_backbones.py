@@ -16,7 +16,7 @@ import numpy as np
 from export.errors import ExportError
 from export.networks.mobilenet import layer_names, read_weights
 from export.recipes.schema import Backbone, Head, KerasNetwork
-from export.runs import REPOSITORY
+from export.run import REPOSITORY
 
 NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")
 """What networks expect of pixels: `imagenet` as in torchvision, `caffe` BGR without its mean."""

@@ -36,7 +36,7 @@ from export.evaluation.evaluate import read_evaluation
 from export.evaluation.runtimes import Model
 from export.packaging.card import card
 from export.report.plots import confusion_plot, reliability_plot, standalone
-from export.runs import REPOSITORY, Run
+from export.run import REPOSITORY, Run
 
 CARD = "card.md"
 CONFUSION = "confusion.svg"

@@ -19,7 +19,7 @@ from export.data.pictures import read_rgb
 from export.evaluation import gate, metrics
 from export.evaluation.evaluate import PREDICTIONS
 from export.evaluation.pooling import POOLED_PREDICTIONS
-from export.runs import Run
+from export.run import Run
 
 SIDE = 144
 """Side of a thumbnail in pixels."""

@@ -38,7 +38,7 @@ from export.report.tables import (
     table,
     unknown,
 )
-from export.runs import Run, relative
+from export.run import Run, relative
 
 REPORT = "report.html"
 SHEET = Path(__file__).resolve().parent / "style.css"

@@ -12,7 +12,7 @@ from bin_daemon.teaching.folder import listed
 from export.errors import ExportError
 from export.networks.package_weights import read_shipped
 from export.recipes.schema import FoldedRecipe, KerasRecipe
-from export.runs import Run
+from export.run import Run
 from export.training.folded import train
 
 

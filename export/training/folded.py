@@ -38,7 +38,7 @@ from export.networks.mobilenet import (
 )
 from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
-from export.runs import Run, claimed, relative, versions
+from export.run import Run, claimed, relative, versions
 from export.training.loop import learn
 from export.views.batches import Material, gather
 from export.views.view_cache import SIZE

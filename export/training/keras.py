@@ -33,7 +33,7 @@ from export.errors import ExportError
 from export.networks.keras_backbones import FACTS, build, settle_statistics
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe
-from export.runs import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
+from export.run import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
 
 MODEL = "model.keras"
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")

@@ -13,7 +13,7 @@ import numpy as np
 
 from export.networks.mobilenet import Weights, make_network, normalise
 from export.recipes.schema import FoldedTraining
-from export.runs import CURVES, Run
+from export.run import CURVES, Run
 from export.views.batches import Material, batches, epoch_order, prefetch
 
 

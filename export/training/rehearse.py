@@ -22,7 +22,7 @@ from export.data.pictures import GROUPS, load_squares, read_split
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model
 from export.recipes.load import read_recipe
-from export.runs import DEFAULT_BACKBONE, Run
+from export.run import DEFAULT_BACKBONE, Run
 from export.views.shapes import render
 
 LEAST_AGREEMENT = 0.95

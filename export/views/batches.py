@@ -19,7 +19,7 @@ import numpy as np
 
 from export.data.pictures import Picture, label_indices
 from export.recipes.schema import FoldedRecipe, FoldedTraining
-from export.runs import REPOSITORY, Run, relative
+from export.run import REPOSITORY, Run, relative
 from export.views.augment import blend, jitter, starve
 from export.views.renderings import Rendered, read_renderings
 from export.views.view_cache import open_bank, photograph_views, rendered_views, unknown_views

@@ -23,7 +23,7 @@ from export.data.csv_tables import table_bytes
 from export.data.pictures import GROUPS, read_groups, read_rgb
 from export.errors import ExportError
 from export.recipes.schema import Laid
-from export.runs import REPOSITORY
+from export.run import REPOSITORY
 from export.views.compose import cropped
 from export.views.cutouts import CutOut, cut_out, rounded
 from export.views.workers import in_processes

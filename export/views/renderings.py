@@ -11,7 +11,7 @@ from pathlib import Path
 
 from export.data.csv_tables import read_table
 from export.errors import ExportError
-from export.runs import REPOSITORY
+from export.run import REPOSITORY
 
 TABLE = "items.csv"
 EMPTIES = "empties"

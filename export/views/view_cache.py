@@ -19,7 +19,7 @@ import numpy as np
 from bin_daemon.model.classifier import prepare
 from export.data.pictures import read_rgb
 from export.errors import ExportError
-from export.runs import Run, alone
+from export.run import Run, alone
 from export.views.augment import augment, degrade, recolour
 from export.views.compose import cropped, handed_on
 from export.views.cutouts import cut_out

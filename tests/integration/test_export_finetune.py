@@ -16,7 +16,7 @@ from export.data.pictures import read_split
 from export.evaluation.runtimes import Model
 from export.networks.mobilenet import HEAD
 from export.networks.package_weights import TOLERANCE_STEPS, Shipped, dequantised
-from export.runs import Run
+from export.run import Run
 from export.views.shapes import render
 
 WASTE6 = REPOSITORY / "models" / "waste6"

@@ -14,7 +14,7 @@ from export.conversion.importer import read_labels
 from export.data.pictures import load_squares, read_split
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model
-from export.runs import Run
+from export.run import Run
 from export.views.shapes import render
 
 LABELS = ("can", "bottle", "carton")

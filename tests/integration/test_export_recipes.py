@@ -14,7 +14,7 @@ from bin_daemon.model.package import open_package
 from export.evaluation.runtimes import Model
 from export.networks.mobilenet import EMBEDDING
 from export.networks.package_weights import dequantised
-from export.runs import Run
+from export.run import Run
 from export.training.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.views.shapes import render
 

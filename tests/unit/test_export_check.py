@@ -15,7 +15,7 @@ from test_export_groups import scene
 from export.data.check import REPORT, SUSPECTS, Report, check_data, examine
 from export.data.pictures import SHARES, read_groups, read_rgb, split
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trashnet"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skipped: no data")

@@ -13,7 +13,7 @@ from export.conversion.importer import import_model
 from export.errors import ExportError
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
-from export.runs import Run
+from export.run import Run
 from export.training import folded as train
 from export.training import keras
 from export.views.shapes import render

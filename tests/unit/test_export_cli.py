@@ -9,7 +9,7 @@ import pytest
 
 from export.__main__ import main
 from export.data import fetch
-from export.runs import Run
+from export.run import Run
 
 
 @pytest.mark.parametrize(

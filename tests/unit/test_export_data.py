@@ -30,7 +30,7 @@ from export.data.pictures import (
     write_split,
 )
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trashnet"

@@ -8,7 +8,7 @@ import pytest
 from export.errors import ExportError
 from export.evaluation import gate
 from export.packaging.package import package
-from export.runs import Run
+from export.run import Run
 
 REPORT = {
     "model_sha256": "0" * 64,

@@ -9,7 +9,7 @@ import pytest
 from export.conversion.importer import _choose_scale
 from export.data.pictures import Picture
 from export.errors import ExportError
-from export.runs import Run
+from export.run import Run
 
 LABELS = ("can", "leaf")
 SIDE = 32

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.recipes.schema import FoldedTraining
-from export.runs import Run
+from export.run import Run
 from export.training import loop
 
 

@@ -16,7 +16,7 @@ import pytest
 from export.data.pictures import Picture
 from export.errors import ExportError
 from export.recipes.schema import FoldedTraining
-from export.runs import Run
+from export.run import Run
 from export.views.batches import Material, batches, epoch_order, learnable
 from export.views.renderings import Rendered
 from export.views.view_cache import open_bank, rendered_views

@@ -21,7 +21,7 @@ from export.packaging.card import card
 from export.packaging.package import package
 from export.report.page import report
 from export.report.plots import confusion_plot, standalone
-from export.runs import Run, training_time
+from export.run import Run, training_time
 from export.views import unknown
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "waste6" / "model.tflite"

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from export.studio import kinds, setting
-from export.studio.__main__ import write_table
-from export.studio.chance import word
-from export.studio.develop import Film, developed, film_for, merged
-from export.studio.kinds import KINDS, Instance, generator, instance
-from export.studio.picture import extent, posed, visible
-from export.studio.prints import printed
-from export.studio.produce import files_of, is_made
+from export.rendering.studio import kinds, setting
+from export.rendering.studio.__main__ import write_table
+from export.rendering.studio.chance import word
+from export.rendering.studio.develop import Film, developed, film_for, merged
+from export.rendering.studio.kinds import KINDS, Instance, generator, instance
+from export.rendering.studio.picture import extent, posed, visible
+from export.rendering.studio.prints import printed
+from export.rendering.studio.produce import files_of, is_made
 
 CLASSES = {"cardboard", "glass", "metal", "paper", "plastic", "trash"}
 LOW, HIGH = np.array([-0.1, -0.04, 0.0]), np.array([0.1, 0.04, 0.07])
@@ -172,7 +172,7 @@ def test_the_table_names_only_pictures_whose_files_are_all_there(tmp_path: Path)
 def test_a_rendered_item_is_where_its_mask_says(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba")
     from export.errors import ExportError
-    from export.studio import produce
+    from export.rendering.studio import produce
 
     try:
         produce.start(1)

@@ -1,0 +1,103 @@
+"""The eighteen items: which builder makes each, where it lies and how it is turned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.rendering.reel import fibre, glassware, litter, vessels
+from export.rendering.reel.scene import Part, laid
+
+Builder = Callable[[np.random.Generator], list[Part]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One piece of rubbish: class, words for people, builder, place (x, y in metres), turn about
+    the vertical.
+    """
+
+    label: str
+    what: str
+    build: Builder
+    at: tuple[float, float] = (0.0, 0.0)
+    turn_deg: float = 0.0
+    seed: int = 1
+    settle: bool = True
+    clear: bool = False  # light through it is found by chance only, so it takes more samples
+
+    @property
+    def name(self) -> str:
+        """File stem, ``<class>_<name>``: the builder's own."""
+        return self.build.__name__
+
+    def parts(
+        self, at: tuple[float, float] | None = None, turn_deg: float | None = None
+    ) -> list[Part]:
+        """The item on the chamber floor, here or at another place."""
+        made = self.build(np.random.default_rng(self.seed))
+        turn = self.turn_deg if turn_deg is None else turn_deg
+        return laid(made, at or self.at, turn, self.settle)
+
+
+ITEMS = (
+    Item(
+        "cardboard",
+        "small shipping box, flaps half open",
+        fibre.cardboard_box,
+        (0.0, 0.0),
+        24,
+        settle=False,
+    ),
+    Item(
+        "glass", "jam jar with lid and label", glassware.glass_jar, (-0.03, 0.01), -62, clear=True
+    ),
+    Item("metal", "drinks can", vessels.metal_can, (0.02, 0.0), 68),
+    Item("paper", "crumpled lined page", fibre.paper_crumpled, (-0.04, -0.01), 15),
+    Item(
+        "plastic",
+        "PET water bottle with cap",
+        vessels.plastic_bottle,
+        (0.0, 0.005),
+        -70,
+        clear=True,
+    ),
+    Item("trash", "crisp packet", litter.trash_wrapper, (0.03, 0.0), 32),
+    Item("cardboard", "sleeve of a ready meal", fibre.cardboard_sleeve, (-0.01, 0.03), -16),
+    Item("glass", "green beer bottle", glassware.glass_bottle, (0.01, 0.0), 62, clear=True),
+    Item("metal", "crushed drinks can", vessels.metal_crushed, (-0.03, 0.015), -35),
+    Item("paper", "printed letter, unfolded", fibre.paper_flat, (0.01, 0.0), 58),
+    Item("plastic", "margarine tub", vessels.plastic_tub, (0.03, 0.05), -20, settle=False),
+    Item("trash", "used napkin", litter.trash_napkin, (-0.02, 0.0), 10),
+    Item(
+        "cardboard",
+        "torn sheet of corrugated board",
+        fibre.cardboard_sheet,
+        (0.0, 0.0),
+        18,
+        settle=False,
+    ),
+    Item(
+        "glass",
+        "broken brown bottle",
+        glassware.glass_broken,
+        (0.0, 0.0),
+        8,
+        settle=False,
+        clear=True,
+    ),
+    Item("metal", "used kitchen foil", vessels.metal_foil, (0.02, 0.0), 40),
+    Item("paper", "take-away paper cup", fibre.paper_cup, (-0.02, 0.03), 250),
+    Item(
+        "plastic",
+        "crumpled clear film with print",
+        vessels.plastic_film,
+        (-0.01, 0.0),
+        12,
+        clear=True,
+    ),
+    Item("trash", "foam tray with food remains", litter.trash_mixed, (0.0, 0.0), -14, settle=False),
+)
+BY_NAME = {item.name: item for item in ITEMS}
