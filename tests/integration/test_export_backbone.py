@@ -16,7 +16,7 @@ import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from pathlib import Path
 import keras, numpy as np
-from export.network import blank_head, make_network, read_weights
+from export.networks.mobilenet import blank_head, make_network, read_weights
 
 folder, step = Path(sys.argv[1]), sys.argv[2]
 file = folder / "drawn.weights.h5"

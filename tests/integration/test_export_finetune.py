@@ -28,9 +28,9 @@ WORKSHOP = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from bin_daemon.model_store import open_package
+from bin_daemon.model.package import open_package
 from export.__main__ import main
-from export.shipped_weights import dequantised, steps_apart
+from export.networks.package_weights import dequantised, steps_apart
 
 if __name__ == "__main__":
     folder, package = Path(sys.argv[1]), open_package(Path("models/waste6"))

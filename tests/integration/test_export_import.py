@@ -25,10 +25,10 @@ import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from pathlib import Path
 import numpy as np
-from export.data import find_pictures, label_of, load_squares
+from export.data.pictures import find_pictures, label_of, load_squares
 from export.errors import ExportError
-from export.importer import import_model
-from export.runs import Run
+from export.conversion.importer import import_model
+from export.run import Run
 
 
 def main(folder):

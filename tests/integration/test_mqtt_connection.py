@@ -191,8 +191,8 @@ def test_two_bins_of_one_id_are_told_of_each_other(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
-def test_the_client_module_is_imported_without_paho() -> None:
-    probe = "import sys, bin_daemon.telemetry.client; sys.exit('paho' in sys.modules)"
+def test_the_publisher_is_imported_without_paho() -> None:
+    probe = "import sys, bin_daemon.telemetry.publisher; sys.exit('paho' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage, open_factory
+from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
+from bin_daemon.gpio.factory import open_factory
 
 FRAME_US = 20_000
 DISC, TRAP = 12, 13

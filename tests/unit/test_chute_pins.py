@@ -115,7 +115,9 @@ def test_the_directory_an_operator_chose_for_lgpio_is_kept(no_gpiozero_lgpio):
 
 
 def test_importing_the_chute_and_the_sensors_loads_no_gpiozero():
-    code = "import sys, bin_daemon.chute, bin_daemon.sensors; sys.exit('gpiozero' in sys.modules)"
+    code = (
+        "import sys, bin_daemon.chute, bin_daemon.gpio.sensors; sys.exit('gpiozero' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -262,8 +264,8 @@ def test_an_error_that_knows_its_cause_is_told_without_guesses():
 
 def test_importing_the_seam_loads_none_of_the_hardware():
     code = (
-        "import sys; from bin_daemon.chute import pins; pins.open_factory('mock'); "
-        "sys.exit(any('pi_pins' in m or 'pca9685' in m or 'kernel_pwm' in m for m in sys.modules))"
+        "import sys; from bin_daemon.gpio import factory; factory.open_factory('mock'); "
+        "sys.exit(any('raspberry' in m or 'pca9685' in m or 'kernel_pwm' in m for m in sys.modules))"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

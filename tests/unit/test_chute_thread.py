@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from bin_daemon.chute import Chute, ChuteState, ChuteThread, open_factory
+from bin_daemon.chute import Chute, ChuteState, ChuteThread
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.gpio.factory import open_factory
 
 CONFIG = validate(
     ChuteSection,

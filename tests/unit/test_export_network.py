@@ -219,7 +219,7 @@ WITH_TENSORFLOW = """
 import sys
 from pathlib import Path
 import numpy as np
-from export.network import make_network, read_weights
+from export.networks.mobilenet import make_network, read_weights
 folder, relative = sys.argv[1], sys.argv[2] == "relative"
 network = make_network(read_weights(Path(folder) / "weights.npz"), relative=relative)
 pictures = np.load(f"{folder}/pictures.npy").astype(np.float32)

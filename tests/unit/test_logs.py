@@ -14,7 +14,7 @@ from bin_daemon.core.logs import JournalFormatter
 
 SAY = """
 import logging, threading
-from bin_daemon import logs
+from bin_daemon.core import logs
 logs.start("info")
 logging.getLogger("bin").warning("two\\nlines")
 thread = threading.Thread(target=lambda: logging.getLogger("bin").info("hidden"), name="chute")

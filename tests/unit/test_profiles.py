@@ -5,11 +5,12 @@ import functools
 import pytest
 import yaml
 
-from bin_daemon.chute import Chute, ChuteState, open_factory
+from bin_daemon.chute import Chute, ChuteState
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
+from bin_daemon.gpio.factory import open_factory
 from bin_daemon.gpio.sensors import Sensors
 
 PROFILES = sorted(paths.profiles().glob("*.yaml"))

@@ -6,12 +6,12 @@ pin that reports no edges.
 
 import pytest
 
-from bin_daemon.chute import open_factory
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import SensorSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Readings
+from bin_daemon.gpio.factory import open_factory
 from bin_daemon.gpio.sensors import BEAM_HOLD_S, Sensors
 
 LID, METAL, FULL_PAPER, FULL_GLASS, BEAM = 5, 6, 16, 20, 21

@@ -327,9 +327,9 @@ def test_sessions_of_one_class_each_cannot_be_tested_on():
 _WHOLE_LESSON = """
 import re, time
 import numpy as np
-from bin_daemon.classifier import Classifier
-from bin_daemon.model_store import open_package
-from bin_daemon.teaching.lesson import Shown, learn
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.package import open_package
+from bin_daemon.teaching.training import Shown, learn
 
 classifier = Classifier(open_package("waste6"))
 classifier.classify(np.zeros((480, 480, 3), np.uint8))  # all is loaded then
