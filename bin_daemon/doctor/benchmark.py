@@ -266,7 +266,8 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
         folder = Path(name)
         path = _bench_config(config, _scene(folder), folder)
-        code = f"from bin_daemon.doctor.benchmark import soak; soak({str(path)!r}, {str(folder)!r}, {marks})"
+        arguments = f"{str(path)!r}, {str(folder)!r}, {marks}"
+        code = f"from bin_daemon.doctor.benchmark import soak; soak({arguments})"
         first, last = json.loads(_output(code))
         base = json.loads(
             _output(

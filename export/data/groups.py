@@ -2,8 +2,8 @@
 
 Perceptual hashes and, where somebody has them, embeddings flow in; pairs and groups flow out. What
 is found is a guess of looks alone: a `groups.csv` by somebody who was there is worth more, and two
-things of one design are one object here. `python -m export.data.groups FOLDER` measures it against such
-a table.
+things of one design are one object here. `python -m export.data.groups FOLDER` measures it against
+such a table.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     """Measure a run's model; returns and saves what `evaluation.json` holds.
 
     A runtime that refuses the model is named with its words and does not stop the others. A run
-    that holds nothing out has the figures of its folds, which `export.evaluation.pooling` left, and of its own
-    file speed, size, agreement and what chambers show.
+    that holds nothing out has the figures of its folds, which `export.evaluation.pooling` left, and
+    of its own file speed, size, agreement and what chambers show.
 
     Args:
         run: a run that has been quantised.

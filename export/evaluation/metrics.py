@@ -2,7 +2,8 @@
 
 `logits` is float (n, classes), `truth` int (n,) of class indices, `groups` any (n,) of group ids.
 Pictures of one group show one object, so intervals resample groups, never pictures. The figures
-that a bin needs too are those of `bin_daemon.model.calibration`, passed on; nothing is read or written.
+that a bin needs too are those of `bin_daemon.model.calibration`, passed on; nothing is read or
+written.
 """
 
 from __future__ import annotations

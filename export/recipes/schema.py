@@ -57,7 +57,7 @@ class DataSpec:
     local: str | None = None
     """A folder, relative to the repository, that is taken where it exists."""
     laid: tuple[Laid, ...] = ()
-    """Folders that a set is made of, in which no ground gives a class away (`export.views.relaid`)."""
+    """Folders a set is made of, in which no ground gives a class away (`export.views.relaid`)."""
 
 
 @section
@@ -278,7 +278,7 @@ class KerasRecipe(Recipe):
 
 @section
 class FoldedRecipe(Recipe):
-    """A recipe for the project's own folded network, whose augmentation is `export.views.augment`."""
+    """A recipe for the project's own folded network, augmented by `export.views.augment`."""
 
     network: FoldedNetwork
     training: FoldedTraining = dataclasses.field(default_factory=FoldedTraining)

@@ -1,7 +1,8 @@
 """Train the folded network on a bank of views: photographs, drawn chambers, renderings, nothing.
 
 Reads pictures and backbone; leaves in the run folder `weights.npz`, `float.npz` (scores of the
-held-out pictures), and what `export.training.loop` leaves. The held-out fold is looked at once, at the end.
+held-out pictures), and what `export.training.loop` leaves. The held-out fold is looked at once, at
+the end.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A picture and its mask flow in, the crop that the daemon would hand to the netwo
 item lies on a drawn ground, crushed, turned, cut by the edge, in coloured and weak
 light, seen by a cheap sensor; then it is cut out and its light made neutral by the daemon's own
 functions. What is clear stays as solid as it looks on its board: how light goes through things is
-for the renderer (`export.rendering.studio`). Every random number comes from the generator handed in.
+for the renderer (`export.rendering.studio`). Every random number comes from the generator handed
+in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m export.rendering.reel --out firmware_config/reel``: render the reel, or parts of it, and write
+"""``python -m export reel --out firmware_config/reel``: render the reel, or parts of it, and write
 its scripts.
 """
 

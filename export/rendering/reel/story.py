@@ -19,7 +19,7 @@ Step = dict[str, Any]
 
 HEAD = """\
 # {what}
-# Written by `python -m export.rendering.reel`; a step is played for `frames` pictures, `label` is what lies
+# Written by `python -m export reel`; a step is played for `frames` pictures, `label` is what lies
 # there (null: no single class is right, so it belongs to residual).
 fps: 10
 size: [{w}, {h}]

@@ -1,4 +1,4 @@
-"""``python -m export.rendering.studio --out DIR --count N``: render a set of pictures, or what of it is not
+"""``python -m export studio --out DIR --count N``: render a set of pictures, or what of it is not
 there yet.
 """
 
