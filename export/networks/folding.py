@@ -2,8 +2,8 @@
 
 Keras's weights flow in; an .npz with a kernel and a bias for each of the 52 layers flows out, as
 `export.networks.mobilenet` reads it. Keras pads by hand at stride 2 where that network pads by
-TensorFlow's SAME. Both put a row behind, and one before where a side is odd: the embedding is the same at any
-size.
+TensorFlow's SAME. Both put a row behind, and one before where a side is odd: the embedding is the
+same at any size.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from export.errors import ExportError
 from export.evaluation.chambers import STEPS, measure, read_chamber, sights
 
-REEL = Path(__file__).resolve().parents[2] / "firmware_config/reel"
+REEL = Path(__file__).resolve().parents[4] / "firmware_config/reel"
 ITEMS = sorted((REEL / "items").glob("*.jpg"))
 
 

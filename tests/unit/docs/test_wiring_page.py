@@ -12,7 +12,7 @@ import pytest
 
 from bin_daemon.config.load import load_config
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 PROFILES = ("flap", "rotary_trapdoor", "four_stream")
 
 # GPIO by position on the 40-pin header, the same on every board since 2014.

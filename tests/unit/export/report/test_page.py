@@ -24,7 +24,7 @@ from export.report.plots import confusion_plot, standalone
 from export.run import Run, training_time
 from export.views import unknown
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "waste6" / "model.tflite"
+MODEL = Path(__file__).resolve().parents[4] / "models" / "waste6" / "model.tflite"
 LABELS = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
 EACH = 1
 

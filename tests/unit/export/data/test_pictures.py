@@ -33,7 +33,7 @@ from export.errors import ExportError
 from export.run import Run
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trashnet"
+DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "trashnet"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skipped: no data")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-REEL = Path(__file__).parents[2] / "firmware_config" / "reel"
+REEL = Path(__file__).parents[4] / "firmware_config" / "reel"
 CLASSES = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 PICTURE_KEYS = ("empty", "enter", "hold", "hand", "light", "blocked")
 

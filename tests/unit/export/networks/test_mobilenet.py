@@ -239,7 +239,7 @@ def test_tensorflow_computes_what_numpy_computes(
 
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), kernels],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[4],
         capture_output=True,
         text=True,
         timeout=120,

@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_export_groups import scene
+from drawn_pictures import scene
 
 from export.data.check import REPORT, SUSPECTS, Report, check_data, examine
 from export.data.pictures import SHARES, read_groups, read_rgb, split
 from export.errors import ExportError
 from export.run import Run
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trashnet"
+DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "trashnet"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skipped: no data")
 LABELS = ("glass", "paper")
 

@@ -273,7 +273,7 @@ def test_importing_the_seam_loads_none_of_the_hardware():
 
 def test_gpiozero_can_load_the_factory_by_the_name_that_setup_cfg_gives():
     setup = configparser.ConfigParser()
-    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    setup.read(Path(__file__).parents[3] / "setup.cfg")
     name, value = setup["options.entry_points"]["gpiozero_pin_factories"].strip().split(" = ")
 
     factory = EntryPoint(name, value, "gpiozero_pin_factories").load()

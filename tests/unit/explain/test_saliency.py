@@ -17,7 +17,7 @@ from bin_daemon.model.classifier import Classifier, softmax
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, LABELS, MODEL, Package, open_package
 
-REEL = Path(__file__).parents[2] / "firmware_config" / "reel"
+REEL = Path(__file__).parents[3] / "firmware_config" / "reel"
 
 
 @pytest.fixture(scope="module", params=list(module.RUNTIMES))

@@ -15,7 +15,7 @@ from export.conversion import golden, metadata
 from export.evaluation.runtimes import MODULES, RUNTIMES, Model
 from export.recipes.load import read_recipe
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+MODELS = Path(__file__).resolve().parents[4] / "models"
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))
 
 
