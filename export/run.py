@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -94,7 +95,7 @@ class Run:
         aside.write_bytes(content)
         os.replace(aside, self.folder / name)
 
-    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+    def write_arrays(self, name: str, **arrays: Array) -> None:
         """Write an .npz archive as `write_bytes` does."""
         archive = io.BytesIO()
         np.savez_compressed(archive, **arrays)

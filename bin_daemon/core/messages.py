@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, np.dtype[Any]]  # shape and dtype as the docstring says
 Image = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 3) RGB
 Mask = np.ndarray[Any, np.dtype[np.bool_]]  # (height, width)
 Vector = np.ndarray[Any, np.dtype[np.float32]]  # (n,)

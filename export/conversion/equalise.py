@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.networks.mobilenet import Block, Weights, blocks, make_network, normalise
 
 CALIBRATION = 256
@@ -35,11 +36,11 @@ WEIGHT_LEVELS = 127.0
 class Reach:
     """What a layer's output was seen to reach, per channel: float32 (channels,) each."""
 
-    largest: np.ndarray
-    mean_square: np.ndarray
+    largest: Array
+    mean_square: Array
 
 
-def watch(weights: Weights, squares: np.ndarray) -> dict[str, Reach]:
+def watch(weights: Weights, squares: Array) -> dict[str, Reach]:
     """Run pictures through the float network and note what each layer's output reaches.
 
     Args:
@@ -89,14 +90,14 @@ def equalise(weights: Weights, reach: Mapping[str, Reach]) -> Weights:
     return equal
 
 
-def room(largest: np.ndarray) -> np.ndarray:
+def room(largest: Array) -> Array:
     """The factor by which each channel may grow before ReLU6 would clip it; at least 1."""
     grown = CEILING / (HEADROOM * np.maximum(largest, 1e-6))
     return np.clip(grown, 1.0, LARGEST_SCALE).astype(np.float32)
 
 
 def scale_channels(
-    weights: Weights, producers: Sequence[str], consumers: Sequence[str], scale: np.ndarray
+    weights: Weights, producers: Sequence[str], consumers: Sequence[str], scale: Array
 ) -> None:
     """Multiply the outputs of some layers by `scale` and divide the inputs of others, in place.
 
@@ -114,9 +115,7 @@ def scale_channels(
         weights[f"{layer}/kernel"] /= scale.reshape(-1, 1)
 
 
-def rounding_noise(
-    kernel: np.ndarray, largest: np.ndarray, mean_square: np.ndarray, scale: np.ndarray
-) -> float:
+def rounding_noise(kernel: Array, largest: Array, mean_square: Array, scale: Array) -> float:
     """Predicted mean square error of a 1x1 convolution from rounding its input and its kernel.
 
     Rounding to steps of d is taken as noise of variance d^2 / 12 (Widrow), independent of the

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.conversion.equalise import CALIBRATION, equalise, watch
 from export.conversion.metadata import Description, TensorNote, embed, encode, licences
 from export.data.pictures import Picture, read_split, spread
@@ -55,7 +56,7 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
     run.log(f"quantize: model.tflite, {len(model)} bytes")
 
 
-def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> np.ndarray:
+def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> Array:
     """The pictures as they are, every second one in a chamber if the training showed chambers."""
     files = [picture.file for picture in pictures]
     chambers = 1 if plan["chamber_views"] else 0
@@ -84,7 +85,7 @@ def describe(config: dict) -> Description:
     )
 
 
-def convert(weights: Weights, squares: np.ndarray) -> bytes:
+def convert(weights: Weights, squares: Array) -> bytes:
     """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out, in that order.
 
     Args:
@@ -105,7 +106,7 @@ def convert(weights: Weights, squares: np.ndarray) -> bytes:
             embedding, "embedding"
         )
 
-    def calibration() -> Iterator[list[np.ndarray]]:
+    def calibration() -> Iterator[list[Array]]:
         for square in squares:
             yield [normalise(square[None].astype(np.float32))]
 

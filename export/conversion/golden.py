@@ -11,6 +11,7 @@ import io
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.evaluation.runtimes import RUNTIMES, Model
 
 TOLERANCE_STEPS = 12
@@ -20,7 +21,7 @@ Built-in, XNNPACK and ARM kernels round a little differently, and 50 layers add 
 """
 
 
-def draw(side: int = 224) -> np.ndarray:
+def draw(side: int = 224) -> Array:
     """Draw the golden inputs, the same on every call: uint8 (6, side, side, 3) RGB."""
     return np.stack(
         [
@@ -34,18 +35,18 @@ def draw(side: int = 224) -> np.ndarray:
     )
 
 
-def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, float]) -> np.ndarray:
+def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, float]) -> Array:
     """A ground that is lit from one corner; uint8 (side, side, 3)."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1)
     shade = dark + (light - dark) * (0.6 * x + 0.4 * (1.0 - y))
     return np.clip(shade[..., None] * np.array(tint), 0, 255).astype(np.uint8)
 
 
-def _points(side: int, *corners: tuple[float, float]) -> np.ndarray:
+def _points(side: int, *corners: tuple[float, float]) -> Array:
     return np.round(np.array(corners) * side).astype(np.int32)
 
 
-def _bottle(side: int) -> np.ndarray:
+def _bottle(side: int) -> Array:
     """A tall, pale shape with a neck, a cap and a bright streak on a grey ground."""
     picture = _backdrop(side, 150, 225, (1.0, 0.98, 0.94))
     left, right = ((0.36, 0.9), (0.36, 0.4), (0.45, 0.22)), ((0.55, 0.22), (0.64, 0.4), (0.64, 0.9))
@@ -59,7 +60,7 @@ def _bottle(side: int) -> np.ndarray:
     return picture
 
 
-def _box(side: int) -> np.ndarray:
+def _box(side: int) -> Array:
     """A brown box in three faces, with the ribs of corrugated board."""
     picture = _backdrop(side, 170, 235, (0.97, 0.98, 1.0))
     faces = (
@@ -76,7 +77,7 @@ def _box(side: int) -> np.ndarray:
     return picture
 
 
-def _can(side: int) -> np.ndarray:
+def _can(side: int) -> Array:
     """A cylinder whose shading runs across it as on metal, with a rim and two bands."""
     picture = _backdrop(side, 120, 200, (0.9, 0.95, 1.0))
     left, right, top, bottom = (round(side * share) for share in (0.33, 0.67, 0.25, 0.82))
@@ -91,7 +92,7 @@ def _can(side: int) -> np.ndarray:
     return picture
 
 
-def _sheet(side: int) -> np.ndarray:
+def _sheet(side: int) -> Array:
     """A turned white sheet with lines like print on a blue ground."""
     picture = _backdrop(side, 60, 130, (0.5, 0.75, 1.0))
     corners = _points(side, (0.25, 0.15), (0.82, 0.27), (0.7, 0.86), (0.14, 0.73))
@@ -105,13 +106,13 @@ def _sheet(side: int) -> np.ndarray:
     return picture
 
 
-def _blobs(side: int, rng: np.random.Generator) -> np.ndarray:
+def _blobs(side: int, rng: np.random.Generator) -> Array:
     """Smooth noise in eight levels of each colour: every channel has something to answer to."""
     coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC) & 0xE0
 
 
-def _ramp(side: int) -> np.ndarray:
+def _ramp(side: int) -> Array:
     """Steps of red across, of green down, blue against both: the ends of the input range."""
     level = np.repeat(np.linspace(0, 255, 14).astype(np.uint8), -(-side // 14))[:side]
     red = np.tile(level, (side, 1))
@@ -119,7 +120,7 @@ def _ramp(side: int) -> np.ndarray:
     return np.stack([red, green, 255 - red // 2 - green // 2], axis=-1)
 
 
-def record(content: bytes) -> dict[str, np.ndarray]:
+def record(content: bytes) -> dict[str, Array]:
     """Run the golden inputs on the first runtime.
 
     Returns:
@@ -141,7 +142,7 @@ def record(content: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def pack(golden: dict[str, np.ndarray]) -> bytes:
+def pack(golden: dict[str, Array]) -> bytes:
     """The content of golden.npz, compressed."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **golden)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.conversion import golden
 from export.conversion.equalise import CALIBRATION
 from export.conversion.keras import answers, convert, describe
@@ -42,7 +43,7 @@ LEAST_APART = 6
 another: where both are as good, all of six that only one gets right are of the same one in 64."""
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
 
-Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Answer = Callable[[Array], tuple[Array, Array]]
 """uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model."""
 
 
@@ -193,7 +194,7 @@ def _choose_scale(
     return chosen, tried
 
 
-def check(run: Run, content: bytes, shown: Mapping[str, np.ndarray], answer: Answer) -> None:
+def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) -> None:
     """Compare the int8 file with its source on each runtime, and tell the run.
 
     Leaves `refusals.json`: the runtimes that do not take the file, and their words.
@@ -227,7 +228,7 @@ def check(run: Run, content: bytes, shown: Mapping[str, np.ndarray], answer: Ans
         raise ExportError(f"{run.folder}: no runtime takes the file; see log.txt there")
 
 
-def apart(content: bytes, runtime: str, values: np.ndarray) -> Outputs | str:
+def apart(content: bytes, runtime: str, values: Array) -> Outputs | str:
     """What a runtime gives for inputs as the file takes them, or the words of its refusal.
 
     In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
@@ -241,7 +242,7 @@ def _other_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def _run_apart(content: bytes, runtime: str, values: np.ndarray) -> Outputs | str:
+def _run_apart(content: bytes, runtime: str, values: Array) -> Outputs | str:
     try:
         return Model(content, runtime).run(values)
     except ExportError as error:
@@ -278,7 +279,7 @@ class _KerasSource:
 
         return lambda squares: tuple(answers(model, squares))
 
-    def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
+    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
         from export.conversion.keras_import import from_pixels
 
         model = from_pixels(self.model, scale, self.side)
@@ -306,7 +307,7 @@ class _TfliteSource:
         mean, std = LINEAR_SCALES[scale]
         opened = self.opened
 
-        def run(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def run(squares: Array) -> tuple[Array, Array]:
             if opened.kind == "uint8":
                 values = squares
             elif opened.kind == "int8":
@@ -320,7 +321,7 @@ class _TfliteSource:
 
         return run
 
-    def quantise(self, run: Run, scale: str, squares: np.ndarray) -> bytes:
+    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
         from export.conversion.tflite_import import feed_pixels, quantise_float
 
         if self.quantised:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.conversion.equalise import CALIBRATION
 from export.conversion.metadata import Description, TensorNote, embed, encode, licences
 from export.conversion.tflite_import import calibration
@@ -58,7 +59,7 @@ def describe(config: dict[str, Any]) -> Description:
     )
 
 
-def answers(model: Any, squares: np.ndarray, batch: int = 16) -> list[np.ndarray]:
+def answers(model: Any, squares: Array, batch: int = 16) -> list[Array]:
     """The outputs of a Keras model for pictures, uint8 (n, s, s, 3), as float32 arrays.
 
     Keras's own `predict` compiles with XLA first, which takes minutes for a deep network.
@@ -75,7 +76,7 @@ def answers(model: Any, squares: np.ndarray, batch: int = 16) -> list[np.ndarray
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def convert(model: Any, squares: np.ndarray) -> bytes:
+def convert(model: Any, squares: Array) -> bytes:
     """Full int8 conversion: uint8 pixels in, int8 logits and int8 embedding out.
 
     Args:

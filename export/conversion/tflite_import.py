@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 LINEAR_SCALES = {"0-1": (0.0, 255.0), "-1-1": (127.5, 127.5), "0-255": (0.0, 1.0)}
@@ -82,7 +83,7 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
     return Opened(_pack(model), shape[1], kinds[entry.type], embedding is not None)
 
 
-def quantise_float(opened: Opened, squares: np.ndarray, scale: str) -> bytes:
+def quantise_float(opened: Opened, squares: Array, scale: str) -> bytes:
     """Quantise a float model, its scaling of pixels going into the input's quantisation.
 
     Args:
@@ -103,7 +104,7 @@ def quantise_float(opened: Opened, squares: np.ndarray, scale: str) -> bytes:
         )
     mean, std = LINEAR_SCALES[scale]
 
-    def pictures() -> Iterator[list[np.ndarray]]:
+    def pictures() -> Iterator[list[Array]]:
         for pixels in calibration(squares):
             yield [(pixels - np.float32(mean)) / np.float32(std)]
 
@@ -117,7 +118,7 @@ def quantise_float(opened: Opened, squares: np.ndarray, scale: str) -> bytes:
         raise ExportError(f"this file has no int8 form: {error}") from error
 
 
-def calibration(squares: np.ndarray) -> Iterator[np.ndarray]:
+def calibration(squares: Array) -> Iterator[Array]:
     """Pictures one by one, float32 (1, s, s, 3), 0..255; the first holds black and white.
 
     The input's quantisation spans what calibration sees, and a bin feeds plain pixels: only a span

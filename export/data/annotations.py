@@ -21,6 +21,7 @@ import numpy as np
 from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
+from bin_daemon.core.messages import Array
 from export.data.csv_tables import table_bytes
 from export.data.outlines import Size, circle, polygon, rectangle, run_lengths
 from export.data.pictures import GROUPS, read_rgb
@@ -38,10 +39,10 @@ class Instance:
     """One annotated thing in a picture."""
 
     image_path: Path
-    pixels: np.ndarray
+    pixels: Array
     """The whole picture, uint8 (h, w, 3) RGB; the instances of a picture share it."""
     label: str
-    mask: np.ndarray
+    mask: Array
     """bool (h, w)."""
     box: tuple[int, int, int, int]
     """x, y, width, height of the mask, in pixels."""
@@ -151,7 +152,7 @@ def _unused(picture: Path, taken: set[str]) -> str:
     return name
 
 
-def _cut_out(instance: Instance) -> np.ndarray:
+def _cut_out(instance: Instance) -> Array:
     """BGRA of the instance's box, with a clear rim where it is thinner than pictures may be."""
     x, y, width, height = instance.box
     window = slice(y, y + height), slice(x, x + width)
@@ -163,7 +164,7 @@ def _cut_out(instance: Instance) -> np.ndarray:
     )
 
 
-def _save(path: Path, pixels: np.ndarray) -> None:
+def _save(path: Path, pixels: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
@@ -179,7 +180,7 @@ def _labelme(file: Path, content: dict, problems: list[str]) -> Iterator[Instanc
     pixels = _picture(path, size, str(file), problems)
     if pixels is None:
         return
-    pieces: dict[tuple[str, str], np.ndarray] = {}
+    pieces: dict[tuple[str, str], Array] = {}
     for number, shape in enumerate(content["shapes"], start=1):
         try:
             if not isinstance(shape, dict):
@@ -240,7 +241,7 @@ def _objects(content: dict, key: str) -> list[dict]:
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
-def _segmentation(code: Any, size: Size) -> np.ndarray:
+def _segmentation(code: Any, size: Size) -> Array:
     """The mask of a COCO segmentation: polygons, of which any may cover a pixel, or run lengths."""
     if not isinstance(code, list):
         return run_lengths(code, size)
@@ -284,6 +285,6 @@ def _label(label: Any) -> str:
     return label.strip()
 
 
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+def _box(mask: Array) -> tuple[int, int, int, int]:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return x, y, width, height

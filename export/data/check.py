@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.csv_tables import table_bytes
 from export.data.groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
 from export.data.pictures import (
@@ -252,11 +253,11 @@ def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
 
 
 def _about_pairs(
-    names: Sequence[str], same: np.ndarray, pairs: np.ndarray, groups: dict[str, str]
+    names: Sequence[str], same: Array, pairs: Array, groups: dict[str, str]
 ) -> Iterable[Finding]:
     """Copies, and near-duplicates that a split or a class boundary comes between."""
 
-    def crossing(of: np.ndarray, home: Callable[[str], str]) -> tuple[str, ...]:
+    def crossing(of: Array, home: Callable[[str], str]) -> tuple[str, ...]:
         parted = [(a, b) for a, b in of.tolist() if home(names[a]) != home(names[b])]
         return tuple(sorted({names[i] for pair in parted for i in pair}))
 

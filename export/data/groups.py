@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.core.messages import Array
 
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE - 1
@@ -41,11 +42,11 @@ about the ground behind them, and a whole class would look alike."""
 
 _ROWS = 1024  # of the similarity matrix at a time
 
-Embed = Callable[[np.ndarray], np.ndarray]
+Embed = Callable[[Array], Array]
 """uint8 (n, 224, 224, 3) RGB to float32 (n, d): what a network makes of prepared pictures."""
 
 
-def perceptual_hash(picture: np.ndarray) -> np.ndarray:
+def perceptual_hash(picture: Array) -> Array:
     """The DCT hash (pHash) of a uint8 (h, w, 3) RGB picture: bool (`HASH_BITS`,).
 
     The picture is shrunk to 64 x 64 grey levels; a bit says whether a coefficient of the cosine
@@ -57,7 +58,7 @@ def perceptual_hash(picture: np.ndarray) -> np.ndarray:
     return corner > np.median(corner)
 
 
-def alike(hashes: np.ndarray, embeddings: np.ndarray | None = None) -> np.ndarray:
+def alike(hashes: Array, embeddings: Array | None = None) -> Array:
     """Pairs of pictures that are near-duplicates, by hash or by embedding.
 
     Embeddings are centred on their mean: what all pictures share (a chamber, a board) then says
@@ -88,7 +89,7 @@ def alike(hashes: np.ndarray, embeddings: np.ndarray | None = None) -> np.ndarra
     return np.concatenate(pairs)
 
 
-def join(count: int, pairs: np.ndarray) -> np.ndarray:
+def join(count: int, pairs: Array) -> Array:
     """The connected sets of 0 to count - 1 under `pairs` (m, 2), by union-find.
 
     Returns:
@@ -108,21 +109,19 @@ def join(count: int, pairs: np.ndarray) -> np.ndarray:
     return np.array([root(member) for member in range(count)], np.int64)
 
 
-def name_groups(files: Sequence[str], pairs: np.ndarray) -> dict[str, str]:
+def name_groups(files: Sequence[str], pairs: Array) -> dict[str, str]:
     """The group of each file, named after its first file, so that a name outlives new pictures."""
     return {file: files[i] for file, i in zip(files, join(len(files), pairs), strict=True)}
 
 
-def copies(contents: Sequence[str]) -> np.ndarray:
+def copies(contents: Sequence[str]) -> Array:
     """Pairs of equal `contents`, each with the first of its kind: int64 (m, 2)."""
     first: dict[str, int] = {}
     pairs = [(first.setdefault(content, i), i) for i, content in enumerate(contents)]
     return np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
 
 
-def merge_groups(
-    groups: Mapping[str, str], files: Sequence[str], pairs: np.ndarray
-) -> dict[str, str]:
+def merge_groups(groups: Mapping[str, str], files: Sequence[str], pairs: Array) -> dict[str, str]:
     """`groups` of `files`, with the groups of each pair (m, 2) of files made one."""
     ids = sorted({groups[file] for file in files})
     index = {group: i for i, group in enumerate(ids)}

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
+
 _OUTSIDE = 1_000_000  # pixels
 
 Size = tuple[int, int]
 """Height and width of a picture."""
 
 
-def polygon(points: Any, size: Size) -> np.ndarray:
+def polygon(points: Any, size: Size) -> Array:
     """The mask bool (h, w) of one closed polygon, cut at the border of the picture.
 
     Args:
@@ -40,7 +42,7 @@ def polygon(points: Any, size: Size) -> np.ndarray:
     return _some(crossings.cumsum(axis=1)[:, :-1] % 2 == 1)
 
 
-def rectangle(points: Any, size: Size) -> np.ndarray:
+def rectangle(points: Any, size: Size) -> Array:
     """The mask of the upright rectangle around (x, y) points, two or more; raises as `polygon`."""
     corners = _points(points, least=2)
     (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
@@ -50,7 +52,7 @@ def rectangle(points: Any, size: Size) -> np.ndarray:
     return _some(mask)
 
 
-def circle(points: Any, size: Size) -> np.ndarray:
+def circle(points: Any, size: Size) -> Array:
     """The mask of a circle of which two points are given, centre and rim; raises as `polygon`."""
     (x, y), (rim_x, rim_y) = _points(points, least=2)[:2]
     down, right = np.ogrid[: size[0], : size[1]]
@@ -58,7 +60,7 @@ def circle(points: Any, size: Size) -> np.ndarray:
     return _some((right + 0.5 - x) ** 2 + (down + 0.5 - y) ** 2 <= radius**2)
 
 
-def run_lengths(code: Any, size: Size) -> np.ndarray:
+def run_lengths(code: Any, size: Size) -> Array:
     """The mask that a COCO run-length code stands for.
 
     Runs alternate between outside and inside, beginning outside, and go down the columns. `counts`
@@ -106,7 +108,7 @@ def _decoded(text: str) -> list[int]:
     return runs
 
 
-def _points(points: Any, least: int) -> np.ndarray:
+def _points(points: Any, least: int) -> Array:
     """Points as float64 (n, 2); raises ValueError as `polygon` does."""
     try:
         corners = np.array(points, np.float64)
@@ -121,7 +123,7 @@ def _points(points: Any, least: int) -> np.ndarray:
     return corners
 
 
-def _some(mask: np.ndarray) -> np.ndarray:
+def _some(mask: Array) -> Array:
     """The mask itself where it is not empty."""
     if not mask.any():
         raise ValueError("covers nothing of the picture")

@@ -18,6 +18,7 @@ import numpy as np
 
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import SUFFIXES, read_picture
+from bin_daemon.core.messages import Array
 from bin_daemon.teaching.sample import UNLABELLED
 from export.data.csv_tables import read_table, table_bytes
 from export.errors import ExportError
@@ -269,7 +270,7 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
     return parts
 
 
-def read_rgb(path: Path) -> np.ndarray:
+def read_rgb(path: Path) -> Array:
     """Read a picture as uint8 (height, width, 3) RGB, as the daemon does.
 
     Raises:
@@ -281,7 +282,7 @@ def read_rgb(path: Path) -> np.ndarray:
         raise ExportError(str(error)) from error
 
 
-def load_squares(folder: Path, files: Sequence[str], size: int) -> np.ndarray:
+def load_squares(folder: Path, files: Sequence[str], size: int) -> Array:
     """Read pictures as the network sees them: each stretched whole to a square.
 
     Uses the daemon's own `prepare`, so that what is trained and measured is what a bin feeds.
@@ -306,7 +307,7 @@ def spread(items: Sequence[_Item], most: int) -> list[_Item]:
     return [items[i] for i in np.unique(chosen)]
 
 
-def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> np.ndarray:
+def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> Array:
     """The class of each picture as its index in `labels`, int64 (n,).
 
     Raises:

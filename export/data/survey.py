@@ -17,6 +17,7 @@ import numpy as np
 
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import Array
 from export.data.groups import HASH_BITS, Embed, perceptual_hash
 
 COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
@@ -47,9 +48,9 @@ class Survey:
     """All pictures of a folder: `looks`, `hashes` and `embeddings` go in step."""
 
     looks: list[Look]
-    hashes: np.ndarray
+    hashes: Array
     """bool (n, `HASH_BITS`)."""
-    embeddings: np.ndarray | None
+    embeddings: Array | None
     """float32 (n, d)."""
     broken: dict[str, str]
     """Why a file cannot be read."""
@@ -70,11 +71,11 @@ def survey(
         tell: is told how far it is, now and then.
     """
     looks: list[Look] = []
-    hashes: list[np.ndarray] = []
-    embeddings: list[np.ndarray] = []
+    hashes: list[Array] = []
+    embeddings: list[Array] = []
     broken: dict[str, str] = {}
 
-    def look(file: str) -> tuple[Look, np.ndarray, np.ndarray | None] | str:
+    def look(file: str) -> tuple[Look, Array, Array | None] | str:
         return _look(folder, file, with_square=embed is not None)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -100,9 +101,7 @@ def survey(
     )
 
 
-def _look(
-    folder: Path, file: str, *, with_square: bool
-) -> tuple[Look, np.ndarray, np.ndarray | None] | str:
+def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, Array | None] | str:
     """Look, hash and prepared square of one picture, or why it cannot be read."""
     from bin_daemon.model.classifier import prepare
 
@@ -119,7 +118,7 @@ def _look(
     return about, perceptual_hash(pixels), square
 
 
-def _mode(path: Path, pixels: np.ndarray) -> str:
+def _mode(path: Path, pixels: Array) -> str:
     """How the file keeps its colours, from its header and its pixels."""
     data = path.read_bytes()
     if data[:4] == _PNG and data[25] in (4, 6):

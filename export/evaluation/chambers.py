@@ -17,6 +17,7 @@ from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate
 from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
+from bin_daemon.core.messages import Array
 from bin_daemon.model.classifier import prepare
 from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
@@ -48,7 +49,7 @@ class Sight:
 
     frame: Frame
     found: bool
-    pictures: dict[str, np.ndarray]
+    pictures: dict[str, Array]
 
 
 def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
@@ -95,7 +96,7 @@ def sights(folder: Path, size: int) -> Iterator[Sight]:
             yield Sight(frame, len({id(one) for one in seen.values()}) > 1, seen)
 
 
-def _steps(frame: np.ndarray, empty: np.ndarray | None, size: int) -> dict[str, np.ndarray]:
+def _steps(frame: Array, empty: Array | None, size: int) -> dict[str, Array]:
     """What each step hands to the network; the whole frame where no item can be cut out."""
     whole = prepare(frame, size, size)
     item = None if empty is None or empty.shape != frame.shape else isolate(frame, empty)
@@ -110,7 +111,7 @@ def _steps(frame: np.ndarray, empty: np.ndarray | None, size: int) -> dict[str, 
 
 
 def measure(
-    folder: Path, labels: tuple[str, ...], size: int, logits: Callable[[np.ndarray], np.ndarray]
+    folder: Path, labels: tuple[str, ...], size: int, logits: Callable[[Array], Array]
 ) -> dict:
     """Arg-max figures of a model on a chamber, for each step.
 
@@ -139,7 +140,7 @@ def measure(
     return report
 
 
-def _figures(found: np.ndarray, truth: np.ndarray, labels: tuple[str, ...]) -> dict:
+def _figures(found: Array, truth: Array, labels: tuple[str, ...]) -> dict:
     table = metrics.confusion(found, truth, len(labels))
     present = np.flatnonzero(table.sum(axis=1))
     recalls = metrics.per_class(table)["recall"]

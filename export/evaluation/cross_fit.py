@@ -10,14 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.model import calibration
 from bin_daemon.model.calibration import CrossFit, fit_temperature, fit_thresholds, probabilities
 
 
 def cross_fit(
-    logits: np.ndarray,
-    truth: np.ndarray,
-    part: np.ndarray,
+    logits: Array,
+    truth: Array,
+    part: Array,
     target: float,
     residual: frozenset[int] = frozenset(),
 ) -> CrossFit:
@@ -29,7 +30,7 @@ def cross_fit(
         target, residual: as in `fit_thresholds`.
     """
 
-    def fitted(some: np.ndarray) -> tuple[float, np.ndarray]:
+    def fitted(some: Array) -> tuple[float, Array]:
         temperature = fit_temperature(logits[some], truth[some])
         learnt = probabilities(logits[some], temperature)
         return temperature, fit_thresholds(learnt, truth[some], target, residual)
@@ -37,7 +38,7 @@ def cross_fit(
     return calibration.cross_fit(logits, truth, part, fitted, residual)
 
 
-def halves(groups: np.ndarray, order: Callable[[str], bytes]) -> np.ndarray:
+def halves(groups: Array, order: Callable[[str], bytes]) -> Array:
     """Split groups in two by the last bit of their hash; int64 (n,) of 0 and 1.
 
     Where all groups fall into one half, the first picture's group becomes the other.

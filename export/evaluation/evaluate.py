@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.csv_tables import read_table
 from export.data.pictures import (
     Picture,
@@ -163,7 +164,7 @@ def _rendered_empties() -> list[Path]:
     return spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN)
 
 
-def _acceptor(model: Model, calibration: dict) -> Callable[[np.ndarray], np.ndarray]:
+def _acceptor(model: Model, calibration: dict) -> Callable[[Array], Array]:
     """Says which pictures a model would accept with the temperature and thresholds it ships."""
     judge = _judge(model, cross_fit)
     return lambda pictures: judge(pictures)[1]
@@ -214,7 +215,7 @@ def _open(content: bytes) -> tuple[dict[str, Model], dict[str, str]]:
     return models, refused
 
 
-def _float_logits(run: Run, kind: str) -> np.ndarray | None:
+def _float_logits(run: Run, kind: str) -> Array | None:
     """What the float network gave; an imported model may come without one."""
     if kind == "imported" and not run.path("float.npz").is_file():
         return None
@@ -225,10 +226,10 @@ def _float_logits(run: Run, kind: str) -> np.ndarray | None:
 def _save_predictions(
     run: Run,
     pictures: Sequence[Picture],
-    logits: np.ndarray,
-    float_logits: np.ndarray | None,
-    truth: np.ndarray,
-    groups: np.ndarray,
+    logits: Array,
+    float_logits: Array | None,
+    truth: Array,
+    groups: Array,
 ) -> None:
     run.write_arrays(
         PREDICTIONS,
@@ -240,7 +241,7 @@ def _save_predictions(
     )
 
 
-def _robustness(model: Model, squares: np.ndarray, truth: np.ndarray, found: dict) -> list[dict]:
+def _robustness(model: Model, squares: Array, truth: Array, found: dict) -> list[dict]:
     """The robustness table of a model, with the temperature and thresholds it would ship with."""
     judge = _judge(model, found["calibration"])
     kept = spread(range(len(truth)), robustness.PICTURES)
@@ -248,15 +249,13 @@ def _robustness(model: Model, squares: np.ndarray, truth: np.ndarray, found: dic
     return robustness.measure(squares[kept], truth[kept], classes, judge)
 
 
-def _judge(
-    model: Model, calibration: dict
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def _judge(model: Model, calibration: dict) -> Callable[[Array], tuple[Array, Array]]:
     """Gives of pictures what was found, int (n,), and whether it is accepted, bool (n,)."""
     labels = list(cross_fit["thresholds"])
     thresholds = np.array(list(cross_fit["thresholds"].values()))
     never = frozenset(labels.index(label) for label in cross_fit["residual_labels"])
 
-    def judge(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def judge(pictures: Array) -> tuple[Array, Array]:
         judged = metrics.probabilities(model.run(pictures).logits, cross_fit["temperature"])
         any_truth = np.zeros(len(judged), int)
         return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
@@ -270,7 +269,7 @@ def _latency(outputs: Outputs) -> dict:
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 
 
-def _agreement(outputs: dict[str, Outputs], float_logits: np.ndarray | None) -> dict:
+def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict:
     """How far the runtimes are apart on the same pictures, and int8 from float."""
     first, *others = (out.logits for out in outputs.values())
     found: dict = {"pictures": len(first)}

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.model.calibration import fit_temperature, fit_thresholds
 from export.evaluation import cross_fit, metrics
 
 
 def block(
     labels: Sequence[str],
-    logits: np.ndarray,
-    float_logits: np.ndarray | None,
-    truth: np.ndarray,
-    groups: np.ndarray,
-    part: np.ndarray,
+    logits: Array,
+    float_logits: Array | None,
+    truth: Array,
+    groups: Array,
+    part: Array,
     *,
     data: str,
     method: str,
@@ -58,9 +59,7 @@ def block(
     }
 
 
-def figures(
-    logits: np.ndarray, truth: np.ndarray, groups: np.ndarray, labels: Sequence[str]
-) -> dict:
+def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -> dict:
     """Accuracy, macro averages and each class, with 95 % intervals by group, and the confusion."""
     classes = len(labels)
     found = logits.argmax(axis=1)
@@ -90,9 +89,9 @@ def figures(
 
 def _calibration(
     labels: Sequence[str],
-    logits: np.ndarray,
-    truth: np.ndarray,
-    part: np.ndarray,
+    logits: Array,
+    truth: Array,
+    part: Array,
     method: str,
     target: float,
     residual: Sequence[str],
@@ -138,7 +137,7 @@ def _calibration(
     }
 
 
-def _roc(probability: np.ndarray, truth: np.ndarray, labels: Sequence[str]) -> dict:
+def _roc(probability: Array, truth: Array, labels: Sequence[str]) -> dict:
     """One-vs-rest ROC of each class that has pictures and is not all there is; area and points."""
     curves = {}
     for i, label in enumerate(labels):

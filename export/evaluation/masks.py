@@ -26,6 +26,7 @@ from bin_daemon.chamber.chamber import isolate_each
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import Array
 from bin_daemon.explain.stills import frame_mask
 from export.errors import ExportError
 
@@ -44,12 +45,12 @@ class Shown:
     """A picture, its empty view (uint8 (h, w, 3) RGB), and bool (h, w) of each thing by name."""
 
     name: str
-    picture: np.ndarray
-    empty: np.ndarray
-    truth: dict[str, np.ndarray]
+    picture: Array
+    empty: Array
+    truth: dict[str, Array]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
+def iou(a: Array, b: Array) -> float:
     """Intersection over union of two masks of one shape, 0 to 1 (Jaccard index)."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 0.0
@@ -63,13 +64,13 @@ def box_iou(a: Sequence[int], b: Sequence[int]) -> float:
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+def box_of(mask: Array) -> tuple[int, int, int, int]:
     """x, y, width, height of what is set in a mask."""
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return x, y, width, height
 
 
-def matched(overlaps: np.ndarray) -> list[tuple[int, int]]:
+def matched(overlaps: Array) -> list[tuple[int, int]]:
     """The pairs (row, column) of most overlap in all, each row and column once; none of overlap 0.
 
     By trying every order: a chamber holds few things.
@@ -119,7 +120,7 @@ def reel_pictures(reel: Path) -> Iterator[Shown]:
     path = reel / TRUTH_NAME
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))["items"]
-        truth: dict[str, dict[str, np.ndarray]] = {}
+        truth: dict[str, dict[str, Array]] = {}
         for row in rows:
             mask = read_picture(reel / row["mask"])[..., 0] > 127
             truth.setdefault(row["file"], {})[Path(row["mask"]).stem] = mask
@@ -165,7 +166,7 @@ def paired(first: Shown, second: Shown, gap: float) -> Shown:
     return Shown(f"{first.name} and {second.name}", picture, first.empty, truth)
 
 
-def _cut(shown: Shown, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _cut(shown: Shown, side: int) -> tuple[Array, Array]:
     """The one item of a picture with its longer side at `side`: pixels, and opacity 0 to 1."""
     (mask,) = shown.truth.values()
     x, y, width, height = box_of(mask)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.model.calibration import (
     accepted,
     accuracy,
@@ -54,12 +55,12 @@ CURVE_POINTS = 80
 """Points of a curve that are kept for drawing; areas are of the whole curve."""
 
 
-def macro_f1(table: np.ndarray) -> float:
+def macro_f1(table: Array) -> float:
     """Mean of the classes' F1."""
     return macro("f1", table)
 
 
-def resampled(found: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: int) -> np.ndarray:
+def resampled(found: Array, truth: Array, groups: Array, classes: int) -> Array:
     """Confusion tables of bootstrap draws of whole groups, float64 (REPLICATES, classes, classes).
 
     The draws are the same on every machine.
@@ -73,13 +74,13 @@ def resampled(found: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes:
     )
 
 
-def interval(figure: Callable[[np.ndarray], float], tables: np.ndarray) -> tuple[float, float]:
+def interval(figure: Callable[[Array], float], tables: Array) -> tuple[float, float]:
     """95 % bootstrap interval (percentile method) of a figure over `resampled` tables."""
     low, high = np.percentile([figure(table) for table in tables], (2.5, 97.5))
     return float(low), float(high)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
+def reliability(confidence: Array, right: Array) -> list[tuple[float, float, int]]:
     """Mean confidence, share right and count of each filled bin of equal width."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     members = [bins == b for b in range(BINS)]
@@ -90,13 +91,13 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, 
     ]
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+def calibration_error(confidence: Array, right: Array) -> float:
     """Expected calibration error of the top class, 15 bins of equal width (Guo et al. 2017)."""
     rows = reliability(confidence, right)
     return sum(count * abs(sure - share) for sure, share, count in rows) / len(confidence)
 
 
-def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def roc(score: Array, positive: Array) -> tuple[Array, Array]:
     """Receiver operating characteristic: false and true positive rates, from (0, 0) to (1, 1).
 
     One point for each score that occurs, so that ties become slanted lines.
@@ -114,14 +115,12 @@ def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return false_rate, true_rate
 
 
-def area_under(x: np.ndarray, y: np.ndarray) -> float:
+def area_under(x: Array, y: Array) -> float:
     """Area under a curve by trapezia; of a ROC curve that is the Mann-Whitney statistic."""
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
 
 
-def coverage_precision(
-    confidence: np.ndarray, right: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def coverage_precision(confidence: Array, right: Array) -> tuple[Array, Array, Array]:
     """What one threshold for all classes accepts and how right it is, as the threshold falls.
 
     Returns:
@@ -137,7 +136,7 @@ def coverage_precision(
     )
 
 
-def thinned(*columns: np.ndarray) -> list[list[float]]:
+def thinned(*columns: Array) -> list[list[float]]:
     """At most `CURVE_POINTS` rows of a curve, its first and last among them, rounded."""
     length = len(columns[0])
     kept = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))

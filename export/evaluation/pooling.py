@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.pictures import FOLDS, read_split
 from export.errors import ExportError
 from export.evaluation import gate, robustness
@@ -53,7 +54,7 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict:
         if any(one.get(key) != config.get(key) for one in configs):
             raise ExportError(f"cannot pool: the runs follow different recipes ({key} differs)")
     evaluations = [read_evaluation(one) for one in members]
-    parts: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[Array]] = {}
     for one, fold in zip(members, folds, strict=True):
         with np.load(one.need(PREDICTIONS, "evaluate")) as archive:
             for name in archive.files:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.evaluation.metrics import accuracy, confusion, macro
 from export.views.augment import GAMMA
 from export.views.cutouts import cut_out
@@ -38,35 +39,35 @@ class Condition:
     name: str
     text: str
     strengths: tuple[float, ...]
-    disturb: Callable[[np.ndarray, float, Rng], np.ndarray | None]
+    disturb: Callable[[Array, float, Rng], Array | None]
 
 
-def _dark(square: np.ndarray, exposure: float, _rng: Rng) -> np.ndarray:
+def _dark(square: Array, exposure: float, _rng: Rng) -> Array:
     return _bytes(255.0 * (square / 255.0) * exposure ** (1.0 / GAMMA))
 
 
-def _noise(square: np.ndarray, sigma: float, rng: Rng) -> np.ndarray:
+def _noise(square: Array, sigma: float, rng: Rng) -> Array:
     return _bytes(square + rng.normal(0.0, sigma, square.shape))
 
 
-def _blur(square: np.ndarray, sigma: float, _rng: Rng) -> np.ndarray:
+def _blur(square: Array, sigma: float, _rng: Rng) -> Array:
     return cv2.GaussianBlur(square, (0, 0), sigma * len(square) / REFERENCE_SIDE)
 
 
-def _jpeg(square: np.ndarray, quality: float, _rng: Rng) -> np.ndarray:
+def _jpeg(square: Array, quality: float, _rng: Rng) -> Array:
     _, stream = cv2.imencode(".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     return np.ascontiguousarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def _rotation(square: np.ndarray, angle_deg: float, rng: Rng) -> np.ndarray:
+def _rotation(square: Array, angle_deg: float, rng: Rng) -> Array:
     return _warped(square, angle_deg * rng.choice((-1.0, 1.0)), 1.0)
 
 
-def _scale(square: np.ndarray, scale: float, _rng: Rng) -> np.ndarray:
+def _scale(square: Array, scale: float, _rng: Rng) -> Array:
     return _warped(square, 0.0, scale)
 
 
-def _ground(square: np.ndarray, darkness: float, rng: Rng) -> np.ndarray | None:
+def _ground(square: Array, darkness: float, rng: Rng) -> Array | None:
     """The item on a ground whose colour fades from one side to the other."""
     size = len(square)
     mask = _item(square.tobytes(), size)
@@ -80,7 +81,7 @@ def _ground(square: np.ndarray, darkness: float, rng: Rng) -> np.ndarray | None:
 
 
 @functools.lru_cache(maxsize=PICTURES)
-def _item(pixels: bytes, size: int) -> np.ndarray | None:
+def _item(pixels: bytes, size: int) -> Array | None:
     """Where the item lies, float32 (size, size, 1); None where it cannot be told from the board."""
     item = cut_out(np.frombuffer(pixels, np.uint8).reshape(size, size, 3))
     return None if item is None or item.mask.min() > 0.5 else item.mask[..., np.newaxis]
@@ -101,18 +102,16 @@ CONDITIONS = (
     Condition("scale", "size against the view", (0.75, 0.5), _scale),
 )
 
-Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Judge = Callable[[Array], tuple[Array, Array]]
 """uint8 (n, s, s, 3) -> the class found, int (n,), and whether it is accepted, bool (n,)."""
 
 
-def disturbed(
-    square: np.ndarray, condition: Condition, strength: float, seed: int
-) -> np.ndarray | None:
+def disturbed(square: Array, condition: Condition, strength: float, seed: int) -> Array | None:
     """A picture under a condition, uint8 (s, s, 3); None where it cannot be disturbed so."""
     return condition.disturb(square, strength, np.random.default_rng(seed))
 
 
-def measure(squares: np.ndarray, truth: np.ndarray, classes: int, judge: Judge) -> list[dict]:
+def measure(squares: Array, truth: Array, classes: int, judge: Judge) -> list[dict]:
     """One row for the clean pictures and for each condition and strength, as `row` makes it.
 
     Args:
@@ -150,11 +149,11 @@ def row(
     name: str,
     text: str,
     strength: float | None,
-    chosen: np.ndarray,
-    truth: np.ndarray,
+    chosen: Array,
+    truth: Array,
     classes: int,
-    judged: tuple[np.ndarray, np.ndarray],
-    undisturbed: tuple[np.ndarray, np.ndarray],
+    judged: tuple[Array, Array],
+    undisturbed: tuple[Array, Array],
 ) -> dict:
     """Counts of a condition, and the figures that follow from them.
 
@@ -210,7 +209,7 @@ def summed(tables: Sequence[Sequence[dict]]) -> list[dict]:
     return result
 
 
-def _warped(square: np.ndarray, angle_deg: float, scale: float) -> np.ndarray:
+def _warped(square: Array, angle_deg: float, scale: float) -> Array:
     """Turned and scaled about the middle; what comes into view has the colour of the border."""
     size = len(square)
     border = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
@@ -226,5 +225,5 @@ def _warped(square: np.ndarray, angle_deg: float, scale: float) -> np.ndarray:
     )
 
 
-def _bytes(pixels: np.ndarray) -> np.ndarray:
+def _bytes(pixels: Array) -> Array:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

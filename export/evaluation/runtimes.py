@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 MODULES = {
@@ -32,9 +33,9 @@ class Outputs:
     invoke_ms: float64 (n,), time in the network alone, milliseconds.
     """
 
-    logits: np.ndarray
-    embedding: np.ndarray
-    invoke_ms: np.ndarray
+    logits: Array
+    embedding: Array
+    invoke_ms: Array
 
 
 class Model:
@@ -82,7 +83,7 @@ class Model:
         """The size of one quantisation step of an output, in its own units."""
         return float(self._details[self.positions[output]]["quantization"][0])
 
-    def _read(self, output: str) -> np.ndarray:
+    def _read(self, output: str) -> Array:
         """Dequantise: real = scale * (q - zero_point) (TFLite quantisation spec)."""
         if output not in self.positions:
             return np.empty(0, np.float32)
@@ -91,7 +92,7 @@ class Model:
         raw = self._interpreter.get_tensor(detail["index"]).astype(np.float32).ravel()
         return (raw - zero_point) * np.float32(scale) if scale else raw  # float: not quantised
 
-    def run(self, squares: np.ndarray) -> Outputs:
+    def run(self, squares: Array) -> Outputs:
         """Run pictures, uint8 (n, s, s, 3) RGB of the model's own size, one by one."""
         logits, embedding, times = [], [], []
         for square in squares:

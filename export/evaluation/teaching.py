@@ -29,6 +29,7 @@ from bin_daemon.chamber.chamber import isolate
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths
 from bin_daemon.core.images import read_picture
+from bin_daemon.core.messages import Array
 from bin_daemon.model.calibration import accepted, probabilities
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
@@ -79,9 +80,9 @@ class Eyes:
     def __init__(self, model: str, views: Mapping[str, Path]) -> None:
         self._classifier = Classifier(open_package(model))
         self._views = {session: read_picture(path) for session, path in views.items()}
-        self._seen: dict[Path, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._seen: dict[Path, tuple[Array, Array | None]] = {}
 
-    def embeddings(self, photos: Sequence[Frame]) -> np.ndarray:
+    def embeddings(self, photos: Sequence[Frame]) -> Array:
         """Float32 (n, d); a picture in which no item is found is looked at whole."""
         return np.stack([self._look(one)[0] for one in photos])
 
@@ -118,7 +119,7 @@ class Eyes:
             figures={},
         )
 
-    def _look(self, one: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    def _look(self, one: Frame) -> tuple[Array, Array | None]:
         """The embedding of the item, and that of the same crop without it, where one is found."""
         if one.path not in self._seen:
             image, view = read_picture(one.path), self._views[one.session]

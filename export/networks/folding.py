@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 from export.networks.keras_backbones import norms
 from export.networks.mobilenet import Weights
@@ -21,9 +22,7 @@ from export.networks.mobilenet import Weights
 SIZE = 224
 
 
-def fold(
-    layer: str, kernel: np.ndarray, statistics: list[np.ndarray], epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
+def fold(layer: str, kernel: Array, statistics: list[Array], epsilon: float) -> tuple[Array, Array]:
     """Kernel and bias, float32, that do what a layer and the batch normalisation after it do.
 
     Args:

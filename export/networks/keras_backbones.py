@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 from export.networks.mobilenet import layer_names, read_weights
 from export.recipes.schema import Backbone, Head, KerasNetwork
@@ -176,7 +177,7 @@ def _hasten_statistics(backbone: Any) -> None:
             layer.momentum = SCRATCH_MOMENTUM
 
 
-def settle_statistics(model: Any, pixels: np.ndarray) -> None:
+def settle_statistics(model: Any, pixels: Array) -> None:
     """Set the statistics of learning batch normalisations to those of training pictures.
 
     While weights move, moving averages lag behind them, and what a short training leaves is of no

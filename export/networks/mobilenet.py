@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
-Weights = dict[str, np.ndarray]
+Weights = dict[str, Array]
 
 EMBEDDING = 1280
 HEAD = "logits"
@@ -95,7 +96,7 @@ def blank_head(classes: int = 2) -> Weights:
     }
 
 
-def channel_rms(name: str, kernel: np.ndarray) -> np.ndarray:
+def channel_rms(name: str, kernel: Array) -> Array:
     """Root mean square of a kernel over all but its output channels, kept broadcastable.
 
     Args:
@@ -110,7 +111,7 @@ def channel_rms(name: str, kernel: np.ndarray) -> np.ndarray:
     return np.maximum(rms, RMS_FLOOR).astype(np.float32)
 
 
-def make_network(weights: Mapping[str, np.ndarray], *, relative: bool = False):
+def make_network(weights: Mapping[str, Array], *, relative: bool = False):
     """Build the network as a `tf.Module`; TensorFlow is imported here and nowhere above.
 
     Args:

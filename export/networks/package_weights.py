@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.model.classifier import tensor_values
 from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
 from export.errors import ExportError
@@ -99,7 +100,7 @@ def dequantised(package: Package) -> Weights:
     interpreter.allocate_tensors()
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
 
-    def real(tensor: int) -> np.ndarray:
+    def real(tensor: int) -> Array:
         return tensor_values(interpreter, details[tensor])
 
     # There is no public way to the graph; operators stand in the order in which they run.

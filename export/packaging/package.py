@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bin_daemon.core.errors import ModelError
+from bin_daemon.core.messages import Array
 from bin_daemon.model import package as model_store
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import (
@@ -163,7 +164,7 @@ def _manifest(
     )
 
 
-def golden_spread(content: bytes, golden: dict[str, np.ndarray], runtimes: Sequence[str]) -> float:
+def golden_spread(content: bytes, golden: dict[str, Array], runtimes: Sequence[str]) -> float:
     """Largest difference of a logit between runtimes on the golden inputs, in steps."""
     worst = max(
         np.abs(Model(content, runtime).run(golden["inputs"]).logits - golden["logits"]).max()

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.pictures import read_rgb
 from export.evaluation import gate, metrics
 from export.evaluation.evaluate import PREDICTIONS
@@ -89,7 +90,7 @@ def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Ex
     return chosen
 
 
-def _of_each_class(order: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _of_each_class(order: Array, truth: Array) -> Array:
     """The same pictures, the first of each class first, then the second of each, and so on."""
     seen: dict[int, int] = {}
     turns = []

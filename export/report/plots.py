@@ -12,6 +12,8 @@ from html import escape
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
+
 SERIES = 9
 """Colours there are; more series begin anew."""
 STYLE = """\
@@ -71,7 +73,7 @@ def standalone(chart: str) -> bytes:
     return f"{head}><style>{STYLE}</style>{ground}{rest}\n".encode()
 
 
-def confusion_plot(table: np.ndarray, labels: Sequence[str], title: str) -> str:
+def confusion_plot(table: Array, labels: Sequence[str], title: str) -> str:
     """A confusion table, int (classes, classes), rows the truth: shade by share, text by count."""
     classes = len(labels)
     left, top, side = 104, 34, max(30, min(52, 380 // classes))

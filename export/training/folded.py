@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.teaching import solver
 from export.data.check import check_data
 from export.data.groups import embedding_at_hand
@@ -116,7 +117,7 @@ def _tell_labels(run: Run, labels: Sequence[str], shipped: Shipped) -> None:
     )
 
 
-def predict(weights: Weights, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict(weights: Weights, squares: Array) -> tuple[Array, Array]:
     """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
     import tensorflow as tf
 
@@ -255,7 +256,7 @@ def _gone_on(start: Weights, material: Material, classes: int) -> Weights:
     return {f"{HEAD}/kernel": kernel / np.float32(length), f"{HEAD}/bias": bias}
 
 
-def _features(weights: Weights, material: Material) -> tuple[np.ndarray, np.ndarray]:
+def _features(weights: Weights, material: Material) -> tuple[Array, Array]:
     """Embeddings float32 (2 m, 1280) and labels int64 (2 m,) of each picture's first and last view.
 
     One view on the board and one in a chamber, where there are chambers, say enough.

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.conversion.keras import answers
 from export.data.check import check_data
 from export.data.csv_tables import read_table, table_bytes
@@ -273,7 +274,7 @@ def _told(results: Iterator[Any], steps: int) -> Iterator[Any]:
             print(f"train: step {number}/{steps}", flush=True)
 
 
-def _prefetched(batches: Iterator[tuple[np.ndarray, np.ndarray]], size: int) -> Any:
+def _prefetched(batches: Iterator[tuple[Array, Array]], size: int) -> Any:
     """Make batches in a thread of its own while TensorFlow works on the one before."""
     import tensorflow as tf
 
@@ -285,8 +286,8 @@ def _prefetched(batches: Iterator[tuple[np.ndarray, np.ndarray]], size: int) -> 
 
 
 def _batches(
-    data: Path, pictures: Sequence[Picture], truth: np.ndarray, recipe: KerasRecipe, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    data: Path, pictures: Sequence[Picture], truth: Array, recipe: KerasRecipe, epoch: int
+) -> Iterator[tuple[Array, Array]]:
     """Batches of an epoch, shuffled: uint8 (batch, s, s, 3), int64 (batch,).
 
     What does not fill a batch waits for another epoch: a batch of one has no statistics.
@@ -300,7 +301,7 @@ def _batches(
         yield np.stack([augment(s, recipe.augmentation, rng) for s in squares]), truth[chosen]
 
 
-def augment(square: np.ndarray, spec: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def augment(square: Array, spec: Augmentation, rng: np.random.Generator) -> Array:
     """Change a picture at random as a recipe says, in one warp; uint8 (s, s, 3) both ways.
 
     What comes into view from outside repeats the edge, as in `ImageDataGenerator` of Keras, whose

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
+
 ROTATION_DEG = 20.0
 ZOOM_OUT_SHARE = 0.2
 FLAT_GROUND_SHARE = 0.6
@@ -17,7 +19,7 @@ GAMMA = 2.2
 """Exponent between pixel values and light, close to that of sRGB."""
 
 
-def augment(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def augment(square: Array, size: int, rng: np.random.Generator) -> Array:
     """Change geometry, colour and sharpness of one picture at random.
 
     Args:
@@ -31,7 +33,7 @@ def augment(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarr
     return degrade(recolour(rewarp(square, size, rng), rng), rng)
 
 
-def rewarp(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def rewarp(square: Array, size: int, rng: np.random.Generator) -> Array:
     """Flip, rotate, crop or zoom out, in a single affine warp; see `augment` for shapes.
 
     Most pictures are cropped to 40-100 % of their area; some are zoomed out instead, because in a
@@ -68,13 +70,13 @@ def rewarp(square: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
     )
 
 
-def _ground_colour(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _ground_colour(square: Array, rng: np.random.Generator) -> Array:
     """A colour that continues the picture's border: its median, moved a little; float (3,)."""
     edge = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
     return np.clip(np.median(edge, axis=0) + rng.normal(0.0, 6.0, 3), 0, 255)
 
 
-def recolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def recolour(picture: Array, rng: np.random.Generator) -> Array:
     """Change exposure, contrast, saturation, hue and the colour of the light; shape and dtype stay.
 
     Saturation and hue are one linear map on RGB (a turn about the grey axis), which costs a tenth
@@ -97,7 +99,7 @@ def recolour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.transform(picture, matrix)
 
 
-def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def degrade(picture: Array, rng: np.random.Generator) -> Array:
     """Now and then blur, add sensor noise, or compress as a cheap camera would."""
     if rng.random() < 0.12:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.4))
@@ -107,7 +109,7 @@ def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _compressed(picture, 30, 90, rng) if rng.random() < 0.12 else picture
 
 
-def starve(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def starve(picture: Array, rng: np.random.Generator) -> Array:
     """A picture as a cheap sensor sees it in weak light: down to a tenth of the light, with noise
     of up to 20 grey levels, at times compressed hard; shape and dtype stay.
     """
@@ -119,13 +121,13 @@ def starve(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _compressed(seen, 8, 60, rng) if rng.random() < 0.4 else seen
 
 
-def _compressed(picture: np.ndarray, worst: int, best: int, rng: np.random.Generator) -> np.ndarray:
+def _compressed(picture: Array, worst: int, best: int, rng: np.random.Generator) -> Array:
     """Written as JPEG of a random quality, 0 to 100, and read again."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(worst, best))]
     return cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
 
 
-def jitter(view: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def jitter(view: Array, size: int, rng: np.random.Generator) -> Array:
     """A view that is kept, once more a little different: flipped, turned by quarters, cropped.
 
     Args:
@@ -149,8 +151,8 @@ def jitter(view: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def blend(
-    pictures: np.ndarray, targets: np.ndarray, share: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    pictures: Array, targets: Array, share: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Blend a batch with itself reversed, for a share of the batches: mixup or cutmix, as likely.
 
     Mixup: Zhang et al. 2018, arXiv:1710.09412 (here Beta(0.4, 0.4)); cutmix: Yun et al. 2019,

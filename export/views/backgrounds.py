@@ -12,7 +12,9 @@ import functools
 import cv2
 import numpy as np
 
-Picture = np.ndarray
+from bin_daemon.core.messages import Array
+
+Picture = Array
 """float32 (size, size, 3) RGB reflectance or light, 0 to about 1."""
 
 
@@ -22,7 +24,7 @@ def _noise_bank() -> Picture:
     return np.random.default_rng(0).standard_normal((777, 777, 3), np.float32)
 
 
-def noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Noise of deviation 1, float32 of `shape` (h, w) or (h, w, 3), at most 512 pixels a side."""
     y, x = rng.integers(0, 777 - 512, 2)
     window = _noise_bank()[y : y + shape[0], x : x + shape[1]]
@@ -60,7 +62,7 @@ def draw_light(size: int, rng: np.random.Generator) -> Picture:
     return (np.maximum(light, 0.05)[..., None] * tint).astype(np.float32)
 
 
-def _paint(rng: np.random.Generator) -> np.ndarray:
+def _paint(rng: np.random.Generator) -> Array:
     """A colour a chamber may be painted in: greys and steels as often as colours; float32 (3,)."""
     level = rng.choice((rng.uniform(0.03, 0.25), rng.uniform(0.2, 0.6), rng.uniform(0.55, 0.95)))
     colour = np.full(3, level)
@@ -70,7 +72,7 @@ def _paint(rng: np.random.Generator) -> np.ndarray:
     return np.clip(colour, 0.01, 0.97).astype(np.float32)
 
 
-def _grain(size: int, rng: np.random.Generator) -> np.ndarray:
+def _grain(size: int, rng: np.random.Generator) -> Array:
     """Texture as a factor about 1, float32 (size, size, 1): smooth, speckled, or brushed."""
     strength = rng.choice((0.0, rng.uniform(0.01, 0.05), rng.uniform(0.04, 0.14)))
     if strength == 0.0:
@@ -101,7 +103,7 @@ def _walls(ground: Picture, rng: np.random.Generator) -> None:
         cv2.polylines(ground, seam, False, shade, int(rng.integers(1, max(2, size // 60))))
 
 
-def _turn(points: np.ndarray, quarter: int, size: int) -> np.ndarray:
+def _turn(points: Array, quarter: int, size: int) -> Array:
     """Points (n, 2) turned by quarters about the middle, int32."""
     x, y = points[:, 0], points[:, 1]
     turned = ((x, y), (size - y, x), (size - x, size - y), (y, size - x))[quarter]

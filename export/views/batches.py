@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.pictures import Picture, label_indices
 from export.recipes.schema import FoldedRecipe, FoldedTraining
 from export.run import REPOSITORY, Run, relative
@@ -35,16 +36,16 @@ class Material:
     rendered_labels int64 (r,), r may be 0.
     """
 
-    photographs: np.ndarray
-    chosen: np.ndarray
-    labels: np.ndarray
+    photographs: Array
+    chosen: Array
+    labels: Array
     clean: int
-    unknown: np.ndarray
-    rendered: np.ndarray
-    rendered_labels: np.ndarray
+    unknown: Array
+    rendered: Array
+    rendered_labels: Array
 
 
-def learnable(pictures: Sequence[Picture]) -> np.ndarray:
+def learnable(pictures: Sequence[Picture]) -> Array:
     """Pictures to learn from, bool (n,): not those whose group is mostly of another class.
 
     Near-identical pictures with different labels teach noise; which of them is right is for a
@@ -102,7 +103,7 @@ def gather(
     )
 
 
-def epoch_order(labels: np.ndarray, plan: FoldedTraining, epoch: int) -> np.ndarray:
+def epoch_order(labels: Array, plan: FoldedTraining, epoch: int) -> Array:
     """Which pictures an epoch shows, shuffled: each once, those of rare classes more often.
 
     A class is repeated (largest count / its count) ** balance times on average.
@@ -114,7 +115,7 @@ def epoch_order(labels: np.ndarray, plan: FoldedTraining, epoch: int) -> np.ndar
     return rng.permutation(np.repeat(np.arange(len(labels)), times))
 
 
-def _likely(labels: np.ndarray, balance: float) -> np.ndarray:
+def _likely(labels: Array, balance: float) -> Array:
     """How likely each rendered item is drawn, float (r,): those of rare classes more often."""
     weights = np.bincount(labels)[labels].astype(float) ** -balance
     return weights / weights.sum() if len(weights) else weights
@@ -122,7 +123,7 @@ def _likely(labels: np.ndarray, balance: float) -> np.ndarray:
 
 def batches(
     material: Material, classes: int, plan: FoldedTraining, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Array, Array]]:
     """Batches of an epoch: uint8 (batch, size, size, 3), float32 targets (batch, classes).
 
     Each photograph of the epoch is shown on its board or in a chamber; a share of every batch more

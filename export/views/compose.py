@@ -15,6 +15,7 @@ import numpy as np
 
 from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
+from bin_daemon.core.messages import Array
 from export.views.backgrounds import draw_ground, draw_light, noise
 from export.views.cutouts import CutOut
 
@@ -27,14 +28,12 @@ CASTS = (0.04, 0.04, 0.12, 0.2, 0.4)
 """Spreads of the log gains of a coloured light, drawn alike."""
 
 
-def cropped(item: CutOut, rng: np.random.Generator) -> np.ndarray:
+def cropped(item: CutOut, rng: np.random.Generator) -> Array:
     """One crop of the item in a random chamber, uint8 (s, s, 3) RGB, s as the crop comes out."""
     return handed_on(*compose(item, FRAME, rng), rng)
 
 
-def handed_on(
-    empty: np.ndarray, frame: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def handed_on(empty: Array, frame: Array, mask: Array, rng: np.random.Generator) -> Array:
     """What the daemon would hand to the network of a frame, uint8 (s, s, 3) RGB.
 
     Args:
@@ -49,7 +48,7 @@ def handed_on(
     return square(frame, _box(mask, rng), MARGIN, table)
 
 
-def empty_crop(rng: np.random.Generator) -> np.ndarray:
+def empty_crop(rng: np.random.Generator) -> Array:
     """A crop in which no item lies, as a wrong box would give; uint8 (s, s, 3) RGB."""
     empty, frame, _ = compose(None, FRAME, rng)
     width, height = (int(side) for side in rng.integers(FRAME // 6, FRAME, 2))
@@ -58,9 +57,7 @@ def empty_crop(rng: np.random.Generator) -> np.ndarray:
     return square(frame, box, MARGIN, table)
 
 
-def compose(
-    item: CutOut | None, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def compose(item: CutOut | None, size: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """The empty chamber, the chamber with the item, and where the item lies.
 
     Returns:
@@ -84,7 +81,7 @@ def compose(
     return empty, lens.see(scene * lit, rng), mask
 
 
-def _exposure(scene: np.ndarray, rng: np.random.Generator) -> float:
+def _exposure(scene: Array, rng: np.random.Generator) -> float:
     """The gain that an automatic exposure would choose, a little off, and at times starved."""
     wanted = rng.choice((rng.uniform(0.1, 0.25), rng.uniform(0.2, 0.45), rng.uniform(0.35, 0.6)))
     gain = wanted / max(float(scene.mean()), 0.02)
@@ -92,7 +89,7 @@ def _exposure(scene: np.ndarray, rng: np.random.Generator) -> float:
     return float(min(gain, rng.uniform(0.6, 1.25) / brightest))
 
 
-def _lay(item: CutOut, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _lay(item: CutOut, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """The item as it lies: scaled, turned, squashed, crushed, perhaps cut by the border.
 
     Returns:
@@ -141,9 +138,7 @@ def _shrunk(picture, mask, map_x, map_y, scale):
     return picture, mask
 
 
-def _unite(
-    ground: np.ndarray, thing: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _unite(ground: Array, thing: Array, mask: Array, rng: np.random.Generator) -> Array:
     """Ground and item as one reflectance, with shadow and mirror image; float32 (s, s, 3)."""
     size = mask.shape[0]
     under = ground
@@ -170,7 +165,7 @@ class _Lens:
         self._quality = int(rng.integers(40, 95)) if rng.random() < 0.4 else 0
         self._saturation = np.exp(rng.normal(0.0, 0.25))
 
-    def see(self, light: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def see(self, light: Array, rng: np.random.Generator | None) -> Array:
         """float32 light 0 to 1 to uint8 RGB of the same shape; noisy if there is an `rng`."""
         picture = cv2.pow(np.clip(light, 0.0, 1.0).astype(np.float32), self._gamma)
         grey = np.full((3, 3), (1.0 - self._saturation) / 3.0)
@@ -188,7 +183,7 @@ class _Lens:
         return seen
 
 
-def _box(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def _box(mask: Array, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """The item's box as segmentation would find it: off by up to a tenth on each side."""
     rows, columns = np.nonzero(mask > 0.5)
     if not len(rows):

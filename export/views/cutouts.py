@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
+
 WORK = 160
 """Longer side at which the mask is made, in pixels; it is scaled up softly."""
 RIM = 0.06  # of the picture: where the board is looked for
@@ -31,12 +33,12 @@ class CutOut:
     the board, 0 to 1.
     """
 
-    picture: np.ndarray
-    mask: np.ndarray
-    board: np.ndarray
+    picture: Array
+    mask: Array
+    board: Array
 
 
-def cut_out(picture: np.ndarray) -> CutOut | None:
+def cut_out(picture: Array) -> CutOut | None:
     """The item of a uint8 (h, w, 3) RGB picture; None where a board is seen and no item on it."""
     height, width = picture.shape[:2]
     scale = WORK / max(height, width)
@@ -52,7 +54,7 @@ def cut_out(picture: np.ndarray) -> CutOut | None:
     return CutOut(picture, mask, np.median(board.reshape(-1, 3), axis=0) / np.float32(255.0))
 
 
-def rounded(size: int, rng: np.random.Generator) -> np.ndarray:
+def rounded(size: int, rng: np.random.Generator) -> Array:
     """A smooth outline that is nothing's, uint8 (size, size) of 0 and 1."""
     turns = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     reach = np.full(48, 0.32)
@@ -66,7 +68,7 @@ def rounded(size: int, rng: np.random.Generator) -> np.ndarray:
     return mask
 
 
-def _segmented(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def _segmented(picture: Array, seeds: Array) -> Array:
     """The item, uint8 (h, w) of 0 and 1, by GrabCut (Rother et al. 2004) from its seeds."""
     mask = seeds.copy()
     cv2.setRNGSeed(0)
@@ -85,7 +87,7 @@ def _segmented(picture: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return _whole(((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
 
 
-def board_of(picture: np.ndarray) -> np.ndarray | None:
+def board_of(picture: Array) -> Array | None:
     """The empty board under the light of `picture`, float32 (h, w, 3); None where there is none.
 
     A quadratic surface for each channel, fitted to the border by iterated least squares that drop
@@ -115,7 +117,7 @@ def board_of(picture: np.ndarray) -> np.ndarray | None:
     return (terms @ fit.astype(np.float32)).astype(np.float32)
 
 
-def _seeds(picture: np.ndarray, board: np.ndarray) -> np.ndarray:
+def _seeds(picture: Array, board: Array) -> Array:
     """What is surely, probably and hardly the item, as labels for GrabCut, uint8 (h, w)."""
     frame = picture.astype(np.float32)
     ratio = frame.mean(axis=2) / np.maximum(board.mean(axis=2), 1.0)
@@ -136,7 +138,7 @@ def _seeds(picture: np.ndarray, board: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _whole(mask: np.ndarray) -> np.ndarray:
+def _whole(mask: Array) -> Array:
     """The mask without specks and holes: components of a tenth of the largest, filled."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(mask)
@@ -147,12 +149,12 @@ def _whole(mask: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _closed(mask: np.ndarray) -> np.ndarray:
+def _closed(mask: Array) -> Array:
     """The mask with its bays filled: of clear things the middle looks like the board."""
     wide = cv2.copyMakeBorder(mask, *[_BAY] * 4, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _disc(_BAY))
     return _whole(closed[_BAY:-_BAY, _BAY:-_BAY])
 
 
-def _disc(diameter: int) -> np.ndarray:
+def _disc(diameter: int) -> Array:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))

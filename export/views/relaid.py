@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.images import SUFFIXES
+from bin_daemon.core.messages import Array
 from bin_daemon.model.classifier import prepare
 from export.data.csv_tables import table_bytes
 from export.data.pictures import GROUPS, read_groups, read_rgb
@@ -127,7 +128,7 @@ def _lay_one(home: Path, sources: Sequence[Source], i: int) -> None:
         path.write_bytes(cv2.imencode(".jpg", view[..., ::-1], setting)[1].tobytes())
 
 
-def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> np.ndarray:
+def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> Array:
     """The outline of the first of some random pictures that has one; uint8 (h, w) of 0 and 1."""
     for i in rng.permutation(len(sources))[:20]:
         other = cut_out(read_rgb(sources[i].path))
@@ -138,7 +139,7 @@ def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> np.ndarray
     return rounded(256, rng)
 
 
-def _shaped(picture: np.ndarray, item: CutOut | None, outline: np.ndarray) -> CutOut:
+def _shaped(picture: Array, item: CutOut | None, outline: Array) -> CutOut:
     """A part of the item in another outline; `outline` is uint8 (h, w) of 0 and 1."""
     height, width = picture.shape[:2]
     box = (0, 0, width, height)

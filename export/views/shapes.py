@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.data.csv_tables import table_bytes
 from export.data.pictures import GROUPS
 
@@ -30,7 +31,7 @@ COLOURS = (
 )
 
 
-def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
     """Draw an item of a class, uint8 (side, side, 3) RGB.
 
     Args:
@@ -62,7 +63,7 @@ def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
     return np.clip((picture * (1 - share) + item * share) * light + noise, 0, 255).astype(np.uint8)
 
 
-def _texture(item: np.ndarray, kind: int, rng: np.random.Generator) -> None:
+def _texture(item: Array, kind: int, rng: np.random.Generator) -> None:
     """Plain, stripes or dots, in place."""
     side = item.shape[0]
     dark = (item[0, 0] * 0.55).astype(np.uint8).tolist()

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.images import SUFFIXES
+from bin_daemon.core.messages import Array
 from bin_daemon.model.classifier import prepare
 from export.data.pictures import load_squares, read_rgb
 from export.views.compose import FRAME, cropped, empty_crop
@@ -22,7 +23,7 @@ from export.views.cutouts import CutOut, rounded
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 
 
-def arm(rng: np.random.Generator) -> np.ndarray:
+def arm(rng: np.random.Generator) -> Array:
     """A forearm with a fist and perhaps a sleeve, in a drawn chamber; uint8 (s, s, 3) RGB."""
     size = FRAME
     picture = np.zeros((size, size, 3), np.uint8)
@@ -43,7 +44,7 @@ def arm(rng: np.random.Generator) -> np.ndarray:
     return _crop_of(picture, mask, rng)
 
 
-def blob(rng: np.random.Generator) -> np.ndarray:
+def blob(rng: np.random.Generator) -> Array:
     """A smooth thing of any colour and no class, in a drawn chamber; uint8 (s, s, 3) RGB."""
     size = FRAME
     mask = rounded(size, rng)
@@ -57,7 +58,7 @@ def blob(rng: np.random.Generator) -> np.ndarray:
     return _crop_of(np.clip(picture, 0, 255).astype(np.uint8), mask, rng)
 
 
-def noise_picture(rng: np.random.Generator) -> np.ndarray:
+def noise_picture(rng: np.random.Generator) -> Array:
     """Noise of some grain, as of a broken camera; uint8 (224, 224, 3) RGB."""
     cells = int(rng.choice((4, 16, 64, 224)))
     channels = int(rng.choice((1, 3)))
@@ -66,19 +67,19 @@ def noise_picture(rng: np.random.Generator) -> np.ndarray:
     return np.dstack([picture] * 3) if channels == 1 else picture
 
 
-def _crop_of(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _crop_of(picture: Array, mask: Array, rng: np.random.Generator) -> Array:
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
     item = CutOut(picture, soft, np.full(3, 0.9, np.float32))
     return cropped(item, rng)
 
 
-SHOWN: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+SHOWN: dict[str, Callable[[np.random.Generator], Array]] = {
     "drawn empty chambers": empty_crop,
     "blobs": blob,
 }
 """Shown in training, in equal parts."""
 
-KEPT: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+KEPT: dict[str, Callable[[np.random.Generator], Array]] = {
     "arms": arm,
     "noise": noise_picture,
 }
@@ -92,7 +93,7 @@ def measure(
     organic: Path | None,
     empties: Sequence[Path],
     size: int,
-    accept: Callable[[np.ndarray], np.ndarray],
+    accept: Callable[[Array], Array],
 ) -> dict:
     """How many things of no class a model would accept.
 
@@ -109,7 +110,7 @@ def measure(
         `kinds` (name -> `shown` and `accepted`, in pictures, and whether it was `trained` on), and
         `accepted_share` of those that were not.
     """
-    pictures: dict[str, np.ndarray] = {}
+    pictures: dict[str, Array] = {}
     for number, (name, draw) in enumerate((SHOWN | KEPT).items()):
         rngs = [np.random.default_rng((99, number, i)) for i in range(DRAWN)]
         pictures[name] = np.stack([prepare(draw(rng), size, size) for rng in rngs])

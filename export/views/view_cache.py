@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from bin_daemon.model.classifier import prepare
 from export.data.pictures import read_rgb
 from export.errors import ExportError
@@ -32,7 +33,7 @@ SOURCE_MARGIN = 1.15
 """Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
 FORMAT = 2  # rises when views are made in another way, so that old banks are not used
 
-Views = np.ndarray
+Views = Array
 """uint8 (views, 224, 224, 3) RGB of one source."""
 Maker = Callable[[int], Views]
 """Makes the views of source i; picklable, because it runs in other processes."""
@@ -77,7 +78,7 @@ def unknown_views(i: int) -> Views:
     return prepare(draw(rng), SIZE, SIZE)[None]
 
 
-def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker) -> np.ndarray:
+def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker) -> Array:
     """Make a bank, go on with it, or find it made.
 
     Args:
@@ -103,7 +104,7 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
         raise ExportError(f"{folder}: cannot keep the views: {error}") from error
 
 
-def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> np.ndarray:
+def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> Array:
     done_file = folder / "done.npy"
     done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
     array = _opened(folder / "views.npy", done, make)
@@ -121,7 +122,7 @@ def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> np.nd
     return array
 
 
-def _opened(path: Path, done: np.ndarray, make: Maker) -> np.ndarray:
+def _opened(path: Path, done: Array, make: Maker) -> Array:
     if done.any() and path.is_file():
         return np.load(path, mmap_mode="r" if done.all() else "r+")
     first = make(0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import coated, matte
 from export.rendering.reel.mesh import (
     Mesh,
@@ -34,9 +35,7 @@ from export.rendering.reel.texture import (
 INNER = (150, 110, 70)
 
 
-def board(
-    width: float, height: float, thick: float, front: np.ndarray, back: np.ndarray
-) -> list[Part]:
+def board(width: float, height: float, thick: float, front: Array, back: Array) -> list[Part]:
     """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the
     edges.
     """
@@ -48,11 +47,11 @@ def board(
     return [Part(top, matte(front)), Part(under, matte(back)), Part(wave, matte(INNER))]
 
 
-def _moved(parts: list[Part], turn: np.ndarray, offset: tuple[float, float, float]) -> list[Part]:
+def _moved(parts: list[Part], turn: Array, offset: tuple[float, float, float]) -> list[Part]:
     return [Part(p.mesh.moved(turn, offset), p.bsdf) for p in parts]
 
 
-def _warped(parts: list[Part], change: Callable[[np.ndarray], np.ndarray]) -> list[Part]:
+def _warped(parts: list[Part], change: Callable[[Array], Array]) -> list[Part]:
     return [Part(p.mesh.warped(change), p.bsdf) for p in parts]
 
 
@@ -86,7 +85,7 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
     )
     parts.append(Part(tape, coated((203, 170, 118), 0.12, 0.7)))
 
-    def knocked(v: np.ndarray) -> np.ndarray:
+    def knocked(v: Array) -> Array:
         corner = np.exp(-np.sum((v - [w / 2, -d / 2, h]) ** 2, 1) / 0.022**2)[:, None]
         v -= corner * [0.010, -0.006, 0.008]
         v[:, 0] += 0.04 * v[:, 2]
@@ -147,7 +146,7 @@ def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
     parts = board(w, d, t, done(front), done(bare))
     rag = rng.normal(size=(2, 40))
 
-    def torn(v: np.ndarray) -> np.ndarray:
+    def torn(v: Array) -> Array:
         edge = np.interp(v[:, 1], np.linspace(-d / 2, d / 2, 40), rag[0]) * 0.004
         v[:, 0] += edge * np.clip(v[:, 0] / (w / 2), 0, 1) ** 4
         v[:, 1] += 0.22 * v[:, 0] * np.clip(v[:, 1] / (d / 2), 0, 1) ** 2
@@ -171,7 +170,7 @@ def paper_flat(rng: np.random.Generator) -> list[Part]:
     """A printed letter that was folded twice; its creases keep it off the floor."""
     page = sheet(0.135, 0.19, 90, 130)
 
-    def folded(v: np.ndarray) -> np.ndarray:
+    def folded(v: Array) -> Array:
         third = 0.19 / 3
         fold = np.abs((v[:, 1] / third + 0.5) % 2 - 1)
         v[:, 2] += 0.010 * (1 - fold) + 1.1 * np.maximum(np.abs(v[:, 0]) - 0.03, 0) ** 2
@@ -212,7 +211,7 @@ def paper_cup(rng: np.random.Generator) -> list[Part]:
         Part(joined(base, rim), matte((240, 237, 230))),
     ]
 
-    def squeezed(v: np.ndarray) -> np.ndarray:
+    def squeezed(v: Array) -> Array:
         side = np.exp(-(((v[:, 2] - 0.075) / 0.03) ** 2))
         v[:, 1] *= 1 - 0.16 * side
         v[:, 0] *= 1 + 0.07 * side

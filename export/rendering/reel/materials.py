@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
+
 Bsdf = dict[str, Any]
 
 
@@ -36,7 +38,7 @@ def spectrum(what: Any) -> Any:
     return {"type": "rgb", "value": linear(what)}
 
 
-def grey_map(what: np.ndarray | float) -> Any:
+def grey_map(what: Array | float) -> Any:
     """A number, or a uint8 (h, w) map read as it is (not as sRGB)."""
     if isinstance(what, np.ndarray):
         import mitsuba as mi

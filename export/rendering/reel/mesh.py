@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-Array = np.ndarray
+from bin_daemon.core.messages import Array
+
+Array = Array
 
 
 @dataclass(frozen=True, slots=True)

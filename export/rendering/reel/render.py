@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.scene import SIZE, Lamp, Part, alone, whole
 
 PASSES = 8
@@ -40,9 +41,7 @@ def variant() -> str:
     )
 
 
-def radiance(
-    parts: Sequence[Part], lamp: Lamp, samples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def radiance(parts: Sequence[Part], lamp: Lamp, samples: int, seed: int) -> tuple[Array, Array]:
     """Linear radiance (480, 640, 3) of the chamber with ``parts`` and its standard error;
     ``samples`` over all passes.
     """
@@ -59,7 +58,7 @@ def radiance(
     return passes.mean(axis=0), passes.std(axis=0) / np.sqrt(PASSES)
 
 
-def _display(lit: np.ndarray) -> np.ndarray:
+def _display(lit: Array) -> Array:
     """Linear light to grey levels 0..255: a camera's shoulder above 0.7, then the sRGB curve."""
     knee = 0.7
     lit = np.where(
@@ -69,7 +68,7 @@ def _display(lit: np.ndarray) -> np.ndarray:
     return 255 * np.where(lit <= 0.0031308, lit * 12.92, 1.055 * lit ** (1 / 2.4) - 0.055)
 
 
-def developed(hdr: np.ndarray, error: np.ndarray) -> np.ndarray:
+def developed(hdr: Array, error: Array) -> Array:
     """Linear radiance and its standard error to an 8-bit RGB picture: vignette, tone curve,
     denoising by need.
     """
@@ -87,7 +86,7 @@ def developed(hdr: np.ndarray, error: np.ndarray) -> np.ndarray:
     return (out + 0.5).astype(np.uint8)
 
 
-def covered(dark: np.ndarray) -> np.ndarray:
+def covered(dark: Array) -> Array:
     """The lens under a palm: nothing but a reddish gleam at one side."""
     y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]].astype(np.float32)
     gleam = np.exp(-(((x - 610) / 170) ** 2 + ((y - 90) / 200) ** 2))[..., None] * np.array(
@@ -97,7 +96,7 @@ def covered(dark: np.ndarray) -> np.ndarray:
     return np.clip(soft + gleam, 0, 255).astype(np.uint8)
 
 
-def mask_of(parts: Sequence[Part]) -> np.ndarray:
+def mask_of(parts: Sequence[Part]) -> Array:
     """True mask (480, 640) uint8, 255 where the item covers at least half of the pixel."""
     import mitsuba as mi
 
@@ -111,12 +110,12 @@ def mask_of(parts: Sequence[Part]) -> np.ndarray:
     )
 
 
-def box_of(mask: np.ndarray) -> list[int]:
+def box_of(mask: Array) -> list[int]:
     """Bounding box (x, y, w, h) in pixels."""
     return [int(n) for n in cv2.boundingRect(mask)]
 
 
-def save_jpeg(img: np.ndarray, path: Path) -> None:
+def save_jpeg(img: Array, path: Path) -> None:
     """Write an RGB picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(
@@ -124,7 +123,7 @@ def save_jpeg(img: np.ndarray, path: Path) -> None:
     )
 
 
-def save_mask(mask: np.ndarray, path: Path) -> None:
+def save_mask(mask: Array, path: Path) -> None:
     """Write a mask as a one-bit PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), mask, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 9])

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import Bsdf, coated, linear
 from export.rendering.reel.mesh import Mesh, rotation, settled, sheet, slab, write_ply
 from export.rendering.reel.texture import done, plain, worn_plastic
@@ -76,7 +77,7 @@ def laid(
 
 
 @cache
-def _floor_texture() -> np.ndarray:
+def _floor_texture() -> Array:
     """Scratched floor with the seam of the flap, two screws and a warning stripe's worn remains."""
     rng = np.random.default_rng(11)
     h, w = 1184, 1472

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel import hand
 from export.rendering.reel.items import BY_NAME, ITEMS, Item
 from export.rendering.reel.mesh import rotation
@@ -42,7 +43,7 @@ def _nothing() -> list[Part]:
     return []
 
 
-def _held(item: Item, centre: tuple[float, float, float], turn: np.ndarray) -> list[Part]:
+def _held(item: Item, centre: tuple[float, float, float], turn: Array) -> list[Part]:
     """An item in the hand's frame, its middle at ``centre``."""
     parts = item.build(np.random.default_rng(item.seed))
     points = np.concatenate([p.mesh.v for p in parts])

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-Array = np.ndarray
+from bin_daemon.core.messages import Array
+
+Array = Array
 Colour = Sequence[float]
 
 

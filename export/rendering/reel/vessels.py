@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import (
     clear_film,
     coated,
@@ -48,7 +49,7 @@ CAN = [
 ]
 
 
-def drinks_can(wall_print: Callable[[int, int], np.ndarray]) -> list[Part]:
+def drinks_can(wall_print: Callable[[int, int], Array]) -> list[Part]:
     """A drinks can that stands: drawn body, bare ends, tab and mouth.
 
     Args:
@@ -93,7 +94,7 @@ def metal_can(rng: np.random.Generator) -> list[Part]:
 def metal_crushed(rng: np.random.Generator) -> list[Part]:
     """A blue can that was trodden on: buckled in diamonds, flattened and bent in the middle."""
 
-    def crushed(v: np.ndarray) -> np.ndarray:
+    def crushed(v: Array) -> Array:
         z = v[:, 2]
         around = np.arctan2(v[:, 1], v[:, 0])
         mid = np.exp(-(((z - 0.054) / 0.032) ** 4))
@@ -160,7 +161,7 @@ def plastic_bottle(rng: np.random.Generator) -> list[Part]:
     w[:, :2] *= (1 + 0.02 * np.cos(40 * np.arctan2(w[:, 1], w[:, 0])) * (w[:, 2] < 0.181))[:, None]
     ring = band(0.0150, 0.1605, 0.1645)
 
-    def pressed(v: np.ndarray) -> np.ndarray:
+    def pressed(v: Array) -> Array:
         dent = (
             np.exp(-(((v[:, 2] - 0.09) / 0.03) ** 2))
             * np.maximum(v[:, 0] / (np.hypot(v[:, 0], v[:, 1]) + 1e-9), 0) ** 3
@@ -204,7 +205,7 @@ def plastic_tub(rng: np.random.Generator) -> list[Part]:
     )
     parts = [Part(outer, coated(done(img), 0.3)), Part(inner, coated(done(inside), 0.3))]
 
-    def squared(v: np.ndarray) -> np.ndarray:
+    def squared(v: Array) -> Array:
         a = np.arctan2(v[:, 1], v[:, 0])
         out = (np.abs(np.cos(a)) ** 4 + np.abs(np.sin(a)) ** 4) ** -0.25
         v[:, 0] *= out * 1.22

@@ -10,6 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.fibre import board
 from export.rendering.reel.materials import coated, matte
 from export.rendering.reel.mesh import creases, curve, lathe, rotation, sheet, slab
@@ -19,7 +20,7 @@ from export.rendering.studio.chance import Rng, happens, near, word
 from export.rendering.studio.prints import printed
 from export.rendering.studio.warps import Warp, bent, dented, flattened, squeezed, stretched, warped
 
-Array = np.ndarray
+Array = Array
 
 
 def _face(rng: Rng, plain_share: float = 0.4) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import Bsdf, coated, glass, grey_map
 
 # above PET's 1.57: a moulded wall is never quite even, and shines more than an ideal sheet
@@ -86,7 +87,7 @@ def hazy(tint: Sequence[float], share: float, rgb: Sequence[float]) -> Bsdf:
     return _passing(blend, _PET_PASSES * (1 - share) * np.asarray(tint))
 
 
-def print_on_clear(image: np.ndarray, inked: np.ndarray) -> Bsdf:
+def print_on_clear(image: Array, inked: Array) -> Bsdf:
     """Print on a clear skin: `image` uint8 (h, w, 3) where `inked` uint8 (h, w) is not 0."""
     blend = {
         "type": "blendbsdf", "weight": grey_map(inked), "a": _skin((0.97, 0.97, 0.97)),

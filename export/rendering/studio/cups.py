@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import coated, matte
 from export.rendering.reel.mesh import curve, joined, lathe, rotation, shell
 from export.rendering.reel.scene import Part
@@ -21,7 +22,7 @@ from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thi
 from export.rendering.studio.prints import printed
 from export.rendering.studio.warps import bent, buckled, flattened, squeezed, warped, worn
 
-Array = np.ndarray
+Array = Array
 
 
 def _ring(radius: float, at: float, thick: float) -> Array:

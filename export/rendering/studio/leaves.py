@@ -10,6 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import coated, matte
 from export.rendering.reel.mesh import creases, crumpled, hemmed, joined, sheet
 from export.rendering.reel.scene import Part
@@ -17,7 +18,7 @@ from export.rendering.reel.texture import cloud, done, kraft, letter, lined, pla
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near, word
 from export.rendering.studio.prints import printed
 
-Array = np.ndarray
+Array = Array
 
 
 def newsprint(h: int, w: int, rng: Rng) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.errors import ExportError
 from export.rendering.reel.materials import Bsdf, coated, matte, metal, printed_metal
 from export.rendering.reel.mesh import rotation, sheet
@@ -24,7 +25,7 @@ from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thi
 from export.rendering.studio.develop import developed, film_for, merged
 from export.rendering.studio.setting import Setting, View
 
-Array = np.ndarray
+Array = Array
 
 EMPTY_SIDE = 64
 # Rays for a quarter of a pixel in one pass. Their number, the film's size and the number of shapes

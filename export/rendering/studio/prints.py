@@ -9,10 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.texture import cloud, done, plain, written
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, word
 
-Array = np.ndarray
+Array = Array
 
 
 def _ink(rng: Rng, ground: Rgb) -> Rgb:

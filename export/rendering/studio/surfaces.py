@@ -9,11 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import Bsdf, coated, matte, metal
 from export.rendering.reel.texture import cloud, done, plain, worn_plastic
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, near
 
-Array = np.ndarray
+Array = Array
 
 _PAINT: dict[str, float] = {
     "black": 0.13, "dark grey": 0.14, "grey": 0.14, "white": 0.13, "navy": 0.12, "blue": 0.08,

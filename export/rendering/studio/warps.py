@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bin_daemon.core.messages import Array
 from export.rendering.reel.mesh import tri
 from export.rendering.reel.scene import Part
 from export.rendering.studio.chance import Rng, chosen
 
-Array = np.ndarray
+Array = Array
 Warp = Callable[[Array], Array]
 
 
