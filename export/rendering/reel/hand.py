@@ -18,8 +18,6 @@ from export.rendering.reel.mesh import Mesh, ellipsoid, lathe, rotation
 from export.rendering.reel.scene import Part
 from export.rendering.reel.texture import cloud, done, plain
 
-Array = Array
-
 # base (x, y, z), lengths of the three bones, radius at the base: an adult's hand, metres
 FINGERS = (
     ((-0.029, 0.090, 0.000), (0.042, 0.026, 0.020), 0.0092),

@@ -15,8 +15,6 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 
-Array = Array
-
 
 @dataclass(frozen=True, slots=True)
 class Mesh:

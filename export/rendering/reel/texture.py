@@ -14,7 +14,6 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 
-Array = Array
 Colour = Sequence[float]
 
 

@@ -20,8 +20,6 @@ from export.rendering.studio.chance import Rng, happens, near, word
 from export.rendering.studio.prints import printed
 from export.rendering.studio.warps import Warp, bent, dented, flattened, squeezed, stretched, warped
 
-Array = Array
-
 
 def _face(rng: Rng, plain_share: float = 0.4) -> Array:
     """The outside of a box, uint8 (h, w, 3): kraft, with a few words, tape or a full print."""

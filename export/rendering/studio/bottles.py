@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from bin_daemon.core.messages import Array
 from export.rendering.reel.materials import coated, matte, metal, printed_metal
 from export.rendering.reel.mesh import Mesh, band, curve, lathe, shell
 from export.rendering.reel.scene import Part
@@ -19,7 +18,6 @@ from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thi
 from export.rendering.studio.prints import printed
 from export.rendering.studio.warps import squared, warped, worn
 
-Array = Array
 Points = list[tuple[float, float]]
 
 

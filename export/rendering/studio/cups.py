@@ -22,8 +22,6 @@ from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thi
 from export.rendering.studio.prints import printed
 from export.rendering.studio.warps import bent, buckled, flattened, squeezed, warped, worn
 
-Array = Array
-
 
 def _ring(radius: float, at: float, thick: float) -> Array:
     """Profile of a rolled rim."""

@@ -15,8 +15,6 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from export.rendering.studio.chance import Rng, happens
 
-Array = Array
-
 _MIDDLE_GREY = 0.19  # mean luminance that an automatic exposure aims at
 _LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
 # from this noise (standard error in grey levels) upwards: strength of non-local means

@@ -18,8 +18,6 @@ from export.rendering.reel.texture import cloud, done, kraft, letter, lined, pla
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near, word
 from export.rendering.studio.prints import printed
 
-Array = Array
-
 
 def newsprint(h: int, w: int, rng: Rng) -> Array:
     """A newspaper's page: headline, columns of grey lines, pictures."""

@@ -25,8 +25,6 @@ from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thi
 from export.rendering.studio.develop import developed, film_for, merged
 from export.rendering.studio.setting import Setting, View
 
-Array = Array
-
 EMPTY_SIDE = 64
 # Rays for a quarter of a pixel in one pass. Their number, the film's size and the number of shapes
 # are constants of the compiled kernel, so quality is a matter of passes alone.

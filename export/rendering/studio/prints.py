@@ -13,8 +13,6 @@ from bin_daemon.core.messages import Array
 from export.rendering.reel.texture import cloud, done, plain, written
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, word
 
-Array = Array
-
 
 def _ink(rng: Rng, ground: Rgb) -> Rgb:
     """A colour that stands out from the ground."""

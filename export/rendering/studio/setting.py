@@ -18,8 +18,6 @@ from export.rendering.reel.scene import Part
 from export.rendering.studio.chance import Rng, chosen, colour, happens
 from export.rendering.studio.surfaces import surface
 
-Array = Array
-
 LAMPS = 4
 
 

@@ -14,8 +14,6 @@ from export.rendering.reel.materials import Bsdf, coated, matte, metal
 from export.rendering.reel.texture import cloud, done, plain, worn_plastic
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, near
 
-Array = Array
-
 _PAINT: dict[str, float] = {
     "black": 0.13, "dark grey": 0.14, "grey": 0.14, "white": 0.13, "navy": 0.12, "blue": 0.08,
     "green": 0.09, "steel": 0.08, "beige": 0.04, "any": 0.05,

@@ -15,7 +15,6 @@ from export.rendering.reel.mesh import tri
 from export.rendering.reel.scene import Part
 from export.rendering.studio.chance import Rng, chosen
 
-Array = Array
 Warp = Callable[[Array], Array]
 
 
