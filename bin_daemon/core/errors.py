@@ -47,3 +47,7 @@ class AlreadyRunningError(BinDaemonError, RuntimeError):
 
 class StalledError(BinDaemonError, RuntimeError):
     """A part of the daemon has made no progress before its deadline."""
+
+
+class OverdueError(BinDaemonError, TimeoutError):
+    """A call has not come back before its deadline, and was left behind."""
