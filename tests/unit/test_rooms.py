@@ -29,7 +29,7 @@ BREACHES = {
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the linter tells of each broken contract, by its name, where every one is broken once."""
+    """What the linter tells of each contract, by its name, where every one is broken once."""
     tree = tmp_path_factory.mktemp("tree")
     shutil.copy(REPOSITORY / "setup.cfg", tree)
     for package in ("bin_daemon", "export"):
