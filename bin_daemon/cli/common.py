@@ -69,11 +69,14 @@ def config_name(options: argparse.Namespace) -> str:
         return str(_SYSTEM_CONFIG)
 
 
-def config_of(options: argparse.Namespace, kept: Path | None = None) -> Config:
-    """The configuration that the options mean, with what they overrule; kept: see `remembered`."""
+def config_of(options: argparse.Namespace, cache_dir: Path | None = None) -> Config:
+    """The configuration that the options mean, with what they overrule.
+
+    cache_dir: the folder that remembers what was checked before.
+    """
     from bin_daemon.config.load import load_config
 
-    config = load_config(config_name(options), kept)
+    config = load_config(config_name(options), cache_dir)
     chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
     overruled = {k: getattr(options, o, None) for k, o in chosen.items()}
     return changed(config, "model", **{k: v for k, v in overruled.items() if v is not None})

@@ -50,7 +50,7 @@ def run_daemon(options: argparse.Namespace) -> int:
     logs.start(options.log_level)
     faulthandler.enable()  # systemd's watchdog aborts: then the journal says where it hung
     state = common.state_of(options)
-    app = App(common.config_of(options, kept=state), state, taught=options.taught)
+    app = App(common.config_of(options, cache_dir=state), state, taught=options.taught)
     _obey_signals(app)
     try:
         app.run(ready=gc.enable)
@@ -81,7 +81,7 @@ def run_silence(options: argparse.Namespace) -> int:
     """
     from bin_daemon.config.cache import last_good
     from bin_daemon.config.sections import Config
-    from bin_daemon.daemon.degraded import hush
+    from bin_daemon.daemon.degraded import silence_all
     from bin_daemon.daemon.lock import devices_to_oneself
 
     logs.start("warning")
@@ -89,14 +89,14 @@ def run_silence(options: argparse.Namespace) -> int:
     failed: tuple[str, ...] = ()
     try:
         try:
-            config = common.config_of(options, kept=state)
+            config = common.config_of(options, cache_dir=state)
         except ConfigError as error:  # broken while it ran: the pins are those of before
             failed = (str(error),)
             if (known := last_good(Config, state)) is None:
                 raise
             config = known
         with devices_to_oneself({state, paths.SYSTEM_STATE}):
-            failed += hush(config)
+            failed += silence_all(config)
     except BinDaemonError as error:
         failed = (str(error),)
     for words in failed:

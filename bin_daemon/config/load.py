@@ -27,16 +27,16 @@ T = TypeVar("T")
 _MAX_BYTES = 1_000_000
 
 
-def load_config(path: Path | str, kept: Path | None = None) -> Config:
+def load_config(path: Path | str, cache_dir: Path | None = None) -> Config:
     """Read and check a configuration.
 
-    path: a YAML file, or the bare name of a shipped profile ("simulator"). kept: the folder that
-    remembers what was checked before.
+    path: a YAML file, or the bare name of a shipped profile ("simulator"). cache_dir: the folder
+    that remembers what was checked before.
     Raises ConfigError with one line for each mistake.
     """
     path = find_config(path)
     text = read(path)
-    return remembered(Config, text.encode(), kept, lambda: parse(text, str(path)))
+    return remembered(Config, text.encode(), cache_dir, lambda: parse(text, str(path)))
 
 
 def read(path: Path) -> str:

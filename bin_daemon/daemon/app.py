@@ -161,7 +161,7 @@ class App:
             session=self.telemetry.session,
             camera=self._camera,
             reference=self._state / "reference.npz",
-            kept=self._state,
+            cache_dir=self._state,
             told=self._tell_state,
             samples=paths.teaching(self._state),
             taught=self._state if self._taught else None,

@@ -49,9 +49,9 @@ class Bin:
     """The parts that sort, built from a configuration and closed in reverse.
 
     clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
-    camera: instead of the configured one. reference: file of the empty view, kept: folder
-    that remembers what was checked; None keeps nothing. told: see `Cycle`. samples:
-    folder of the pictures that the configuration wants kept; None keeps none of them either.
+    camera: instead of the configured one. reference: file of the empty view.
+    cache_dir: folder that remembers what was checked; None keeps nothing. told: see `Cycle`.
+    samples: folder of the pictures that the configuration wants kept; None keeps none of them.
     taught: the state directory whose taught head is used; None uses the package as it ships.
     busy: takes words, again and again, while something before the first frame takes long.
     Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
@@ -66,7 +66,7 @@ class Bin:
         session: int = 0,
         camera: Camera | None = None,
         reference: Path | None = None,
-        kept: Path | None = None,
+        cache_dir: Path | None = None,
         told: Callable[[State], None] = lambda state: None,
         samples: Path | None = None,
         taught: Path | None = None,
@@ -75,12 +75,14 @@ class Bin:
         from bin_daemon.model.classifier import Classifier
 
         self._config, self._clock, self._reference = config, clock, reference
-        self.package: Package = open_package(config.model.name, kept)
+        self.package: Package = open_package(config.model.name, cache_dir)
         with contextlib.ExitStack() as stack:
             self._keeping = self._start_keeping(stack, samples)
             self.classifier = Classifier(self.package, config.model.runtime, config.model.threads)
             if taught is not None and paths.taught_head(taught).exists():
-                self.classifier.head = self._taught_head(taught, recorder, kept is not None, busy)
+                self.classifier.head = self._taught_head(
+                    taught, recorder, cache_dir is not None, busy
+                )
             policy = policy_of(config, self.package, self.classifier.head)
             self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)

@@ -2,7 +2,8 @@
 
 A configuration flows in; the chute opens the way of the residual route once, under the interlock of
 lid and beam, and is silent from then on. No camera, no network. What cannot be opened is left out
-and told in `problems`. `hush` is for a daemon that was killed: every line low, nothing moved.
+and named in `problems`. `silence_all` is for a daemon that was killed: every line low, nothing
+moved.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _open_way(route: Route) -> Route:
     return dataclasses.replace(route, steps=route.steps[: last + 1])
 
 
-def hush(config: Config) -> tuple[str, ...]:
+def silence_all(config: Config) -> tuple[str, ...]:
     """Claim every servo and output once and let go of it: low, off, hardware PWM disabled.
 
     Nothing moves. What could not be claimed comes back in words; it does not keep the others from

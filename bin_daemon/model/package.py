@@ -133,10 +133,10 @@ class Package:
             self.verified(name)
 
 
-def open_package(name: str | Path, kept: Path | None = None) -> Package:
+def open_package(name: str | Path, cache_dir: Path | None = None) -> Package:
     """Read the package called `name` in the store, or the folder `name`.
 
-    kept: the folder that remembers what was checked before.
+    cache_dir: the folder that remembers what was checked before.
     Raises ModelError where there is none, or its manifest or labels make no sense.
     """
     folder = _find(name)
@@ -145,7 +145,7 @@ def open_package(name: str | Path, kept: Path | None = None) -> Package:
         text = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
-    manifest = remembered(Manifest, text, kept, lambda: _manifest(text, path))
+    manifest = remembered(Manifest, text, cache_dir, lambda: _manifest(text, path))
     for file in manifest.files:
         if os.path.basename(file) != file or file in ("", ".", ".."):
             raise ModelError(f"{folder / MANIFEST}: files: '{file}' is not a plain file name")

@@ -12,7 +12,7 @@ from scenes import EMPTY, config, hold, write_script
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError, ChuteError, UsageError
 from bin_daemon.daemon.app import RETRY_S, App
-from bin_daemon.daemon.degraded import Degraded, hush
+from bin_daemon.daemon.degraded import Degraded, silence_all
 from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.store.history import History
@@ -145,19 +145,19 @@ def test_without_any_pins_the_bin_is_up_all_the_same(tmp_path, monkeypatch):
         assert parts.problems == ("chute.pins: cannot open the GPIO chip",)
 
 
-def test_hushing_leaves_every_line_low_and_moves_nothing(tmp_path, pins):
-    assert hush(config(tmp_path, outputs=OUTPUTS)) == ()
+def test_silence_alling_leaves_every_line_low_and_moves_nothing(tmp_path, pins):
+    assert silence_all(config(tmp_path, outputs=OUTPUTS)) == ()
     assert pulses_us(pins.pin(12)) == []
     assert [pins.pin(n).state for n in (12, 22, 23)] == [0, 0, 0]
 
 
-def test_hushing_goes_on_after_a_servo_that_refuses(tmp_path, pins, monkeypatch):
+def test_silence_alling_goes_on_after_a_servo_that_refuses(tmp_path, pins, monkeypatch):
     class Refusing:
         def __init__(self, *_):
             raise ChuteError("chute.servos.flap: GPIO 12 cannot be used: busy")
 
     monkeypatch.setattr("bin_daemon.daemon.degraded.ServoPin", Refusing)
-    told = hush(config(tmp_path, outputs=OUTPUTS))
+    told = silence_all(config(tmp_path, outputs=OUTPUTS))
     assert told == ("chute.servos.flap: GPIO 12 cannot be used: busy",)
     assert claimed(pins) == {"GPIO22", "GPIO23"}
 

@@ -425,7 +425,9 @@ class Recorder:
 
 def sorted_by(settings: dict, state: Path | None) -> Recorder:
     recorder = Recorder()
-    bin_ = Bin(validate(Config, settings), SimulatedClock(), recorder, taught=state, kept=state)
+    bin_ = Bin(
+        validate(Config, settings), SimulatedClock(), recorder, taught=state, cache_dir=state
+    )
     with bin_ as parts, pytest.raises(CameraFinishedError):
         while True:
             parts.step()

@@ -10,7 +10,7 @@ from bin_daemon.config.sections import Config, Input, Light, Output, OutputSecti
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.daemon.app import App
-from bin_daemon.daemon.degraded import Degraded, hush
+from bin_daemon.daemon.degraded import Degraded, silence_all
 from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.gpio.factory import InputPin, open_factory
 
@@ -36,7 +36,7 @@ def config() -> Config:
 
 
 def test_the_others_are_switched_off_after_a_daemon_was_killed(config, factory):
-    (told,) = hush(config)
+    (told,) = silence_all(config)
 
     assert told.startswith(TAKEN)
     assert [factory.pin(pin).pull for pin in (LED, BUZZER)] == ["down", "down"]

@@ -63,7 +63,7 @@ def test_systemd_is_asked_whether_the_service_runs(tmp_path, monkeypatch, active
 
 def test_silencing_leaves_a_daemon_that_runs_alone_and_says_so(daemon, monkeypatch, capsys):
     monkeypatch.setattr(
-        "bin_daemon.daemon.degraded.hush", lambda config: pytest.fail("it was silenced")
+        "bin_daemon.daemon.degraded.silence_all", lambda config: pytest.fail("it was silenced")
     )
 
     assert main(["silence", "--config", "simulator", "--state", str(daemon)]) == 0
