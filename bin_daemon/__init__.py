@@ -4,4 +4,4 @@ A camera looks into a chamber, a quantised MobileNetV2 says what lies there, a d
 it goes, a chute takes it there, and the fleet hears about it over MQTT.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
