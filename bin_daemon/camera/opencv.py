@@ -21,6 +21,7 @@ from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.images import check_image, rgb_of
 from bin_daemon.core.messages import Frame
+from bin_daemon.core.worker import Worker
 
 OPEN_DEADLINE_S = 10.0  # USB cameras take one to three seconds, RTSP a few
 JOIN_DEADLINE_S = 1.0
@@ -47,14 +48,13 @@ class OpenCvCamera(Camera):
         self._is_file = Path(config.source).is_file() and not config.source.isdigit()
         self._period_s = 1.0 / config.fps
         self._changed = threading.Condition()
-        self._stop = False
         self._frame: Frame | None = None
         self._delivered = 0  # frames taken from the device
         self._fault: CameraError | None = None
         self._last_s: float | None = None
         self._check_device()
-        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
-        self._thread.start()
+        self._worker = Worker("camera", self._read, on_error=self._fail)
+        self._worker.start()
         try:
             self._wait_first(open_deadline_s)
         except CameraError:
@@ -108,20 +108,14 @@ class OpenCvCamera(Camera):
 
     def _read(self) -> None:
         """The thread: opens, reads until told to stop or failed, releases."""
-        capture: cv2.VideoCapture | None = None
+        capture = self._open()
         try:
-            capture = self._open()
             self._pump(capture)
-        except CameraError as error:
-            self._fail(error)
-        except Exception as error:  # cv2.error, MemoryError: the waiting side must hear of it
-            self._fail(CameraError(f"{self._name}: reading failed: {error}"))
         finally:
-            if capture is not None:
-                capture.release()
+            capture.release()
 
     def _pump(self, capture: cv2.VideoCapture) -> None:
-        while not self._stop:
+        while not self._worker.stopping:
             good, image = capture.read()
             if good:
                 rgb = check_image(rgb_of(image), self._name)
@@ -136,19 +130,22 @@ class OpenCvCamera(Camera):
     def _offer(self, frame: Frame) -> None:
         with self._changed:
             if self._is_file:
-                self._changed.wait_for(lambda: self._frame is None or self._stop)
+                self._changed.wait_for(lambda: self._frame is None or self._worker.stopping)
             self._frame = frame
             self._delivered += 1
             self._changed.notify_all()
 
-    def _fail(self, error: CameraError) -> None:
+    def _fail(self, error: BaseException) -> None:
+        """The waiting side must hear of it, cv2.error and MemoryError too."""
+        if not isinstance(error, CameraError):
+            error = CameraError(f"{self._name}: reading failed: {error}")
         with self._changed:
             self._fault = error
             self._changed.notify_all()
 
     def capture(self, deadline_s: float) -> Frame:
-        """See `Camera`; no more often than the configured frame rate."""
-        if self._stop:
+        """No more often than the configured frame rate."""
+        if self._worker.stopping:
             raise CameraError(f"{self._name}: is closed; open it again")
         if self._last_s is not None:
             wait_s = self._last_s + self._period_s - self._clock.monotonic()
@@ -167,8 +164,8 @@ class OpenCvCamera(Camera):
         )
 
     def close(self) -> None:
-        """See `Camera`; a thread that is stuck in the driver is left behind after a second."""
+        """A thread that is stuck in the driver is left behind after a second."""
         with self._changed:
-            self._stop = True
+            self._worker.stop()
             self._changed.notify_all()
-        self._thread.join(JOIN_DEADLINE_S)
+        self._worker.stop(JOIN_DEADLINE_S)

@@ -13,18 +13,18 @@ import contextlib
 import importlib
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from bin_daemon.camera import Camera
 from bin_daemon.camera.lores import rgb_of_yuv420, small_size
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
-from bin_daemon.core.errors import CameraError
+from bin_daemon.core.errors import CameraError, OverdueError
 from bin_daemon.core.images import check_image
 from bin_daemon.core.messages import Frame
+from bin_daemon.core.worker import within
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ MAX_AGE_S = 10.0  # of a frame; a timestamp further off is of no clock that is k
 RGB_IN_MEMORY = "BGR888"
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2  # libcamera's AfModeEnum
 
-_Result = TypeVar("_Result")
-
 
 def age_s(stamp_ns: int) -> float:
     """Seconds since `stamp_ns`, nanoseconds since boot; 0 where no clock explains it.
@@ -50,20 +48,6 @@ def age_s(stamp_ns: int) -> float:
     clocks = (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
     ages = [(time.clock_gettime_ns(clock) - stamp_ns) / 1e9 for clock in clocks]
     return min((age for age in ages if 0 <= age <= MAX_AGE_S), default=0.0)
-
-
-def _within(deadline_s: float, work: Callable[[], _Result]) -> _Result:
-    """What `work` returns or raises; TimeoutError, and it is left behind, after `deadline_s`."""
-    done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # the waiting side must hear of it
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="camera", daemon=True).start()
-    return done.result(deadline_s)
 
 
 def _library() -> Any:
@@ -136,10 +120,10 @@ class PiCamera(Camera):
         self._last_s: float | None = None
         library = _library()
         try:
-            _within(OPEN_DEADLINE_S, lambda: self._open(library))
+            within(OPEN_DEADLINE_S, lambda: self._open(library), "camera")
             with _explained(f"{self._name}: does not warm up", "restart the Pi"):
                 self._warm_up()
-        except TimeoutError as error:
+        except OverdueError as error:
             self.close()
             raise CameraError(
                 f"{self._name}: does not open within {OPEN_DEADLINE_S:g} s; restart the Pi, and "
@@ -292,7 +276,7 @@ class PiCamera(Camera):
         return None
 
     def capture(self, deadline_s: float) -> Frame:
-        """See `Camera`; with the small picture. Stamped with the start of its exposure."""
+        """With the small picture. Stamped with the start of its exposure."""
         if self._last_s is not None and self._pace_s:
             wait_s = self._last_s + self._pace_s - self._clock.monotonic()
             self._clock.sleep(min(max(0.0, wait_s), deadline_s))
@@ -308,7 +292,7 @@ class PiCamera(Camera):
         return Frame(image, captured_at, self._number - 1, small)
 
     def close(self) -> None:
-        """See `Camera`; a libcamera that hangs is left behind after a second."""
+        """A libcamera that hangs is left behind after a second."""
         device, self._device, self._closed = self._device, None, True
         if device is None:
             return
@@ -318,6 +302,6 @@ class PiCamera(Camera):
             device.close()
 
         try:
-            _within(CLOSE_DEADLINE_S, release)
+            within(CLOSE_DEADLINE_S, release, "camera")
         except Exception as error:
             log.warning("%s: did not close: %s", self._name, _reason(error))

@@ -7,11 +7,11 @@ daemon holds is left to it.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from bin_daemon.core.errors import OverdueError
+from bin_daemon.core.worker import within
 from bin_daemon.doctor import devices, machine, software
 from bin_daemon.doctor.finding import Finding, Level, Site, fault, site_of
 
@@ -54,22 +54,14 @@ def examine(site: Site, checks: tuple[Check, ...] = CHECKS) -> Iterator[tuple[st
 
 
 def _bounded(check: Check, site: Site) -> Finding:
-    answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
-
-    def look() -> None:
-        try:
-            answers.put(check.look(site))
-        # A check that fails is an answer: whoever asks should see all the others too.
-        except Exception as error:
-            words = f"{type(error).__name__}: {error}"
-            answers.put(fault(f"the check itself failed: {words}", "please report this"))
-
-    # A daemon thread: what hangs in a driver must not keep the doctor.
-    threading.Thread(target=look, name=f"doctor {check.name}", daemon=True).start()
     try:
-        return answers.get(timeout=check.limit_s)
-    except queue.Empty:
+        return within(check.limit_s, lambda: check.look(site), f"doctor {check.name}")
+    except OverdueError:
         return fault(
             f"no answer within {check.limit_s:g} s: a driver or the machine hangs",
             "sudo dmesg | tail -20; then restart the machine",
         )
+    # A check that fails is an answer: whoever asks should see all the others too.
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        return fault(f"the check itself failed: {words}", "please report this")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bin_daemon.core.worker import Worker
 from bin_daemon.gpio.factory import unusable
 
 if TYPE_CHECKING:
@@ -90,16 +90,13 @@ class FillLevels:
             except Exception as error:
                 where = f"sensors.fill.{one.route}: GPIO {one.sensor.trigger} or {one.sensor.echo}"
                 raise unusable(where, error) from error
-        self._stopping = threading.Event()
-        self._beat_at = time.monotonic()
-        # A daemon thread: when the process wants to end, a ping must not keep it alive.
-        self._thread = threading.Thread(target=self._run, name="fill", daemon=True)
-        self._thread.start()
+        self._worker = Worker("fill", self._run)
+        self._worker.start()
 
     @property
     def beat_at(self) -> float:
         """When the thread was last seen alive, in `time.monotonic` seconds; for the supervisor."""
-        return self._beat_at
+        return self._worker.beat_at
 
     def read(self) -> tuple[dict[str, float], tuple[str, ...]]:
         """Percent by route, and the routes that have given no echo for too long.
@@ -117,20 +114,18 @@ class FillLevels:
 
     def close(self) -> None:
         """Stop measuring and give the pins back; may be called again."""
-        self._stopping.set()
-        self._thread.join(STOP_S)
-        if self._thread.is_alive():
+        if not self._worker.stop(STOP_S):
             _log.error("the thread 'fill' did not stop within %g s: the pin library hangs", STOP_S)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._worker.stopping:
             for one in self._compartments:
-                if one.due_at <= time.monotonic() and not self._stopping.is_set():
+                if one.due_at <= time.monotonic() and not self._worker.stopping:
                     self._update(one)
                     one.due_at = time.monotonic() + one.sensor.interval_s
-            self._beat_at = time.monotonic()
+            self._worker.beat()
             until = min(one.due_at for one in self._compartments)
-            self._stopping.wait(min(BEAT_S, max(0.0, until - self._beat_at)))
+            self._worker.wait(min(BEAT_S, max(0.0, until - time.monotonic())))
 
     def _update(self, one: _Compartment) -> None:
         try:
@@ -139,7 +134,7 @@ class FillLevels:
         # Whatever it is, the other sensors go on, and this one may come back.
         except Exception as error:
             distance_cm, trouble = None, str(error) or type(error).__name__
-        if self._stopping.is_set():
+        if self._worker.stopping:
             return
         if trouble and not one.failing:
             _log.warning("sensors.fill.%s: %s", one.route, trouble)
@@ -154,8 +149,8 @@ class FillLevels:
             until = time.monotonic() + MEASURE_S
             # Out of range of the 1 mm that it was opened with: that is, all echoes are in.
             while not device.wait_for_out_of_range(0.1):
-                self._beat_at = time.monotonic()
-                if self._stopping.is_set() or self._beat_at >= until:
+                self._worker.beat()
+                if self._worker.stopping or time.monotonic() >= until:
                     return None
             distance_cm = float(device.distance) * 100
         return distance_cm if distance_cm < RANGE_CM else None
