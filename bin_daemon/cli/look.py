@@ -95,7 +95,7 @@ def run_classify(options: argparse.Namespace) -> int:
         classifier.head, words = head_for(classifier, config, taught, keep=False)
         if words:
             print(f"bin-daemon: warning: {words}", file=sys.stderr)
-    policy = policy_of(config, package, classifier.head)
+    policy = policy_of(config, classifier)
     draw = _drawing(options, config, pictures, classifier)
     failed = 0
     with common.progress("classifying") as tell:

@@ -81,7 +81,7 @@ def _undo(options: argparse.Namespace) -> int:
 
     config, state = common.config_of(options), common.looked_into(options)
     package = open_package(config.model.name)
-    head = undo(state, Base.of(package), lambda former: policy_of(config, package, former))
+    head = undo(state, Base.of(package), lambda former: policy_of(config, former))
     if options.json:
         print(to_json({"model": head.id if head else None}))
     else:
@@ -105,7 +105,6 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _teach_from(options: argparse.Namespace) -> int:
-    from bin_daemon.teaching.activation import routed
     from bin_daemon.teaching.advice import left_out
     from bin_daemon.teaching.folder import TeachingFolder
     from bin_daemon.teaching.sample_store import Samples
@@ -119,7 +118,7 @@ def _teach_from(options: argparse.Namespace) -> int:
         Samples(paths.teaching(state), config.teaching.keep) as samples,
     ):
         kept = [sample.label or "" for sample in samples.list(labelled=True)]
-        left_out([*kept, *(one.label for one in folder.listed)], routed(config))
+        left_out([*kept, *(one.label for one in folder.listed)], config.route_of)
         grounds: dict[str, Vector] = {}
         for number, one in enumerate(folder, start=1):
             tell(f"keeping picture {number} of {len(folder)}")
@@ -162,7 +161,7 @@ def learn_kept(
 
     lesson = relearn(samples, classifier, config, time.time(), grounds, tell)
     if lesson.better:
-        policy_of(config, classifier.package, lesson.head)
+        policy_of(config, lesson.head)
         activate(state, lesson.head)
     return lesson
 
@@ -183,9 +182,9 @@ def classifier_of(config: Config, state: Path) -> Classifier:
 
 def _check_routes(config: Config, labels: dict[str, int]) -> None:
     """Raise ConfigError for classes that would have nowhere to go."""
-    from bin_daemon.sorting.policy import untaken
+    from bin_daemon.sorting.policy import without_route
 
-    if faults := untaken(config, sorted(labels), "the taught bin"):
+    if faults := without_route(config, sorted(labels), "the taught bin"):
         raise ConfigError("\n".join(faults))
 
 

@@ -123,10 +123,10 @@ class _Table:
 def _sitting(
     config: Config, classifier: Classifier, table: _Table, before: Counter[str]
 ) -> Sitting:
-    from bin_daemon.sorting.policy import untaken
+    from bin_daemon.sorting.policy import without_route
 
     def trouble(name: str) -> str:
-        if not untaken(config, [name], classifier.id):
+        if not without_route(config, [name], classifier.id):
             return ""
         return f"no route takes '{name}' yet: add it to one's 'takes' before you finish"
 

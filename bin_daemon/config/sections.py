@@ -310,3 +310,8 @@ class Config:
     teaching: TeachingSection = field(default_factory=TeachingSection)
     free_pins: tuple[int, ...] = ()
     """Reserved pins whose own function is switched off on this board."""
+
+    @property
+    def route_of(self) -> dict[str, str]:
+        """The route that takes a class, for every class that has one."""
+        return {label: name for name, route in self.routes.items() for label in route.takes}

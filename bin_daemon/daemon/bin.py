@@ -83,7 +83,7 @@ class Bin:
                 self.classifier.head = self._taught_head(
                     taught, recorder, cache_dir is not None, busy
                 )
-            policy = policy_of(config, self.package, self.classifier.head)
+            policy = policy_of(config, self.classifier)
             self.pins = open_factory(config.chute.pins, config.chute.board)
             stack.callback(self.pins.close)
             self.outputs = stack.enter_context(Outputs(config.outputs, self.pins))
@@ -169,9 +169,8 @@ class Bin:
 
         Raises UsageError where no route takes such items or the picture cannot be had.
         """
-        classes = {label for route in self._config.routes.values() for label in route.takes}
-        if label not in classes:
-            known = ", ".join(sorted(classes))
+        if label not in self._config.route_of:
+            known = ", ".join(sorted(self._config.route_of))
             raise UsageError(f"no route takes '{label}'; the classes of this bin: {known}")
         if self._keeping is None:
             raise UsageError("this bin keeps no pictures of items; see teaching.keep")

@@ -141,6 +141,11 @@ class Classifier:
         return self.package.labels if self.head is None else self.head.labels
 
     @property
+    def thresholds(self) -> Mapping[str, float]:
+        """By label, the probability from which it may be trusted."""
+        return self.package.thresholds if self.head is None else self.head.thresholds
+
+    @property
     def interpreter(self) -> Any:
         """The TFLite interpreter, for whoever reads constants out of the network."""
         return self._interpreter

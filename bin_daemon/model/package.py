@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -101,6 +102,11 @@ class Package:
     def id(self) -> str:
         """Name and version, as events and logs quote it ("waste6@3")."""
         return f"{self.manifest.name}@{self.manifest.version}"
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """By label, the probability from which the model may be trusted."""
+        return self.manifest.thresholds
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""

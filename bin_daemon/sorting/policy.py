@@ -1,54 +1,67 @@
-"""What the owner wrote in the configuration, joined with the labels of a model: a `Policy`.
+"""What the owner wrote in the configuration, joined with the classes of a model: a `Policy`.
 
-A `Config` and a `Package`, with the head it was taught, flow in; the arrays that `decision` works
-on flow out, or a `ConfigError` that names every label nobody takes.
+A `Config` and the model's id, labels and thresholds flow in; the arrays that `decision` works on
+flow out, or a `ConfigError` that names every class without a route. It never runs the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from bin_daemon.config.sections import Config, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
-from bin_daemon.model.package import Package
 from bin_daemon.sorting.decision import AreaLikelihood, Policy
-
-if TYPE_CHECKING:
-    from bin_daemon.model.head import Head
 
 # A class that neither the owner nor the model gives a threshold needs an even chance.
 DEFAULT_THRESHOLD = 0.5
 OTHER = "other"
 
 
-def policy_of(config: Config, package: Package, head: Head | None = None) -> Policy:
-    """Join configuration and model; head: one that was taught on it, with classes of its own.
+class Model(Protocol):
+    """Whatever names the classes: a package, a head taught on one, a classifier with either."""
 
-    Raises ConfigError where a label of the model is taken by no route, or the configuration names
-    labels that neither the model nor a route knows. One that only a route knows stands for a class
-    of another model, or one that was taught.
+    @property
+    def id(self) -> str:
+        """Name and version, as messages quote it."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        ...
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """By label, the least probability to follow it; without one it is DEFAULT_THRESHOLD."""
+        ...
+
+
+def policy_of(config: Config, model: Model) -> Policy:
+    """Join the configuration and the classes of a model.
+
+    Raises ConfigError where a class of the model has no route, or the configuration names a class
+    that neither the model nor a route knows. One that only a route knows may belong to another
+    model, or may have been taught.
     """
-    model = package.id if head is None else head.id
-    labels = package.labels if head is None else head.labels
-    trusted = package.manifest.thresholds if head is None else head.thresholds
-    faults = untaken(config, labels, model)
-    taken_by = _taken_by(config)
+    labels = model.labels
+    faults = without_route(config, labels, model.id)
+    route_of = config.route_of
     for key, names in _named_labels(config):
         faults += [
-            f"{key}: {model} has no class '{name}'; it has {', '.join(labels)}"
+            f"{key}: {model.id} has no class '{name}'; it has {', '.join(labels)}"
             for name in names
-            if name not in labels and name not in taken_by
+            if name not in labels and name not in route_of
         ]
     if faults:
         raise ConfigError("\n".join(faults))
     routes = tuple(config.routes)
-    home = tuple(routes.index(taken_by[label]) for label in labels)
+    home = tuple(routes.index(route_of[label]) for label in labels)
     residual = routes.index(config.decision.residual)
-    thresholds = {**trusted, **config.decision.thresholds}
+    thresholds = {**model.thresholds, **config.decision.thresholds}
     evidence = config.decision.evidence
     return Policy(
         labels=labels,
@@ -64,18 +77,13 @@ def policy_of(config: Config, package: Package, head: Head | None = None) -> Pol
     )
 
 
-def untaken(config: Config, labels: Iterable[str], model: str) -> list[str]:
-    """A fault for each label of `model` that no route takes, with the key to edit."""
-    taken_by = _taken_by(config)
+def without_route(config: Config, labels: Iterable[str], model: str) -> list[str]:
+    """One message for each label of `model` that no route takes, with the key to edit."""
     return [
         f"routes: no route takes '{label}', which {model} can say; add it to one's takes"
         for label in labels
-        if label not in taken_by
+        if label not in config.route_of
     ]
-
-
-def _taken_by(config: Config) -> dict[str, str]:
-    return {label: name for name, route in config.routes.items() for label in route.takes}
 
 
 def _named_labels(config: Config) -> list[tuple[str, Iterable[str]]]:

@@ -98,7 +98,7 @@ def relearn(
 
     shown = _shown(samples, classifier, grounds or {}, tell, keep)
     known = classifier.head.labels if classifier.head else known
-    return learn(shown, classifier, taught_at, tell, routed(config), known)
+    return learn(shown, classifier, taught_at, tell, config.route_of, known)
 
 
 def _shown(
@@ -132,11 +132,6 @@ def _shown(
             samples.renew(network, seen)
         except StoreError as error:
             log.warning("what was seen on the kept pictures has to be seen again: %s", error)
-
-
-def routed(config: Config) -> frozenset[str]:
-    """The classes that have a route."""
-    return frozenset(label for route in config.routes.values() for label in route.takes)
 
 
 def head_for(
@@ -198,7 +193,7 @@ def head_for(
 def _question(samples: Samples, package: Package, config: Config) -> bytes:
     """Changes with whatever makes it worth while to learn anew for this network once more."""
     pictures = [(sample.id, sample.label) for sample in samples.list(labelled=True)]
-    asked = [__version__, Base.of(package).sha256, sorted(routed(config)), pictures]
+    asked = [__version__, Base.of(package).sha256, sorted(config.route_of), pictures]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest().encode()
 
 

@@ -114,7 +114,7 @@ def test_a_classifier_with_a_head_says_the_classes_of_the_head(package):
 
 
 def test_the_policy_takes_labels_and_thresholds_from_the_head(package):
-    policy = policy_of(load_config("simulator"), package, taught(package))
+    policy = policy_of(load_config("simulator"), taught(package))
     assert policy.labels == ("metal", "plastic")
     assert policy.thresholds == pytest.approx([0.7, 0.7])
 
@@ -122,7 +122,7 @@ def test_the_policy_takes_labels_and_thresholds_from_the_head(package):
 def test_a_class_of_the_head_without_a_route_is_told_with_the_key(package):
     head = taught(package, labels=("metal", "metal_can"))
     with pytest.raises(ConfigError, match=r"routes: no route takes 'metal_can', which .*\+taught"):
-        policy_of(load_config("simulator"), package, head)
+        policy_of(load_config("simulator"), head)
 
 
 def test_undo_goes_back_to_the_head_before_then_to_the_package_and_no_further(tmp_path, package):
