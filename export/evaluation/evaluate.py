@@ -166,7 +166,7 @@ def _rendered_empties() -> list[Path]:
 
 def _acceptor(model: Model, calibration: dict) -> Callable[[Array], Array]:
     """Says which pictures a model would accept with the temperature and thresholds it ships."""
-    judge = _judge(model, cross_fit)
+    judge = _judge(model, calibration)
     return lambda pictures: judge(pictures)[1]
 
 
@@ -251,12 +251,12 @@ def _robustness(model: Model, squares: Array, truth: Array, found: dict) -> list
 
 def _judge(model: Model, calibration: dict) -> Callable[[Array], tuple[Array, Array]]:
     """Gives of pictures what was found, int (n,), and whether it is accepted, bool (n,)."""
-    labels = list(cross_fit["thresholds"])
-    thresholds = np.array(list(cross_fit["thresholds"].values()))
-    never = frozenset(labels.index(label) for label in cross_fit["residual_labels"])
+    labels = list(calibration["thresholds"])
+    thresholds = np.array(list(calibration["thresholds"].values()))
+    never = frozenset(labels.index(label) for label in calibration["residual_labels"])
 
     def judge(pictures: Array) -> tuple[Array, Array]:
-        judged = metrics.probabilities(model.run(pictures).logits, cross_fit["temperature"])
+        judged = metrics.probabilities(model.run(pictures).logits, calibration["temperature"])
         any_truth = np.zeros(len(judged), int)
         return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
 
