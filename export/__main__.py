@@ -22,6 +22,7 @@ from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY
 
 def _train(options: argparse.Namespace) -> None:
     from export.data.fetch import locate
+    from export.views.relaid import relaid_set
 
     recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
     changes = dict(options.set or ())
@@ -34,7 +35,7 @@ def _train(options: argparse.Namespace) -> None:
 
         finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
         return
-    data = locate(recipe.name, recipe.data, options.data, options.sha256)
+    data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
     if isinstance(recipe, FoldedRecipe):
         from export.training.folded import train
 

@@ -7,7 +7,7 @@ thing never straddle folds, else a head would be tested on what it was taught.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -38,6 +38,44 @@ def by_session(labels: Sequence[str], sessions: Sequence[str]) -> bool:
     return mixed and len(in_session) >= SESSIONS
 
 
+def joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Which of 0 to count - 1 belong together, by union-find over `pairs`.
+
+    Returns:
+        A member of its set for each; the same one for all that a chain of pairs connects.
+    """
+    parent = list(range(count))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = at = parent[parent[at]]
+        return at
+
+    for one, other in pairs:
+        parent[root(other)] = root(one)
+    return [root(at) for at in range(count)]
+
+
+def deal(groups: Iterable[tuple[str, str, int]], folds: int) -> dict[str, int]:
+    """The fold of each group: of a class, each group goes where that class is rarest so far.
+
+    Whole groups are dealt (no group straddles two folds), stratified by class, without a seed: the
+    order of the groups alone decides.
+
+    Args:
+        groups: (group, label, pictures), in the order they are dealt in. A group that comes again
+            with another class stays where it is.
+        folds: how many there are; the first of the emptiest is taken.
+    """
+    filled: dict[str, list[int]] = defaultdict(lambda: [0] * folds)
+    dealt: dict[str, int] = {}
+    for group, label, pictures in groups:
+        sizes = filled[label]
+        fold = dealt.setdefault(group, sizes.index(min(sizes)))
+        sizes[fold] += pictures
+    return dealt
+
+
 def things(
     features: Floats, labels: Sequence[str], sessions: Sequence[str], items: Sequence[str]
 ) -> list[str]:
@@ -46,25 +84,19 @@ def things(
     Things are joined where a chain of look-alikes of one class and session connects them.
     features: float (n, d) of length 1. Returns a name for each picture.
     """
-    parent = list(range(len(labels)))
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = at = parent[parent[at]]
-        return at
-
     members = defaultdict(list)
     for at, key in enumerate(zip(labels, sessions, strict=True)):
         members[key].append(at)
     apart = 2.0 - 2.0 * features @ features.T  # squared distances of vectors of length 1
     near = ALIKE * np.median(apart[np.triu_indices(len(apart), 1)])
-    for mine in members.values():
-        for one, other in np.argwhere(np.triu(apart[np.ix_(mine, mine)] < near, 1)):
-            parent[root(mine[other])] = root(mine[one])
+    pairs = [
+        (mine[one], mine[other])
+        for mine in members.values()
+        for one, other in np.argwhere(np.triu(apart[np.ix_(mine, mine)] < near, 1))
+    ]
     first: dict[str, int] = {}
-    for at, item in enumerate(items):
-        parent[root(at)] = root(first.setdefault(item, at))
-    return [str(root(at)) for at in range(len(labels))]
+    pairs += [(first.setdefault(item, at), at) for at, item in enumerate(items)]
+    return [str(thing) for thing in joined(len(labels), pairs)]
 
 
 def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool) -> Counts:
@@ -76,15 +108,11 @@ def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool)
     fewest pictures of its class.
     """
     if whole_sessions:
-        turn = _turns(groups, labels)
-        return np.array([turn[group] for group in groups], np.int64)
-    members = Counter(zip(labels, groups, strict=True))
-    filled: dict[str, list[int]] = defaultdict(lambda: [0] * FOLDS)
-    dealt: dict[str, int] = {}
-    for (label, group), pictures in sorted(members.items(), key=lambda m: (-m[1], m[0])):
-        sizes = filled[label]
-        fold = dealt.setdefault(group, sizes.index(min(sizes)))
-        sizes[fold] += pictures
+        dealt = _turns(groups, labels)
+    else:
+        members = Counter(zip(labels, groups, strict=True)).items()
+        largest_first = sorted(members, key=lambda member: (-member[1], member[0]))
+        dealt = deal(((group, label, n) for (label, group), n in largest_first), FOLDS)
     return np.array([dealt[group] for group in groups], np.int64)
 
 

@@ -25,11 +25,11 @@ from export.conversion.keras import answers, convert, describe
 from export.conversion.metadata import embed, encode
 from export.conversion.tflite_import import LINEAR_SCALES
 from export.data.check import check_data
-from export.data.groups import embedding_at_hand
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
 from export.evaluation.metrics import probabilities
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
+from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import NORMALISATIONS
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 

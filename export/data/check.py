@@ -17,7 +17,8 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.data.csv_tables import table_bytes
-from export.data.groups import LEAST_FOR_EMBEDDING, Embed, alike, copies, merge_groups, name_groups
+from export.data.groups import copies, merge_groups, name_groups
+from export.data.hashing import LEAST_FOR_EMBEDDING, alike
 from export.data.pictures import (
     GROUPS,
     PARTS,
@@ -32,6 +33,7 @@ from export.data.pictures import (
 )
 from export.data.survey import COLOUR, Survey, survey
 from export.errors import ExportError
+from export.networks.embedding import Embed
 from export.run import Run
 
 REPORT = "data.json"

@@ -18,14 +18,14 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from export.errors import ExportError
-from export.recipes.schema import DataSpec
+from export.recipes.schema import DataSpec, Laid
 from export.run import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parents[1] / "sets"
@@ -41,7 +41,13 @@ MAX_UNPACKED = 32 << 30
 MAX_FILES = 1_000_000
 
 
-def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -> Path:
+def locate(
+    name: str,
+    data: DataSpec,
+    folder: Path | None,
+    sha256: str | None,
+    relay: Callable[[Path, Sequence[Laid]], Path],
+) -> Path:
     """The folder of the class folders of a recipe.
 
     Args:
@@ -49,6 +55,7 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
         data: what the recipe says of its pictures.
         folder: the one that the user names; taken as it is.
         sha256: of the published archive, from the user, where the recipe knows none.
+        relay: makes a set of folders whose items are laid on drawn backgrounds.
 
     Raises:
         ExportError: there is no way to the pictures, or the archive is not the one stated.
@@ -56,10 +63,8 @@ def locate(name: str, data: DataSpec, folder: Path | None, sha256: str | None) -
     if folder is not None:
         return folder
     if data.laid:
-        from export.views.relaid import lay
-
         with _alone(name):
-            return lay(SETS / name, data.laid)
+            return relay(SETS / name, data.laid)
     if data.local and (REPOSITORY / data.local).is_dir():
         return (REPOSITORY / data.local).resolve()
     home = SETS / name

@@ -19,6 +19,7 @@ import numpy as np
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import SUFFIXES, read_picture
 from bin_daemon.core.messages import Array
+from bin_daemon.teaching.folds import deal
 from bin_daemon.teaching.sample import UNLABELLED
 from export.data.csv_tables import read_table, table_bytes
 from export.errors import ExportError
@@ -74,11 +75,7 @@ def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str
 
 
 def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[str, int]:
-    """Deal groups into folds: grouped (no group straddles two), stratified, and without a seed.
-
-    The groups of a class stand in the order of their hash, and each goes to the fold that has the
-    fewest pictures of that class so far (the lowest fold on a tie). There is no seed, so there is
-    no lucky one to pick.
+    """Deal groups into folds by `deal`, in the order of their hash: no seed, no lucky one to pick.
 
     Args:
         members: (group, label) of each picture.
@@ -87,14 +84,7 @@ def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[s
     Returns:
         The fold (0 to folds - 1) of each group.
     """
-    dealt: dict[str, int] = {}
-    filled: dict[str, list[int]] = defaultdict(lambda: [0] * folds)
-    for group, label, pictures in dealing_order(members):
-        sizes = filled[label]
-        fold = sizes.index(min(sizes))
-        sizes[fold] += pictures
-        dealt[group] = fold
-    return dealt
+    return deal(dealing_order(members), folds)
 
 
 def deal_shares(

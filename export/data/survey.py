@@ -18,7 +18,8 @@ import numpy as np
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import read_picture
 from bin_daemon.core.messages import Array
-from export.data.groups import HASH_BITS, Embed, perceptual_hash
+from export.data.hashing import HASH_BITS, perceptual_hash
+from export.networks.embedding import Embed
 
 COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
 

@@ -17,7 +17,6 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from bin_daemon.teaching import solver
 from export.data.check import check_data
-from export.data.groups import embedding_at_hand
 from export.data.pictures import (
     FOLDS,
     SPLIT,
@@ -29,6 +28,7 @@ from export.data.pictures import (
     write_split,
 )
 from export.errors import ExportError
+from export.networks.embedding import embedding_at_hand
 from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,

@@ -19,7 +19,6 @@ from bin_daemon.core.messages import Array
 from export.conversion.keras import answers
 from export.data.check import check_data
 from export.data.csv_tables import read_table, table_bytes
-from export.data.groups import embedding_at_hand
 from export.data.pictures import (
     Picture,
     label_indices,
@@ -31,6 +30,7 @@ from export.data.pictures import (
     write_split,
 )
 from export.errors import ExportError
+from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import FACTS, build, settle_statistics
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe

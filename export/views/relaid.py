@@ -47,7 +47,7 @@ class Source:
     crops: int
 
 
-def lay(home: Path, parts: Sequence[Laid]) -> Path:
+def relaid_set(home: Path, parts: Sequence[Laid]) -> Path:
     """Make the set `home` of these folders, or find it made; one that was broken off is made anew.
 
     Raises:

@@ -15,6 +15,7 @@ from export.data import fetch as fetching
 from export.data.fetch import fetch, locate
 from export.errors import ExportError
 from export.recipes.schema import DataSpec
+from export.views.relaid import relaid_set
 
 
 class Published(ThreadingHTTPServer):
@@ -284,8 +285,8 @@ def test_a_recipes_set_is_fetched_into_the_cache_once(
     monkeypatch.setattr(fetching, "SETS", tmp_path)
     server.content = SET
 
-    first = locate("mine", spec(server.address), None, sha256(SET))
-    again = locate("mine", spec(server.address, sha256=sha256(SET)), None, None)
+    first = locate("mine", spec(server.address), None, sha256(SET), relaid_set)
+    again = locate("mine", spec(server.address, sha256=sha256(SET)), None, None, relaid_set)
 
     assert first == again == tmp_path / "mine" / "set"
     assert len(server.asked) == 1
@@ -299,9 +300,9 @@ def test_an_archive_without_the_recipes_folder_is_refused_every_time(
 
     for _ in range(2):
         with pytest.raises(ExportError, match="holds no folder other"):
-            locate("mine", spec(server.address, "other"), None, sha256(SET))
+            locate("mine", spec(server.address, "other"), None, sha256(SET), relaid_set)
 
 
 def test_a_named_folder_comes_before_the_address(server: Published, tmp_path: Path) -> None:
-    assert locate("mine", spec(server.address), tmp_path, None) == tmp_path
+    assert locate("mine", spec(server.address), tmp_path, None, relaid_set) == tmp_path
     assert server.asked == []

@@ -12,7 +12,7 @@ import pytest
 from export.data.pictures import list_pictures
 from export.errors import ExportError
 from export.recipes.schema import Laid
-from export.views.relaid import lay
+from export.views.relaid import relaid_set
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def parts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, parts):
     """The set of them, made once."""
-    return lay(tmp_path_factory.mktemp("sets") / "set", parts)
+    return relaid_set(tmp_path_factory.mktemp("sets") / "set", parts)
 
 
 def contents(home):
@@ -62,7 +62,7 @@ def test_crops_of_one_thing_share_a_group(home):
 
 def test_a_set_that_is_there_is_left_alone(home, parts):
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*.*")}
-    lay(home, parts)
+    relaid_set(home, parts)
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*.*")} == before
 
 
@@ -71,20 +71,20 @@ def test_a_set_that_was_broken_off_becomes_the_same_set(tmp_path, home, parts):
     (torn / "groups.csv").unlink()
     for path in (torn / "organic").glob("*_0.jpg"):
         path.unlink()
-    assert contents(lay(torn, parts)) == contents(home)
+    assert contents(relaid_set(torn, parts)) == contents(home)
 
 
 def test_a_set_of_other_folders_is_not_mixed_with_it(home, parts):
     with pytest.raises(ExportError, match="was made of other folders; delete it"):
-        lay(home, parts[:1])
+        relaid_set(home, parts[:1])
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ExportError, match="nowhere: holds no pictures for the class organic"):
-        lay(tmp_path / "set", [Laid(label="organic", folder=str(tmp_path / "nowhere"))])
+        relaid_set(tmp_path / "set", [Laid(label="organic", folder=str(tmp_path / "nowhere"))])
 
 
 def test_a_set_that_cannot_be_kept_says_why(tmp_path, parts):
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match="set: cannot keep the crops: .*Not a directory"):
-        lay(tmp_path / "file" / "set", parts)
+        relaid_set(tmp_path / "file" / "set", parts)
