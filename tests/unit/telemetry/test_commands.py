@@ -1,4 +1,4 @@
-"""Remote commands: what runs, what does not, and what is answered."""
+"""The door for commands over MQTT."""
 
 from __future__ import annotations
 
@@ -6,191 +6,45 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SimulatedClock
-from bin_daemon.core.errors import UsageError
 from bin_daemon.core.messages import stamp
-from bin_daemon.telemetry.commands import MAX_BYTES, REMEMBERED, Commands
+from bin_daemon.telemetry.commands import Commands
 from bin_daemon.telemetry.topics import Topics
 
 NOW = 1_800_000_000.0
-TOPICS = Topics("bins", "b1")
+COMMAND = json.dumps({"cmd_id": "c1", "expires": stamp(NOW + 60)}).encode()
 
 
-class Bin:
-    """An app with two verbs, which writes down what it was asked to do."""
-
-    def __init__(self) -> None:
-        self.done: list[tuple[str, Mapping[str, Any]]] = []
-        self.clock = SimulatedClock(wall=NOW)
-        verbs = {"pause": self.pause, "sort": self.sort, "break": self.break_}
-        self.commands = Commands(TOPICS, verbs, self.clock)
-
-    def pause(self, args: Mapping[str, Any]) -> None:
-        """A verb that works."""
-        self.done.append(("pause", args))
-
-    def sort(self, args: Mapping[str, Any]) -> None:
-        """A verb that refuses."""
-        raise UsageError(f"route: no route {args['route']!r}")
-
-    def break_(self, _: Mapping[str, Any]) -> None:
-        """A verb with a fault."""
-        raise KeyError("secret")
-
-    def ask(self, verb: str, payload: Any, *, retained: bool = False) -> Any:
-        """Send a payload (JSON unless bytes); returns the result, or None without an answer."""
-        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        answer = self.commands.handle(TOPICS.command(verb), raw, retained=retained)
-        if answer is None:
-            return None
-        topic, result = answer
-        assert topic == TOPICS.command_result(verb)
-        return result
+def door(done: list[Mapping[str, Any]]) -> Commands:
+    """The door of a bin whose one verb notes its arguments."""
+    dispatcher = Dispatcher({"pause": done.append}, SimulatedClock(wall=NOW))
+    return Commands(Topics("bins", "b1"), dispatcher)
 
 
-def command(cmd_id: str = "c1", expires_in_s: float = 60, **more: Any) -> dict[str, Any]:
-    """The payload of a command."""
-    return {"cmd_id": cmd_id, "expires": stamp(NOW + expires_in_s), **more}
+def test_a_command_is_run_and_answered_on_the_topic_of_its_verb() -> None:
+    done: list[Mapping[str, Any]] = []
+
+    answer = door(done).handle("bins/b1/cmd/pause", COMMAND, retained=False)
+
+    assert answer == ("bins/b1/cmd_result/pause", {"cmd_id": "c1", "ok": True, "error": None})
+    assert done == [{}]
 
 
-def test_a_command_is_run_with_its_arguments_and_answered() -> None:
-    bin_ = Bin()
+def test_a_refusal_is_answered_in_words() -> None:
+    _, result = door([]).handle("bins/b1/cmd/dance", COMMAND, retained=False) or ("", {})
 
-    result = bin_.ask("pause", command(args={"minutes": 5}))
-
-    assert result == {"cmd_id": "c1", "ok": True, "error": None}
-    assert bin_.done == [("pause", {"minutes": 5})]
-
-
-def test_arguments_may_be_left_out() -> None:
-    bin_ = Bin()
-
-    assert bin_.ask("pause", command())["ok"]
-    assert bin_.done == [("pause", {})]
+    assert result == {
+        "cmd_id": "c1", "ok": False, "error": "unknown verb 'dance'; this bin knows pause",
+    }  # fmt: skip
 
 
 def test_a_retained_command_is_neither_run_nor_answered() -> None:
-    bin_ = Bin()
+    done: list[Mapping[str, Any]] = []
 
-    assert bin_.ask("pause", command(), retained=True) is None
-    assert bin_.done == []
-
-
-def test_an_expired_command_is_refused_with_the_time_of_the_bin() -> None:
-    bin_ = Bin()
-
-    result = bin_.ask("pause", command(expires_in_s=-1))
-
-    assert result["error"] == (
-        f"expired at {stamp(NOW - 1)}; the clock of this bin says {stamp(NOW)}"
-    )
-    assert bin_.done == []
-
-
-@pytest.mark.parametrize("zone", ["+01:00", "-05:30", "Z"])
-def test_the_expiry_may_be_in_any_zone(zone: str) -> None:
-    bin_ = Bin()
-    in_2030, in_2020 = f"2030-01-01T00:00:00{zone}", f"2020-01-01T00:00:00{zone}"
-
-    assert bin_.ask("pause", {"cmd_id": "a", "expires": in_2030})["ok"]
-    assert not bin_.ask("pause", {"cmd_id": "b", "expires": in_2020})["ok"]
-
-
-@pytest.mark.parametrize("expires", ["soon", "2030-01-01T00:00:00", ""])
-def test_an_expiry_that_is_no_moment_is_refused_with_an_example(expires: str) -> None:
-    result = Bin().ask("pause", {"cmd_id": "c1", "expires": expires})
-
-    assert not result["ok"]
-    assert stamp(NOW + 60) in result["error"]
-
-
-def test_a_repeated_command_is_answered_again_and_not_run_again() -> None:
-    bin_ = Bin()
-
-    first = bin_.ask("pause", command())
-    bin_.clock.sleep(3600)
-    second = bin_.ask("pause", command())
-
-    assert first == second
-    assert len(bin_.done) == 1
-
-
-def test_the_same_id_for_another_verb_is_another_command() -> None:
-    bin_ = Bin()
-    bin_.ask("break", command())
-
-    assert bin_.ask("pause", command())["ok"]
-
-
-def test_the_memory_of_commands_is_bounded() -> None:
-    bin_ = Bin()
-    for number in range(REMEMBERED + 1):
-        bin_.ask("pause", command(f"c{number}"))
-
-    bin_.ask("pause", command(f"c{REMEMBERED}"))
-    assert len(bin_.done) == REMEMBERED + 1
-    bin_.ask("pause", command("c0"))
-    assert len(bin_.done) == REMEMBERED + 2
-
-
-def test_an_unknown_verb_is_answered_with_those_that_are_known() -> None:
-    result = Bin().ask("explode", command())
-
-    assert result["error"] == "unknown verb 'explode'; this bin knows break, pause, sort"
-
-
-def test_a_refusal_of_the_app_goes_back_in_its_words() -> None:
-    result = Bin().ask("sort", command(args={"route": "moon"}))
-
-    assert result == {"cmd_id": "c1", "ok": False, "error": "route: no route 'moon'"}
-
-
-def test_a_fault_of_the_app_is_answered_without_its_innards() -> None:
-    result = Bin().ask("break", command())
-
-    assert result["error"] == "break failed inside the daemon; its log says why"
-
-
-@pytest.mark.parametrize(
-    ("payload", "cmd_id", "words"),
-    [
-        (b"{", None, "not JSON"),
-        (b"\xff\xfe\x00", None, "not JSON"),
-        (b"[" * 10_000, None, "not JSON"),
-        ([1], None, "payload"),
-        ({"cmd_id": "c1"}, "c1", "expires: is needed"),
-        ({"expires": stamp(NOW)}, None, "cmd_id: is needed"),
-        ({"cmd_id": 7, "expires": stamp(NOW)}, None, "cmd_id: input should be a valid string"),
-        (command(args=[1]), "c1", "args: input should be a valid dictionary"),
-        (command(when="now"), "c1", "when: unknown key"),
-        (command("x" * 65), None, "cmd_id: string should have at most 64 characters"),
-        (b" " * (MAX_BYTES + 1), None, f"too long: {MAX_BYTES + 1} bytes"),
-    ],
-)
-def test_a_malformed_command_is_answered_with_what_is_wrong(
-    payload: Any, cmd_id: str | None, words: str
-) -> None:
-    bin_ = Bin()
-
-    result = bin_.ask("pause", payload)
-
-    assert result["cmd_id"] == cmd_id
-    assert not result["ok"]
-    assert words in result["error"]
-    assert bin_.done == []
+    assert door(done).handle("bins/b1/cmd/pause", COMMAND, retained=True) is None
+    assert done == []
 
 
 def test_a_topic_that_names_no_command_is_ignored() -> None:
-    assert Bin().commands.handle("bins/b1/cmd/a/b", b"{}", retained=False) is None
-
-
-@given(st.binary(max_size=200))
-def test_no_payload_gets_past_the_check_or_breaks_it(payload: bytes) -> None:
-    bin_ = Bin()
-
-    assert bin_.ask("pause", payload)["ok"] is False
-    assert bin_.done == []
+    assert door([]).handle("bins/b1/cmd/a/b", b"{}", retained=False) is None
