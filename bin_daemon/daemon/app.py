@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bin_daemon.camera import Camera
 from bin_daemon.config.sections import Config
+from bin_daemon.control.dispatcher import Dispatcher, Verb
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError
@@ -24,7 +25,7 @@ from bin_daemon.daemon.bin import Bin
 from bin_daemon.daemon.failures import Failures
 from bin_daemon.daemon.health import Watchdog, notify
 from bin_daemon.daemon.reporter import Reporter
-from bin_daemon.daemon.verbs import Orders, Verb
+from bin_daemon.daemon.verbs import Orders
 from bin_daemon.daemon.watchdog import DEADLINES_S, Supervisor, longest_pass_s
 from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.publisher import Telemetry
@@ -76,7 +77,8 @@ class App:
         self.bin: Bin
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.hold(self._state))
-            self.telemetry = Telemetry(config, self._state, self.clock, self.verbs())
+            dispatcher = Dispatcher(self.verbs(), self.clock)
+            self.telemetry = Telemetry(config, self._state, self.clock, dispatcher)
             stack.callback(self._close_telemetry)
             self._stack = stack.pop_all()
         self._failures = Failures(self._state, self.clock)

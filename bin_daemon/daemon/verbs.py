@@ -11,6 +11,7 @@ import queue
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bin_daemon.control.dispatcher import Verb
 from bin_daemon.core.errors import UsageError
 from bin_daemon.sorting.sorter import State
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from bin_daemon.daemon.bin import Bin
 
 log = logging.getLogger(__name__)
-
-Verb = Callable[[Mapping[str, Any]], None]
 
 _AT_REST = (State.WAITING, State.PAUSED)
 

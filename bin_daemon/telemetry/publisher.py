@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bin_daemon.config.sections import Config
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
 from bin_daemon.store.write_buffer import Keeper
-from bin_daemon.telemetry.commands import Commands, Verbs
+from bin_daemon.telemetry.commands import Commands
 from bin_daemon.telemetry.connection import Line, Link
 from bin_daemon.telemetry.delivery import Delivery
 from bin_daemon.telemetry.topics import Topics
@@ -64,14 +65,14 @@ class TelemetryStats:
 class Telemetry:
     """Stores and delivers what a bin has to tell.
 
-    state: the folder of the store. verbs: what remote commands may do (see `Commands`). `session`
+    state: the folder of the store. dispatcher: where remote commands go. `session`
     and `topics` are there from construction on; the constructor opens the store, and does not fail
     where that is full or damaged. Everything public may be called from any thread and returns at
     once, `drain` and `close` excepted.
     """
 
     def __init__(
-        self, config: Config, state: Path, clock: Clock, verbs: Verbs,
+        self, config: Config, state: Path, clock: Clock, dispatcher: Dispatcher,
         *, synced: Callable[[], bool] = clock_module.clock_synced,
     ) -> None:  # fmt: skip
         mqtt = config.mqtt
@@ -82,7 +83,7 @@ class Telemetry:
         )
         self.session = self._keeper.session
         self._delivery = Delivery(self.topics, self._keeper, clock)
-        self._commands = Commands(self.topics, verbs, clock)
+        self._commands = Commands(self.topics, dispatcher)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._line: Line | None = None
         self._link: Link | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mqtt_parts import bin_config, sort_event
 
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.messages import Outcome
 from bin_daemon.store.outbox import Outbox
@@ -21,7 +22,8 @@ from bin_daemon.telemetry.publisher import STORE_NAME, Telemetry
 def connect(state: Path, port: int) -> None:
     """Be online until killed."""
     config = bin_config({"host": "127.0.0.1", "port": port})
-    Telemetry(config, state, SystemClock(), {}).start()
+    clock = SystemClock()
+    Telemetry(config, state, clock, Dispatcher({}, clock)).start()
     threading.Event().wait()
 
 

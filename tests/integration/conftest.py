@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mqtt_parts import MOSQUITTO, Broker, Ear, MuteBroker, bin_config
 
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.telemetry.publisher import Telemetry
 
@@ -79,7 +80,9 @@ def new_bin(tmp_path: Path) -> Iterator[Callable[..., Telemetry]]:
             # Shorter than the configuration allows, so that the test is not long.
             quick = dataclasses.replace(config.mqtt, keepalive_s=keepalive_s)
             config = dataclasses.replace(config, mqtt=quick)
-        made.append(Telemetry(config, state, SystemClock(), verbs or {}, synced=lambda: True))
+        clock = SystemClock()
+        dispatcher = Dispatcher(verbs or {}, clock)
+        made.append(Telemetry(config, state, clock, dispatcher, synced=lambda: True))
         return made[-1]
 
     yield make

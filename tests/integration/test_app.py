@@ -15,6 +15,7 @@ from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
 from bin_daemon.camera import open_camera
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import (
     AlreadyRunningError,
@@ -230,7 +231,7 @@ def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_
     mqtt = {"host": "127.0.0.1", "port": broker.port}
     settings = config(tmp_path, sensors={"fill": fill}, mqtt=mqtt)
     clock = SimulatedClock()
-    telemetry = Telemetry(settings, tmp_path, clock, {})
+    telemetry = Telemetry(settings, tmp_path, clock, Dispatcher({}, clock))
     reporter = Reporter(settings, tmp_path, clock, telemetry)
     ear = listen(broker)
     telemetry.start()
