@@ -9,12 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from bin_daemon.chamber.pixels import LONGEST, Bytes
-from bin_daemon.core.messages import Image
+from bin_daemon.core.images import LONGEST
+from bin_daemon.core.messages import Array, Image
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the small picture: twice what `small.shrink` makes of the whole picture.
+    """Width and height of the small picture: twice what `images.shrink` makes of the whole picture.
 
     By whole halves, so that both shrink to the same grid; even, as YUV420 must be. Twice, so that
     half of the view still has the full working resolution.
@@ -27,7 +27,7 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return width // factor, height // factor
 
 
-def rgb_of_yuv420(planes: Bytes, width: int, height: int) -> Image:
+def rgb_of_yuv420(planes: Array, width: int, height: int) -> Image:
     """uint8 (height, width, 3) RGB of full-range YUV420 (sYCC, as JPEG has it).
 
     planes: uint8 (height * 3 / 2, stride): Y, then U and V, of which two rows lie in one of Y's;

@@ -7,13 +7,11 @@ answers to the machine (`Reactive`); a folder and a clip just run. Nothing here 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import cv2
-import numpy as np
 
 from bin_daemon.camera import Camera
 from bin_daemon.camera.player import Player, Shown
@@ -22,13 +20,18 @@ from bin_daemon.config.sections import CameraSection
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, CameraFinishedError, PictureError
-from bin_daemon.core.images import SUFFIXES, fit_within, read_picture, resized, rgb_of
+from bin_daemon.core.images import (
+    SUFFIXES,
+    fit_within,
+    median_empty,
+    natural_order,
+    read_picture,
+    resized,
+    rgb_of,
+)
 from bin_daemon.core.messages import Frame, Image
 
-# A median over more pictures than this costs memory and changes nothing one could see.
-_MEDIAN_OF = 25
 _MEDIAN_EMPTY = "(median of the pictures)"
-_ANY_SIZE = 1 << 16  # no picture is larger
 
 
 class Source(Protocol):
@@ -37,12 +40,6 @@ class Source(Protocol):
     def shots(self) -> Iterator[tuple[Image, Shown]]:
         """From the beginning: uint8 RGB images, all of one size, and what each shows."""
         ...
-
-
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sorting key that puts `2.jpg` before `10.jpg`."""
-    parts = re.findall(r"\d+|\D+", path.name.lower())
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -206,19 +203,6 @@ def open_replay(config: CameraSection, clock: Clock) -> ReplayCamera:
     else:
         raise CameraError(f"{path}: no such folder, clip or script; check camera.source")
     return ReplayCamera(source, clock, config.fps, config.loop)
-
-
-def median_empty(pictures: list[Path], width: int = _ANY_SIZE, height: int = _ANY_SIZE) -> Image:
-    """What most pictures agree on at each pixel: the empty view where none was taken.
-
-    Uses at most 25 of the pictures, spread evenly; uint8 (h, w, 3) RGB of the first one's size,
-    scaled down to fit width x height where they are given. Raises PictureError as `read_picture`.
-    """
-    chosen = pictures[:: max(1, -(-len(pictures) // _MEDIAN_OF))]
-    first = fit_within(read_picture(chosen[0]), width, height)
-    size = (first.shape[1], first.shape[0])
-    stack = [first, *(resized(read_picture(p), *size) for p in chosen[1:])]
-    return np.asarray(np.median(np.stack(stack), axis=0), np.uint8)
 
 
 def hold_each(

@@ -16,12 +16,13 @@ import numpy as np
 
 from bin_daemon.chamber.background import Ground
 from bin_daemon.chamber.crop import is_same, light_table, square
-from bin_daemon.chamber.pixels import LONGEST, Bytes, Lessons, Steady, shrink, white_share
+from bin_daemon.chamber.pixels import Bytes, white_share
 from bin_daemon.chamber.registration import realigned
 from bin_daemon.chamber.segmentation import Scene, segment
+from bin_daemon.chamber.stillness import StillFrames, StillnessDetector
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import check_image
+from bin_daemon.core.images import LONGEST, check_image, shrink
 from bin_daemon.core.messages import Frame, Image, Item, Observation, View
 
 LEARN_FRAMES = 6
@@ -53,8 +54,8 @@ class Chamber:
         self._ground: Ground | None = None
         self._loaded = False  # the empty view is from a file and has not been seen to fit
         self._frame_shape: tuple[int, int] | None = None
-        self._lessons = Lessons()
-        self._steady = Steady()
+        self._still_frames = StillFrames()
+        self._stillness = StillnessDetector()
         self._scene: Scene | None = None  # of the frame that the present rest began with
         self._differing = 0
         self._settled = False
@@ -80,8 +81,8 @@ class Chamber:
         self._ground = None
         self._table = None
         self._loaded = False
-        self._lessons.clear()
-        self._steady.reset()
+        self._still_frames.clear()
+        self._stillness.reset()
         self._present = False
         self._empty_since = None
 
@@ -106,10 +107,10 @@ class Chamber:
         least = self._config.min_area * weak.size
         differing = cv2.countNonZero(weak)
         if differing <= SPECK * least:
-            self._steady.reset()
-            self._lessons.clear()
+            self._stillness.reset()
+            self._still_frames.clear()
             return self._empty(small, now, differing / weak.size)
-        still_s = self._steady.still_s(small, now, self._ground.noise)
+        still_s = self._stillness.still_s(small, now, self._ground.noise)
         settled = still_s >= self._config.settle_s
         grown = abs(differing - self._differing) > max(SPECK * least, 0.05 * self._differing)
         if self._scene is None or still_s == 0.0 or grown or settled != self._settled:
@@ -165,10 +166,10 @@ class Chamber:
 
     def _learn_from(self, small: Bytes, now: float) -> Observation:
         """Gather still frames until there are enough for an empty view."""
-        still_s = self._lessons.add(small, now, 1.0)
-        gathered = len(self._lessons.frames)
+        still_s = self._still_frames.add(small, now, 1.0)
+        gathered = len(self._still_frames.frames)
         if gathered >= LEARN_FRAMES and still_s >= self._config.settle_s:
-            self._take(Ground.learn(self._lessons.frames))
+            self._take(Ground.learn(self._still_frames.frames))
         words = (
             f"learning the empty view: {min(gathered, LEARN_FRAMES)} of {LEARN_FRAMES} still frames"
         )
@@ -180,7 +181,7 @@ class Chamber:
 
     def _pause(self) -> None:
         """What was at rest before the view was lost counts for nothing afterwards."""
-        self._steady.reset()
+        self._stillness.reset()
         self._empty_since = None
 
     def _empty(self, small: Bytes, now: float, changed: float) -> Observation:
@@ -203,7 +204,7 @@ class Chamber:
         now, changed = frame.captured_at, scene.changed
         if changed > COVERED_SHARE or not scene.recognised:
             return self._unknown(small, now, changed)
-        self._lessons.clear()
+        self._still_frames.clear()
         if scene.lid:
             self._empty_since = None
             words = f"lid: the view has changed along the whole {scene.lid} border"
@@ -230,10 +231,10 @@ class Chamber:
         """
         assert self._ground is not None
         self._pause()
-        still_s = self._lessons.add(small, now, self._ground.noise)
+        still_s = self._still_frames.add(small, now, self._ground.noise)
         elsewhere = self._loaded or changed > ELSEWHERE_SHARE
-        if still_s >= ELSEWHERE_S and elsewhere and len(self._lessons.frames) >= LEARN_FRAMES:
-            ground = Ground.learn(self._lessons.frames)
+        if still_s >= ELSEWHERE_S and elsewhere and len(self._still_frames.frames) >= LEARN_FRAMES:
+            ground = Ground.learn(self._still_frames.frames)
             if ground.has_detail:
                 self._take(ground)
                 words = "learnt anew: the whole view has changed"

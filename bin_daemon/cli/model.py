@@ -37,8 +37,9 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Checksums, then the golden inputs on every runtime that is installed."""
-    from bin_daemon.model.classifier import Classifier, installed_runtimes
+    from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import list_packages, open_package
+    from bin_daemon.model.runtime import installed_runtimes
 
     runtimes = installed_runtimes()
     if not runtimes:

@@ -1,4 +1,4 @@
-"""Reading one picture file, and checking one frame, without trusting either.
+"""Picture files and frames: read and checked without trusting either, and brought to a size.
 
 A path or an array flows in, uint8 RGB flows out, or a `PictureError` that names the thing and the
 cure. The size is read from the header before anything is decoded, so that a small file cannot ask
@@ -8,7 +8,9 @@ that keeps the end marker of the format in place is not noticed.
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ _STRIP = 64  # rows that are blended at a time
 MAX_BYTES = 200_000_000
 MIN_SIDE = 32
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LONGEST = 216  # pixels of the longer side of a small frame
+# A median over more pictures than this costs memory and changes nothing one could see.
+_MEDIAN_OF = 25
+_ANY_SIZE = 1 << 16  # no picture is larger
 
 # Start-of-frame markers of JPEG (ITU T.81, table B.1): C0 to CF without DHT, JPG and DAC.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -201,3 +207,76 @@ def fit_within(image: Image, width: int, height: int) -> Image:
         return image
     fitted = [max(MIN_SIDE, round(side * scale)) for side in (image.shape[1], image.shape[0])]
     return resized(image, fitted[0], fitted[1])
+
+
+def halved(image: Image, times: int) -> Image:
+    """`image` (uint8 HxWx3) at half the size, so many times over, by averaging; odd sides lose one.
+
+    Exact halves take OpenCV's fast path: 640x480 at a quarter in 0.1 ms, a quarter of the time of
+    one step.
+    """
+    for _ in range(times):
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    return image
+
+
+def shrink(image: Image) -> Image:
+    """`image` (uint8 HxWx3) at the chamber's working resolution, by whole halves.
+
+    The longer side of what comes out has at most `LONGEST` pixels.
+    """
+    times = ((max(image.shape[:2]) - 1) // LONGEST).bit_length()
+    height, width = (side >> times << times for side in image.shape[:2])
+    return halved(image[:height, :width], times)
+
+
+def prepare(image: Image, width: int, height: int) -> Image:
+    """Bring a picture to the network's input size; training and running share this function.
+
+    Halved by averaging while it is twice as large or more, then bilinear: as free of aliases as
+    averaging over areas would be, at a fraction of its time.
+
+    Args:
+        image: uint8 (h, w, 3) RGB of any size; one of another shape is stretched, so that nothing
+            of it is lost.
+        width: of the input, in pixels.
+        height: of the input, in pixels.
+
+    Returns:
+        uint8 (height, width, 3), contiguous.
+
+    Raises:
+        PictureError: the array is no picture.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise PictureError(
+            f"a picture must be uint8 of shape (height, width, 3), not {image.dtype} {image.shape}"
+        )
+    times = min(image.shape[0] // height, image.shape[1] // width).bit_length() - 1
+    image = halved(image, times)
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    fitted = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(fitted, np.uint8)
+
+
+def median_empty(
+    pictures: Sequence[Path], width: int = _ANY_SIZE, height: int = _ANY_SIZE
+) -> Image:
+    """What most pictures agree on at each pixel: the empty view where none was taken.
+
+    Uses at most 25 of the pictures, spread evenly; uint8 (h, w, 3) RGB of the first one's size,
+    scaled down to fit width x height where they are given. Raises PictureError as `read_picture`.
+    """
+    chosen = pictures[:: max(1, -(-len(pictures) // _MEDIAN_OF))]
+    first = fit_within(read_picture(chosen[0]), width, height)
+    size = (first.shape[1], first.shape[0])
+    stack = [first, *(resized(read_picture(p), *size) for p in chosen[1:])]
+    return np.asarray(np.median(np.stack(stack), axis=0), np.uint8)
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Sorting key that puts `2.jpg` before `10.jpg`."""
+    parts = re.findall(r"\d+|\D+", str(path).lower())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

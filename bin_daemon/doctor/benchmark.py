@@ -82,8 +82,9 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     import cv2
 
     from bin_daemon.chamber.chamber import Chamber
+    from bin_daemon.core.images import prepare
     from bin_daemon.core.messages import Frame, Readings, View
-    from bin_daemon.model.classifier import Classifier, prepare
+    from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
     from bin_daemon.sorting.decision import decide
     from bin_daemon.sorting.policy import policy_of
@@ -217,7 +218,7 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
 
 
 def _runtime_module() -> str:
-    from bin_daemon.model.classifier import RUNTIMES, installed_runtimes
+    from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 
     runtimes = installed_runtimes()
     if not runtimes:

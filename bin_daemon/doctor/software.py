@@ -43,7 +43,7 @@ def configuration(site: Site) -> Finding:
 
 def runtime(site: Site) -> Finding:
     """Which TFLite runtimes can be loaded here."""
-    from bin_daemon.model.classifier import RUNTIMES
+    from bin_daemon.model.runtime import RUNTIMES
 
     mend = f"{sys.executable} -m pip install ai-edge-litert"
     loaded, broken = [], []

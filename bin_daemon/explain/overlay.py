@@ -20,8 +20,9 @@ from bin_daemon.core.errors import UsageError
 from bin_daemon.core.images import MAX_PIXELS, SUFFIXES
 from bin_daemon.core.messages import Image, Mask
 from bin_daemon.explain.captions import INK, PAPER, Colour, Pen, Plate, drawable
-from bin_daemon.explain.saliency import ClassMaps, Floats
+from bin_daemon.explain.saliency import ClassMaps
 from bin_daemon.explain.stills import Instance, Sight
+from bin_daemon.model.calibration import Floats
 
 # Okabe and Ito, "Color Universal Design" (2008), without black: told apart with any kind of colour
 # blindness. In the order in which neighbours differ most.

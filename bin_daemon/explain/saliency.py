@@ -12,17 +12,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bin_daemon.core.errors import ModelError
+from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Image
-from bin_daemon.model.classifier import Runtime, load_runtime, prepare, tensor_values
+from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import MODEL, Package
+from bin_daemon.model.runtime import Runtime, load_runtime, open_readable, tensor_values
 
 if TYPE_CHECKING:
     from bin_daemon.model.head import Head
-
-Floats = npt.NDArray[np.float32]
 
 # What changes neither the values nor their order.
 _SAME_VALUES = ("RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE")
@@ -79,17 +78,10 @@ class Saliency:
     ) -> None:
         self._package, self._taught = package, head
         module = load_runtime(runtime)[1]
-        # An accelerator keeps the values between its operators to itself.
-        plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter = module.Interpreter(
-                model_content=package.verified(MODEL),
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=plain,
-            )
-            self._interpreter.allocate_tensors()
+            self._interpreter = open_readable(module, package.verified(MODEL), package.id)
             self._made_by = dict(_operators(self._interpreter))
-        except (ValueError, RuntimeError, AttributeError) as error:
+        except (ModelError, AttributeError) as error:
             raise ModelError(
                 f"{package.id}: this runtime does not show what happens inside: {error}; "
                 f"leave --why out, or use another --runtime"

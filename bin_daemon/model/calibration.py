@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float32]
 Real = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -26,11 +27,14 @@ GRID = np.arange(0.30, 0.996, 0.005).round(3)
 """Thresholds that are tried; the last is taken where none is good enough."""
 
 
-def probabilities(logits: Real, temperature: float = 1.0) -> Doubles:
-    """Softmax of logits over a temperature, float64 (n, classes)."""
+def softmax(logits: Real, temperature: float = 1.0) -> Doubles:
+    """Probabilities of logits over a temperature (Guo et al. 2017), float64 of their shape.
+
+    logits: (classes,) or (n, classes).
+    """
     scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
 def confusion(found: Counts, truth: Counts, classes: int) -> Counts:
@@ -65,7 +69,7 @@ def negative_log_likelihood(
     logits: Real, truth: Counts, temperature: float, doubt: float = 0.0
 ) -> float:
     """Mean negative log likelihood in nats; doubt: share that counts for the other classes."""
-    logs = np.log(np.maximum(probabilities(logits, temperature), 1e-12))
+    logs = np.log(np.maximum(softmax(logits, temperature), 1e-12))
     chosen = logs[np.arange(len(truth)), truth]
     if not doubt:
         return float(-chosen.mean())
@@ -177,7 +181,7 @@ def cross_fit(
     for held in np.unique(part):
         mine = part == held
         temperature, thresholds = fitted(~mine)
-        likely = probabilities(logits[mine], temperature)
+        likely = softmax(logits[mine], temperature)
         confidence[mine] = likely.max(axis=1)
         passed[mine], right[mine] = accepted(likely, truth[mine], thresholds, residual)
     return CrossFit(confidence, right, passed)

@@ -1,104 +1,36 @@
 """One network in one interpreter: a crop flows in, a `Prediction` flows out.
 
 The interpreter is not thread-safe, so whoever builds a `Classifier` uses it from one thread only.
-Runtimes: `ai-edge-litert` where it is installed, else `tflite-runtime`. Their imports happen when a
-classifier is built, never with this module.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import importlib.util
 import io
-import logging
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bin_daemon.core.errors import ModelError, PictureError
+from bin_daemon.core.errors import ModelError
+from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Image, Prediction, Vector
+from bin_daemon.model.calibration import softmax
 from bin_daemon.model.package import GOLDEN, MODEL, Package
+from bin_daemon.model.runtime import (
+    Runtime,
+    load_runtime,
+    open_accelerated,
+    tensor_values,
+    version_of,
+)
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from bin_daemon.model.head import Head
-
-log = logging.getLogger(__name__)
-
-Runtime = Literal["auto", "ai-edge-litert", "tflite-runtime"]
-RUNTIMES = {
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
-
-# tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h: TFLITE_XNNPACK_DELEGATE_FLAG_QS8, _QU8.
-_XNNPACK_SIGNED, _XNNPACK_UNSIGNED = 1, 2
 
 _NO_VECTOR: Vector = np.zeros(0, np.float32)
 GOLDEN_LIKENESS = 0.98
 """Least correlation of an embedding with that of the workshop; two runtimes reach 0.99."""
-
-
-def installed_runtimes() -> list[Runtime]:
-    """The runtimes that can be imported here, the preferred one first; imports none of them."""
-    names: list[Runtime] = ["ai-edge-litert", "tflite-runtime"]
-    return [name for name in names if importlib.util.find_spec(RUNTIMES[name].split(".")[0])]
-
-
-def prepare(image: Image, width: int, height: int) -> Image:
-    """Bring a picture to the network's input size; training and running share this function.
-
-    image: uint8 (h, w, 3) RGB of any size; one that is not of the input's shape is stretched to it,
-    so nothing of it is lost. Returns uint8 (height, width, 3), contiguous.
-    Halved by averaging while it is twice as large or more, then bilinear: as free of aliases as
-    averaging over areas would be, at a fraction of its time.
-    """
-    import cv2
-
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise PictureError(
-            f"a picture must be uint8 of shape (height, width, 3), not {image.dtype} {image.shape}"
-        )
-    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
-        half = (image.shape[1] // 2, image.shape[0] // 2)
-        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    fitted = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return fitted.astype(np.uint8, copy=False)
-
-
-def softmax(logits: Vector, temperature: float = 1.0) -> Vector:
-    """Probabilities float32 (n,) of `logits` (n,) divided by `temperature` (Guo et al. 2017)."""
-    scaled = logits.astype(np.float64) / temperature
-    exponent = np.exp(scaled - scaled.max())
-    probabilities: Vector = (exponent / exponent.sum()).astype(np.float32)
-    return probabilities
-
-
-def tensor_values(interpreter: Any, detail: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    """The real values now in a tensor, float32 of its shape, copied out of the interpreter.
-
-    real = scale * (q - zero_point), by channel where there are several scales (TFLite quantisation
-    spec). detail: as the interpreter tells of the tensor. Raises ValueError for a tensor that
-    exists only while the network runs.
-    """
-    raw, how = interpreter.get_tensor(detail["index"]), detail["quantization_parameters"]
-    scales, zeros = how["scales"], how["zero_points"]
-    if not len(scales):  # a float tensor carries no quantisation
-        return np.asarray(raw, np.float32)
-    shape = [1] * raw.ndim
-    if len(scales) > 1:
-        shape[how["quantized_dimension"]] = -1
-    real = (raw.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
-    return np.asarray(real, np.float32)
 
 
 class Classifier:
@@ -117,10 +49,10 @@ class Classifier:
     ) -> None:
         self.package, self.head = package, head
         name, module = load_runtime(runtime)
-        self._interpreter, accelerated = _interpreter(
-            module, name, package.verified(MODEL), threads, str(package.folder)
+        self._interpreter, self._accelerated = open_accelerated(
+            module, name, package.verified(MODEL), str(package.folder), threads
         )
-        self._name, self._accelerated = name, accelerated
+        self._name = name
         self.threads = threads
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._logits, self._embedding = self._outputs()
@@ -128,7 +60,7 @@ class Classifier:
     @property
     def runtime(self) -> str:
         """The runtime in use: name, version, acceleration."""
-        return f"{self._name} {_version(self._name)} ({self._accelerated})"
+        return f"{self._name} {version_of(self._name)} ({self._accelerated})"
 
     @property
     def id(self) -> str:
@@ -166,17 +98,16 @@ class Classifier:
         if self._embedding is not None:
             embedding = self._read(self._embedding)
         if self.head is None:
-            logits = self._read(self._logits)
-            probabilities = softmax(logits, self.package.manifest.temperature)
+            likely = softmax(self._read(self._logits), self.package.manifest.temperature)
         else:
-            probabilities = softmax(self.head.logits(embedding), self.head.temperature)
+            likely = softmax(self.head.logits(embedding), self.head.temperature)
         finished = time.perf_counter()
         timings = {
             "prepare": (prepared - started) * 1e3,
             "invoke": (invoked - prepared) * 1e3,
             "finish": (finished - invoked) * 1e3,
         }
-        return Prediction(self.labels, probabilities, embedding, timings)
+        return Prediction(self.labels, likely.astype(np.float32), embedding, timings)
 
     def invoke(self) -> None:
         """Run the network on what its input holds, and nothing else; for measuring."""
@@ -245,98 +176,3 @@ class Classifier:
                 f"the package has {len(self.package.labels)} labels"
             )
         return found[0], found[1] if len(found) > 1 else None
-
-
-def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
-    """The first runtime that is installed, of those allowed."""
-    wanted = list(RUNTIMES) if runtime == "auto" else [runtime]
-    reasons = []
-    for name in wanted:
-        try:
-            return name, importlib.import_module(RUNTIMES[name])
-        except ImportError as error:
-            reasons.append(f"{name}: {error}")
-    raise ModelError(f"no TFLite runtime ({'; '.join(reasons)}); pip install {wanted[0]}")
-
-
-def _version(name: str) -> str:
-    # importlib.metadata costs more than the classifier itself; it is paid where it is asked for.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _interpreter(
-    module: ModuleType, name: str, content: bytes, threads: int, where: str
-) -> tuple[Any, str]:
-    """An interpreter with its tensors allocated, and words on how it is accelerated."""
-    if name == "ai-edge-litert":
-        return _build(module, content, threads, where, []), "XNNPACK int8"
-    try:
-        delegates = [_XnnpackDelegate(Path(module.__file__ or "").parent, threads)]
-        return _build(module, content, threads, where, delegates), "XNNPACK int8 delegate"
-    except (OSError, AttributeError, ModelError, RuntimeError) as error:
-        log.warning("tflite-runtime without its XNNPACK delegate, ten times slower: %s", error)
-        return _build(module, content, threads, where, []), "plain"
-
-
-def _build(
-    module: ModuleType, content: bytes, threads: int, where: str, delegates: list[Any]
-) -> Any:
-    try:
-        interpreter = module.Interpreter(
-            model_content=content, num_threads=threads, experimental_delegates=delegates or None
-        )
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{where}: the runtime refuses the model: {error}") from error
-    return interpreter
-
-
-class _XnnpackOptions(ctypes.Structure):
-    """The head of `TfLiteXNNPackDelegateOptions`; the rest is given as zeros.
-
-    Layout of TFLite 2.14: int32 num_threads (0: no pool of its own), uint32 flags, then pointers.
-    """
-
-    _fields_ = (
-        ("num_threads", ctypes.c_int32),
-        ("flags", ctypes.c_uint32),
-        ("rest", ctypes.c_uint8 * 120),
-    )
-
-
-class _XnnpackDelegate:
-    """XNNPACK with its int8 kernels, which tflite-runtime builds but leaves off.
-
-    Has the one private method that the interpreter asks of a delegate. The interpreter keeps a
-    reference, so the native delegate outlives every invoke.
-    """
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        libraries = sorted(folder.glob("_pywrap_tensorflow_interpreter_wrapper*.so"))
-        if not libraries:
-            raise OSError(f"no native library in {folder}")
-        self._library = ctypes.CDLL(os.fspath(libraries[0]))
-        create = self._library.TfLiteXNNPackDelegateCreate
-        create.restype = ctypes.c_void_p
-        create.argtypes = [ctypes.POINTER(_XnnpackOptions)]
-        self._delete = self._library.TfLiteXNNPackDelegateDelete
-        self._delete.argtypes = [ctypes.c_void_p]
-        options = _XnnpackOptions(
-            threads if threads > 1 else 0, _XNNPACK_SIGNED | _XNNPACK_UNSIGNED
-        )
-        self._pointer = create(ctypes.byref(options))
-        if not self._pointer:
-            raise OSError("TfLiteXNNPackDelegateCreate gave no delegate")
-
-    def _get_native_delegate_pointer(self) -> int:
-        return int(self._pointer)
-
-    def __del__(self) -> None:
-        if getattr(self, "_pointer", None):
-            self._delete(self._pointer)
-            self._pointer = None

@@ -19,10 +19,21 @@ import numpy as np
 
 from bin_daemon.core.errors import ModelError
 from bin_daemon.core.files import write_whole
+from bin_daemon.core.messages import Array
+from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import MODEL, Package
-from bin_daemon.teaching.solver import Floats, unit
 
 _FORMAT = 1
+
+
+def unit(embeddings: Array) -> Floats:
+    """Embeddings (n, d) or (d,) scaled to length 1, float32.
+
+    How strongly a crop excites the network varies with light and sharpness; what it excites tells
+    the class. It also makes the strength of `solver.fit` mean the same for every network.
+    """
+    length = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(length, 1e-12), np.float32)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

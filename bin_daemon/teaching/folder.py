@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate, watched
 from bin_daemon.chamber.crop import light_table, square
-from bin_daemon.chamber.pixels import shrink
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError, UsageError
-from bin_daemon.core.images import SUFFIXES, read_picture
+from bin_daemon.core.images import (
+    SUFFIXES,
+    median_empty,
+    natural_order,
+    read_picture,
+    shrink,
+)
 from bin_daemon.core.messages import Image, Item
 from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.sample import UNLABELLED, check_label
@@ -204,7 +207,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
 def _pictures(folder: Path) -> list[Path]:
     """The pictures in a folder at any depth, in natural order; none where it is no folder."""
     pictures = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
-    return sorted(pictures, key=_natural)
+    return sorted(pictures, key=natural_order)
 
 
 def _sessions(path: Path) -> dict[str, tuple[str, Path | None, bool]]:
@@ -255,9 +258,3 @@ def _readable(path: Path) -> bool:
     except PictureError:
         return False
     return True
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts 2.jpg before 10.jpg, as they were taken."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bin_daemon.model.calibration import Counts
-from bin_daemon.teaching.solver import Floats
+from bin_daemon.model.calibration import Counts, Floats
 
 FOLDS = 5
 # Squared distance of two embeddings of one thing seen again, as a share of the median one of any

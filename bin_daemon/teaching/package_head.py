@@ -13,9 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from bin_daemon.core.errors import ModelError
-from bin_daemon.model.classifier import Classifier, tensor_values
+from bin_daemon.model.calibration import Floats
+from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import GOLDEN
-from bin_daemon.teaching.solver import Floats, Linear
+from bin_daemon.model.runtime import tensor_values
+from bin_daemon.teaching.solver import Linear
 
 
 def shipped_head(classifier: Classifier) -> Linear:

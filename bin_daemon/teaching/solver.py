@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from bin_daemon.model.calibration import Counts, Doubles, probabilities
+from bin_daemon.model.calibration import Counts, Doubles, Floats, softmax
 
-Floats = npt.NDArray[np.float32]
 Linear = tuple[Floats, Floats]  # kernel (d, k), bias (k,)
 
 _NEWTON_STEPS = 50
@@ -26,16 +23,6 @@ _ENOUGH = 1e-8  # of the loss: less than this is gained by no further step
 # Of the squared residual of a step: a more exact one saves none of the steps that follow, and costs
 # twice as much (inexact Newton: Dembo, Eisenstat and Steihaug 1982).
 _EXACT = 1e-4
-
-
-def unit(embeddings: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Embeddings (n, d) or (d,) scaled to length 1, float32.
-
-    How strongly a crop excites the network varies with light and sharpness; what it excites tells
-    the class. It also makes `strength` mean the same for every network.
-    """
-    length = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(length, 1e-12), np.float32)
 
 
 def fit(features: Floats, labels: Counts, prior: Linear, strength: float) -> Linear:
@@ -95,7 +82,7 @@ def _newton(
     target = np.eye(offset.shape[1])[labels]
 
     def judged(at: Doubles) -> tuple[float, Doubles]:
-        likely = probabilities(offset + inputs @ at)
+        likely = softmax(offset + inputs @ at)
         chosen = likely[np.arange(len(labels)), labels]
         loss = -np.log(np.maximum(chosen, 1e-300)).sum() + strength / 2 * np.sum(at * at)
         return float(loss), likely

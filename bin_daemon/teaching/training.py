@@ -19,21 +19,21 @@ from bin_daemon.model.calibration import (
     Counts,
     Doubles,
     Flags,
+    Floats,
     cross_fit,
     fit_temperature,
     fit_thresholds,
     negative_log_likelihood,
-    probabilities,
+    softmax,
 )
 from bin_daemon.model.classifier import Classifier
-from bin_daemon.model.head import Base, Head
+from bin_daemon.model.head import Base, Head, unit
 from bin_daemon.model.package import Package
 from bin_daemon.teaching import solver
 from bin_daemon.teaching.advice import LEAST, doubts, left_out
 from bin_daemon.teaching.folds import by_session, folds_of, things
 from bin_daemon.teaching.metrics import clustered_se, gained, judged
 from bin_daemon.teaching.package_head import shipped_head
-from bin_daemon.teaching.solver import Floats, unit
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Of what the head accepts, this share is to be right. It takes 33 things, all told right, to show
@@ -308,7 +308,7 @@ def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Dou
     logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_Pictures`.
     """
     temperature = fit_temperature(logits, truth, doubt=1 / (weights.sum() + 2))
-    likely = probabilities(logits, temperature)
+    likely = softmax(logits, temperature)
     sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth
     least = np.quantile(sure[right], UNLIKE) if right.any() else 1.0
     shown = fit_thresholds(likely, truth, TARGET, weights=weights)

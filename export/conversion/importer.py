@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from bin_daemon.model.calibration import softmax
 from export.conversion import golden
 from export.conversion.equalise import CALIBRATION
 from export.conversion.keras import answers, convert, describe
@@ -27,7 +28,6 @@ from export.conversion.tflite_import import LINEAR_SCALES
 from export.data.check import check_data
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
-from export.evaluation.metrics import probabilities
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import NORMALISATIONS
@@ -168,7 +168,7 @@ def _choose_scale(
     tried = {}
     for name in source.scales:
         logits, _ = source.answer(name)(squares)
-        sure = probabilities(logits).max(axis=1)
+        sure = softmax(logits).max(axis=1)
         tried[name] = {
             "accuracy": round(float(np.mean(logits.argmax(1) == truth)), 4),
             "mean_confidence": round(float(sure.mean()), 4),

@@ -280,7 +280,7 @@ def load_squares(folder: Path, files: Sequence[str], size: int) -> Array:
     Returns:
         uint8 (n, size, size, 3) RGB.
     """
-    from bin_daemon.model.classifier import prepare
+    from bin_daemon.core.images import prepare
 
     squares = np.empty((len(files), size, size, 3), np.uint8)
     for square, file in zip(squares, files, strict=True):

@@ -104,7 +104,7 @@ def survey(
 
 def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, Array | None] | str:
     """Look, hash and prepared square of one picture, or why it cannot be read."""
-    from bin_daemon.model.classifier import prepare
+    from bin_daemon.core.images import prepare
 
     path = folder / file
     try:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate
 from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
+from bin_daemon.core.images import median_empty, prepare
 from bin_daemon.core.messages import Array
-from bin_daemon.model.classifier import prepare
 from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
 from export.evaluation import metrics

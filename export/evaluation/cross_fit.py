@@ -12,7 +12,7 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from bin_daemon.model import calibration
-from bin_daemon.model.calibration import CrossFit, fit_temperature, fit_thresholds, probabilities
+from bin_daemon.model.calibration import CrossFit, fit_temperature, fit_thresholds, softmax
 
 
 def cross_fit(
@@ -32,7 +32,7 @@ def cross_fit(
 
     def fitted(some: Array) -> tuple[float, Array]:
         temperature = fit_temperature(logits[some], truth[some])
-        learnt = probabilities(logits[some], temperature)
+        learnt = softmax(logits[some], temperature)
         return temperature, fit_thresholds(learnt, truth[some], target, residual)
 
     return calibration.cross_fit(logits, truth, part, fitted, residual)

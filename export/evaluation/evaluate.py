@@ -256,7 +256,7 @@ def _judge(model: Model, calibration: dict) -> Callable[[Array], tuple[Array, Ar
     never = frozenset(labels.index(label) for label in calibration["residual_labels"])
 
     def judge(pictures: Array) -> tuple[Array, Array]:
-        judged = metrics.probabilities(model.run(pictures).logits, calibration["temperature"])
+        judged = metrics.softmax(model.run(pictures).logits, calibration["temperature"])
         any_truth = np.zeros(len(judged), int)
         return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
 

@@ -47,7 +47,7 @@ def block(
         figures cross-fitted); roc and coverage_precision, as points for drawing.
     """
     calibrated = _calibration(labels, logits, truth, part, method, target, residual)
-    probability = metrics.probabilities(logits, calibrated["temperature"])
+    probability = metrics.softmax(logits, calibrated["temperature"])
     return {
         "data": data,
         "pictures": len(truth),
@@ -104,9 +104,9 @@ def _calibration(
     never = frozenset(labels.index(label) for label in residual)
     crossed = cross_fit.cross_fit(logits, truth, part, target, never)
     temperature = fit_temperature(logits, truth)
-    fitted = metrics.probabilities(logits, temperature)
+    fitted = metrics.softmax(logits, temperature)
     thresholds = fit_thresholds(fitted, truth, target, never)
-    plain = metrics.probabilities(logits)
+    plain = metrics.softmax(logits)
     passed = crossed.accepted
     found = fitted.argmax(axis=1)
     counted = ~np.isin(found, list(never))

@@ -20,7 +20,7 @@ from bin_daemon.model.calibration import (
     macro,
     negative_log_likelihood,
     per_class,
-    probabilities,
+    softmax,
 )
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
     "macro_f1",
     "negative_log_likelihood",
     "per_class",
-    "probabilities",
     "reliability",
     "resampled",
     "roc",
+    "softmax",
     "thinned",
 ]
 

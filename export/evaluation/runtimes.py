@@ -6,22 +6,18 @@ implementations of the same integer arithmetic, so agreement between them is wor
 
 from __future__ import annotations
 
-import importlib
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.errors import ModelError
 from bin_daemon.core.messages import Array
+from bin_daemon.model.runtime import Runtime, load_runtime, open_interpreter, tensor_values
 from export.errors import ExportError
 
-MODULES = {
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
-RUNTIMES = tuple(MODULES)
+RUNTIMES: tuple[Runtime, ...] = ("ai-edge-litert", "tflite-runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class Outputs:
 class Model:
     """One interpreter with one model in it; not to be shared between threads."""
 
-    def __init__(self, content: bytes, runtime: str, threads: int = 1) -> None:
+    def __init__(self, content: bytes, runtime: Runtime, threads: int = 1) -> None:
         """Load a model.
 
         Args:
@@ -57,14 +53,10 @@ class Model:
         if runtime == "tflite-runtime" and "tensorflow" in sys.modules:
             raise ExportError("tflite-runtime breaks beside TensorFlow: run it in another process")
         try:
-            module: Any = importlib.import_module(MODULES[runtime])
-        except ImportError as error:
-            raise ExportError(f"{runtime} is not installed: pip install {runtime}") from error
-        try:
-            self._interpreter = module.Interpreter(model_content=content, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ExportError(f"{runtime} refuses the model: {error}") from error
+            name, module = load_runtime(runtime)
+            self._interpreter = open_interpreter(module, content, name, num_threads=threads)
+        except ModelError as error:
+            raise ExportError(str(error)) from error
         entry = self._interpreter.get_input_details()[0]
         self._input = entry["index"]
         self.side = int(entry["shape"][1])
@@ -84,13 +76,9 @@ class Model:
         return float(self._details[self.positions[output]]["quantization"][0])
 
     def _read(self, output: str) -> Array:
-        """Dequantise: real = scale * (q - zero_point) (TFLite quantisation spec)."""
         if output not in self.positions:
             return np.empty(0, np.float32)
-        detail = self._details[self.positions[output]]
-        scale, zero_point = detail["quantization"]
-        raw = self._interpreter.get_tensor(detail["index"]).astype(np.float32).ravel()
-        return (raw - zero_point) * np.float32(scale) if scale else raw  # float: not quantised
+        return tensor_values(self._interpreter, self._details[self.positions[output]]).ravel()
 
     def run(self, squares: Array) -> Outputs:
         """Run pictures, uint8 (n, s, s, 3) RGB of the model's own size, one by one."""

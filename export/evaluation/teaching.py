@@ -24,13 +24,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon.camera.replay import median_empty
 from bin_daemon.chamber.chamber import isolate
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths
-from bin_daemon.core.images import read_picture
+from bin_daemon.core.images import median_empty, read_picture
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import accepted, probabilities
+from bin_daemon.model.calibration import accepted, softmax
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
@@ -156,7 +155,7 @@ def judge(
         told = json.loads(command("teach", "--from", lesson, "--json", "--state", state, *common))
         head = Head.load(paths.taught_head(state)) or eyes.shipped()
     truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
-    likely = probabilities(head.logits(eyes.embeddings(tested)), head.temperature)
+    likely = softmax(head.logits(eyes.embeddings(tested)), head.temperature)
     thresholds = np.array([head.thresholds[label] for label in head.labels])
     passed, right = accepted(likely, truth, thresholds)
     recall = {head.labels[at]: float(right[truth == at].mean()) for at in np.unique(truth)}

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from bin_daemon.model.classifier import tensor_values
 from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
+from bin_daemon.model.runtime import load_runtime, open_readable, tensor_values
 from export.errors import ExportError
 from export.networks.mobilenet import EMBEDDING, HEAD, Weights, layer_names
 from export.training.folded import predict
@@ -90,14 +90,8 @@ def dequantised(package: Package) -> Weights:
     Raises:
         ExportError: the network is another one.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=package.verified(MODEL),
-        # A delegate would hide the constants of the layers that it takes over.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    _, runtime = load_runtime("ai-edge-litert")
+    interpreter = open_readable(runtime, package.verified(MODEL), package.id)
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
 
     def real(tensor: int) -> Array:

@@ -61,7 +61,7 @@ def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Ex
     with np.load(run.need(name, "evaluate")) as archive:
         files, logits, truth = archive["files"], archive["logits"], archive["truth"]
     labels, shipped = report["labels"], gate.quoted(report)["calibration"]
-    probability = metrics.probabilities(logits, shipped["temperature"])
+    probability = metrics.softmax(logits, shipped["temperature"])
     thresholds = np.array([shipped["thresholds"][label] for label in labels])
     never = frozenset(labels.index(label) for label in shipped["residual_labels"])
     sure, right = metrics.accepted(probability, truth, thresholds, never)

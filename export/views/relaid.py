@@ -17,9 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.core.images import SUFFIXES
+from bin_daemon.core.images import SUFFIXES, prepare
 from bin_daemon.core.messages import Array
-from bin_daemon.model.classifier import prepare
 from export.data.csv_tables import table_bytes
 from export.data.pictures import GROUPS, read_groups, read_rgb
 from export.errors import ExportError

@@ -13,9 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.core.images import SUFFIXES
+from bin_daemon.core.images import SUFFIXES, prepare
 from bin_daemon.core.messages import Array
-from bin_daemon.model.classifier import prepare
 from export.data.pictures import load_squares, read_rgb
 from export.views.compose import FRAME, cropped, empty_crop
 from export.views.cutouts import CutOut, rounded

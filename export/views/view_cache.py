@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Array
-from bin_daemon.model.classifier import prepare
 from export.data.pictures import read_rgb
 from export.errors import ExportError
 from export.run import Run, alone

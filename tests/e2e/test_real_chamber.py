@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bin_daemon.camera.replay import median_empty
+from bin_daemon.core.images import median_empty
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "chamber_a"
 EVERY = 4  # of the items of a session, to keep the test short

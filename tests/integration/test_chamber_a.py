@@ -13,12 +13,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from bin_daemon.camera.replay import hold_each, median_empty, replay_player
+from bin_daemon.camera.replay import hold_each, replay_player
 from bin_daemon.chamber.chamber import Chamber, isolate
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError
-from bin_daemon.core.images import read_picture
+from bin_daemon.core.images import median_empty, read_picture
 from bin_daemon.core.messages import View
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "chamber_a"

@@ -14,13 +14,13 @@ from bin_daemon.camera.replay import (
     FolderSource,
     ReplayCamera,
     hold_each,
-    median_empty,
     replay_player,
     script_camera,
 )
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
+from bin_daemon.core.images import median_empty
 
 GREY, RED, BLUE, GREEN = (120, 120, 120), (200, 40, 40), (40, 40, 200), (40, 160, 60)
 

@@ -119,9 +119,9 @@ def test_a_model_that_is_not_there_is_a_fault(site):
 
 
 def test_a_runtime_that_is_asked_for_and_not_installed_is_a_fault(site, monkeypatch):
-    from bin_daemon.model import classifier
+    from bin_daemon.model import runtime
 
-    monkeypatch.setattr(classifier, "RUNTIMES", {"ai-edge-litert": "no_such_module"})
+    monkeypatch.setattr(runtime, "RUNTIMES", {"ai-edge-litert": "no_such_module"})
 
     assert software.runtime(site).level is Level.FAULT
     assert "none is installed" in software.runtime(site).seen

@@ -12,9 +12,12 @@ from hypothesis.extra.numpy import arrays
 from packages import edit, replace
 
 from bin_daemon.core.errors import ModelError, PictureError
-from bin_daemon.model import classifier as module
-from bin_daemon.model.classifier import Classifier, installed_runtimes, prepare, softmax
+from bin_daemon.core.images import prepare
+from bin_daemon.model import runtime as module
+from bin_daemon.model.calibration import softmax
+from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
+from bin_daemon.model.runtime import installed_runtimes
 
 RUNTIMES = ["ai-edge-litert", "tflite-runtime"]
 

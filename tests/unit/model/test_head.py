@@ -10,9 +10,11 @@ import pytest
 from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, ModelError, UsageError
-from bin_daemon.model.classifier import RUNTIMES, Classifier, installed_runtimes, softmax
+from bin_daemon.model.calibration import softmax
+from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, open_package
+from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 from bin_daemon.sorting.policy import policy_of
 from bin_daemon.teaching.activation import activate, head_for, undo
 from bin_daemon.teaching.package_head import shipped_head

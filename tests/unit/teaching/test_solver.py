@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bin_daemon.model.calibration import probabilities
-from bin_daemon.teaching.solver import compact, fit, fits, unit
+from bin_daemon.model.calibration import softmax
+from bin_daemon.model.head import unit
+from bin_daemon.teaching.solver import compact, fit, fits
 
 CLASSES = 4
 
@@ -28,7 +29,7 @@ def lesson():
 def test_the_gradient_of_the_penalised_loss_vanishes_at_the_answer(lesson, strength):
     features, labels, prior = lesson
     kernel, bias = fit(features, labels, prior, strength)
-    likely = probabilities(features @ kernel + bias)
+    likely = softmax(features @ kernel + bias)
     rest = likely - np.eye(CLASSES)[labels]
     gradient = features.T @ rest + strength * (kernel - prior[0])
     assert np.abs(gradient).max() < 1e-4

@@ -15,10 +15,10 @@ import pytest
 
 from bin_daemon.core.errors import UsageError
 from bin_daemon.model.calibration import GRID
+from bin_daemon.model.head import unit
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching import training
 from bin_daemon.teaching.folds import FOLDS, by_session, folds_of, things
-from bin_daemon.teaching.solver import unit
 from bin_daemon.teaching.training import Shown, learn
 
 LENGTH = 400

@@ -299,7 +299,7 @@ def test_real_folds_are_those_of_the_shipped_model() -> None:
 
 @needs_data
 def test_pictures_are_loaded_as_the_daemon_prepares_them() -> None:
-    from bin_daemon.model.classifier import prepare
+    from bin_daemon.core.images import prepare
 
     file = list_pictures(DATA)[0].file
     squares = load_squares(DATA, [file], 224)

@@ -103,7 +103,7 @@ def test_what_goes_where_the_unsure_goes_is_never_accepted() -> None:
 def test_the_temperature_that_made_the_logits_is_found_again() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (6000, 4))
-    truth = np.array([rng.choice(4, p=row) for row in metrics.probabilities(logits)])
+    truth = np.array([rng.choice(4, p=row) for row in metrics.softmax(logits)])
 
     assert fit_temperature(logits * 1.8, truth) == pytest.approx(1.8, rel=0.08)
 

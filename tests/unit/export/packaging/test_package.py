@@ -11,8 +11,9 @@ import pytest
 
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
+from bin_daemon.model.runtime import RUNTIMES as MODULES
 from export.conversion import golden, metadata
-from export.evaluation.runtimes import MODULES, RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, Model
 from export.recipes.load import read_recipe
 
 MODELS = Path(__file__).resolve().parents[4] / "models"
