@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.networks.mobilenet import Block, Weights, blocks, make_network, normalise
+from export.networks.mobilenet import Block, Network, Weights, blocks, normalise
 
-CALIBRATION = 256
-"""Pictures to watch activations on, for equalisation and for the ranges of the int8 tensors."""
 CEILING = 6.0
 HEADROOM = 1.1
 """Activations on new pictures may pass the largest one seen by this factor before they clip."""
@@ -49,11 +48,10 @@ def watch(weights: Weights, squares: Array) -> dict[str, Reach]:
     """
     import tensorflow as tf
 
-    network = make_network(weights)
+    network = Network(weights)
 
-    @tf.function
-    def measure(pixels):
-        taps: dict = {}
+    def measure(pixels: Any) -> dict[str, tuple[Any, Any]]:
+        taps: dict[str, Any] = {}
         network.embed(normalise(tf.cast(pixels, tf.float32)), taps)
         axes = [0, 1, 2]
         return {
@@ -61,7 +59,8 @@ def watch(weights: Weights, squares: Array) -> dict[str, Reach]:
             for name, x in taps.items()
         }
 
-    batches = [measure(squares[i : i + 16]) for i in range(0, len(squares), 16)]
+    compiled = tf.function(measure)
+    batches = [compiled(squares[i : i + 16]) for i in range(0, len(squares), 16)]
     return {
         name: Reach(
             np.max([batch[name][0] for batch in batches], axis=0),

@@ -7,22 +7,20 @@ figures, its hash and what is shipped are of one and the same file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.conversion.equalise import CALIBRATION, equalise, watch
-from export.conversion.metadata import Description, TensorNote, embed, encode, licences
+from export.conversion import int8
+from export.conversion.equalise import equalise, watch
+from export.conversion.metadata import stamp
 from export.data.pictures import Picture, read_split, spread
-from export.networks.mobilenet import Weights, make_network, normalise, read_weights
+from export.networks.mobilenet import SIZE, Network, Weights, normalise, predict, read_weights
 from export.run import Run
-from export.training.folded import predict
-from export.views.view_cache import SIZE, photograph_views
-
-MEAN = (127.5, 127.5, 127.5)
-STD = (127.5, 127.5, 127.5)
+from export.views.view_cache import photograph_views
 
 
 def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
@@ -39,7 +37,7 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
     weights = read_weights(run.need("weights.npz", "train"))
     config = run.read_json("config.json", "train")
     plan = config["settings"]["training"]
-    squares = _squares(data, spread(read_split(run)["train"], CALIBRATION), plan)
+    squares = _squares(data, spread(read_split(run)["train"], int8.CALIBRATION), plan)
     before = predict(weights, squares)[0]
     if not plain:
         weights = equalise(weights, watch(weights, squares))
@@ -50,13 +48,12 @@ def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
             f"{np.sum(after.argmax(1) != before.argmax(1))} decisions changed"
         )
     run.write_arrays("equalised.npz", **weights)
-    model = convert(weights, squares)
-    model = embed(model, encode(describe(config)), config["labels"])
+    model = stamp(convert(weights, squares), config)
     run.write_bytes("model.tflite", model)
     run.log(f"quantize: model.tflite, {len(model)} bytes")
 
 
-def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> Array:
+def _squares(data: Path, pictures: Sequence[Picture], plan: Mapping[str, Any]) -> Array:
     """The pictures as they are, every second one in a chamber if the training showed chambers."""
     files = [picture.file for picture in pictures]
     chambers = 1 if plan["chamber_views"] else 0
@@ -65,57 +62,20 @@ def _squares(data: Path, pictures: Sequence[Picture], plan: dict) -> Array:
     )
 
 
-def describe(config: dict) -> Description:
-    """What the embedded metadata says of the model."""
-    classes = len(config["labels"])
-    return Description(
-        name=config["recipe"],
-        description=f"{config['title']}: MobileNetV2 1.0/224, int8, {classes} classes, embedding.",
-        version=str(config.get("version", 1)),
-        author="bin_daemon",
-        licence=licences(config),
-        width=SIZE,
-        height=SIZE,
-        mean=MEAN,
-        std=STD,
-        outputs=(
-            TensorNote("logits", "Class scores before softmax."),
-            TensorNote("embedding", "Mean of the last feature map, 1280 values."),
-        ),
-    )
-
-
 def convert(weights: Weights, squares: Array) -> bytes:
-    """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out, in that order.
+    """The TFLite file of folded weights, without metadata, as `int8.convert` makes it.
 
     Args:
         weights: backbone and head.
         squares: uint8 (n, 224, 224, 3), to calibrate activation ranges on.
-
-    Returns:
-        The TFLite file, without metadata.
     """
-    import tensorflow as tf
+    network = Network(weights)
 
-    network = make_network(weights)
-
-    @tf.function(input_signature=[tf.TensorSpec([1, SIZE, SIZE, 3], tf.float32, name="image")])
-    def forward(image):
+    def forward(image: Any) -> tuple[Any, Any]:
         embedding = network.embed(image)
-        return tf.identity(network.classify(embedding), "logits"), tf.identity(
-            embedding, "embedding"
-        )
+        return network.classify(embedding), embedding
 
-    def calibration() -> Iterator[list[Array]]:
-        for square in squares:
-            yield [normalise(square[None].astype(np.float32))]
+    def inputs() -> Iterator[Array]:
+        return (normalise(square[np.newaxis].astype(np.float32)) for square in squares)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [forward.get_concrete_function()], network
-    )
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.int8
-    return converter.convert()
+    return int8.convert(forward, SIZE, inputs)

@@ -39,11 +39,11 @@ def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, fl
     """A ground that is lit from one corner; uint8 (side, side, 3)."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1)
     shade = dark + (light - dark) * (0.6 * x + 0.4 * (1.0 - y))
-    return np.clip(shade[..., None] * np.array(tint), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(shade[..., None] * np.array(tint), 0, 255), np.uint8)
 
 
 def _points(side: int, *corners: tuple[float, float]) -> Array:
-    return np.round(np.array(corners) * side).astype(np.int32)
+    return np.asarray(np.round(np.array(corners) * side), np.int32)
 
 
 def _bottle(side: int) -> Array:
@@ -109,7 +109,8 @@ def _sheet(side: int) -> Array:
 def _blobs(side: int, rng: np.random.Generator) -> Array:
     """Smooth noise in eight levels of each colour: every channel has something to answer to."""
     coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC) & 0xE0
+    smooth: Array = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.bitwise_and(smooth, 0xE0)
 
 
 def _ramp(side: int) -> Array:
@@ -137,8 +138,8 @@ def record(content: bytes) -> dict[str, Array]:
         "inputs": inputs,
         "logits": outputs.logits,
         "embedding": outputs.embedding,
-        "tolerance": np.float32(TOLERANCE_STEPS * step),
-        "logit_step": step,
+        "tolerance": np.array(TOLERANCE_STEPS * step, np.float32),
+        "logit_step": np.array(step),
     }
 
 

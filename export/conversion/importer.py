@@ -21,9 +21,9 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from bin_daemon.model.calibration import softmax
 from export.conversion import golden
-from export.conversion.equalise import CALIBRATION
-from export.conversion.keras import answers, convert, describe
-from export.conversion.metadata import embed, encode
+from export.conversion.int8 import CALIBRATION
+from export.conversion.keras import convert
+from export.conversion.metadata import stamp
 from export.conversion.tflite_import import LINEAR_SCALES
 from export.data.check import check_data
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
@@ -31,6 +31,7 @@ from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import NORMALISATIONS
+from export.networks.keras_models import answers
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
 CALIBRATING_FOLD = 0
@@ -111,7 +112,7 @@ def import_model(
         pictures, spread([p.file for p in parts["train"]], CALIBRATION), source.side
     )
     content = source.quantise(run, scale, squares)
-    content = embed(content, encode(describe(config)), labels)
+    content = stamp(content, config)
     truth = label_indices(parts["held_out"], labels)
     held_out = load_squares(pictures, [p.file for p in parts["held_out"]], source.side)
     logits, embedding = answer(held_out)

@@ -138,7 +138,7 @@ def input_side(model: Any, path: Path, side: int | None) -> int:
         raise ExportError(f"{path}: takes pictures of any size; say which with --size")
     if shape[1] is not None and side not in (None, shape[1]):
         raise ExportError(f"--size {side}: {path} takes {shape[1]} pixels")
-    return int(shape[1] or side)
+    return int(shape[1] or side or 0)
 
 
 def with_outputs(model: Any, *, probabilities: bool) -> Any:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import flatbuffers
-from flatbuffers.number_types import Float32Flags, Int8Flags, UOffsetTFlags
-from flatbuffers.table import Table
+
+from export.networks.mobilenet import MEAN, SIZE, STD
 
 BUFFER_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -33,65 +32,45 @@ _NORMALIZATION = 1  # ProcessUnitOptions union
 _RGB = 1  # ColorSpaceType
 
 
-@dataclass(frozen=True, slots=True)
-class TensorNote:
-    """Name and meaning of an input or output."""
-
-    name: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What the metadata says of a classifier."""
-
-    name: str
-    description: str
-    version: str
-    author: str
-    licence: str
-    width: int
-    height: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    outputs: tuple[TensorNote, ...]
-    """Smallest first; the one named "logits" is the one the labels belong to."""
-
-
 def licences(config: Mapping[str, Any]) -> str:
     """The licences that a run's `config.json` names, as one line."""
     return "; ".join(f"{what}: {words}" for what, words in config["licences"].items())
 
 
-def encode(about: Description) -> bytes:
-    """The metadata buffer of a classifier with one RGB picture as input."""
+def stamp(model: bytes, config: Mapping[str, Any]) -> bytes:
+    """A TFLite file with the metadata and the labels of the run that it was made in.
+
+    Args:
+        model: the file, with logits and perhaps an embedding as its outputs.
+        config: of the run, as in its `config.json`.
+    """
+    return embed(model, encode(config), config["labels"])
+
+
+def encode(config: Mapping[str, Any]) -> bytes:
+    """The metadata buffer of a classifier with one RGB picture as input, from a run's config."""
+    recipe, labels = config["recipe"], config["labels"]
+    if config.get("kind", "folded") == "folded":
+        name, pooled = recipe, "Mean of the last feature map, 1280 values."
+        about = f"{config['title']}: MobileNetV2 1.0/224, int8, {len(labels)} classes, embedding."
+    else:
+        name, pooled = f"bin_daemon {recipe}", "Pooled features before the head."
+        backbone = config["settings"].get("network", {}).get("backbone", "Imported classifier")
+        about = f"{backbone}; labels: {', '.join(labels)}"
     builder = flatbuffers.Builder(1024)
-    normalization = _table(builder, [_floats(builder, about.mean), _floats(builder, about.std)])
-    unit = _table(builder, [("u8", _NORMALIZATION), normalization])
-    size = _table(builder, [("u32", about.width), ("u32", about.height)])
-    image = _table(builder, [("u8", _RGB), size])
-    picture = _table(builder, [("u8", _IMAGE_PROPERTIES), image])
-    entry = _table(
-        builder,
-        [
-            builder.CreateString("image"),
-            builder.CreateString("The whole picture, stretched to the input size."),
-            None,
-            picture,
-            _tables(builder, [unit]),
-        ],
-    )
-    exits = [_output(builder, note) for note in about.outputs]
-    subgraph = _table(builder, [None, None, _tables(builder, [entry]), _tables(builder, exits)])
+    exits = [("logits", "Class scores before softmax."), ("embedding", pooled)]
+    entry = _input(builder, config)
+    outputs = [_output(builder, *words) for words in exits]
+    subgraph = _table(builder, [None, None, _tables(builder, [entry]), _tables(builder, outputs)])
     root = _table(
         builder,
         [
-            builder.CreateString(about.name),
-            builder.CreateString(about.description),
-            builder.CreateString(about.version),
+            builder.CreateString(name),
+            builder.CreateString(about),
+            builder.CreateString(str(config.get("version", 1))),
             _tables(builder, [subgraph]),
-            builder.CreateString(about.author),
-            builder.CreateString(about.licence),
+            builder.CreateString("bin_daemon"),
+            builder.CreateString(licences(config)),
             None,
             builder.CreateString(PARSER_VERSION),
         ],
@@ -100,11 +79,29 @@ def encode(about: Description) -> bytes:
     return bytes(builder.Output())
 
 
-def _output(builder: flatbuffers.Builder, note: TensorNote) -> int:
+def _input(builder: flatbuffers.Builder, config: Mapping[str, Any]) -> int:
+    side, pixels = config.get("size", SIZE), config.get("input", {"mean": MEAN, "std": STD})
+    figures = [_floats(builder, pixels[name]) for name in ("mean", "std")]
+    normalization = _table(builder, figures)
+    unit = _table(builder, [("u8", _NORMALIZATION), normalization])
+    size = _table(builder, [("u32", side), ("u32", side)])
+    image = _table(builder, [("u8", _RGB), size])
+    picture = _table(builder, [("u8", _IMAGE_PROPERTIES), image])
+    fields = [
+        builder.CreateString("image"),
+        builder.CreateString("The whole picture, stretched to the input size."),
+        None,
+        picture,
+        _tables(builder, [unit]),
+    ]
+    return _table(builder, fields)
+
+
+def _output(builder: flatbuffers.Builder, name: str, description: str) -> int:
     features = _table(builder, [])
     content = _table(builder, [("u8", _FEATURE_PROPERTIES), features])
     files = None
-    if note.name == "logits":
+    if name == "logits":
         labels = _table(
             builder,
             [
@@ -115,8 +112,8 @@ def _output(builder: flatbuffers.Builder, note: TensorNote) -> int:
         )
         files = _tables(builder, [labels])
     fields = [
-        builder.CreateString(note.name),
-        builder.CreateString(note.description),
+        builder.CreateString(name),
+        builder.CreateString(description),
         None,
         content,
         None,
@@ -126,7 +123,7 @@ def _output(builder: flatbuffers.Builder, note: TensorNote) -> int:
     return _table(builder, fields)
 
 
-def _table(builder: flatbuffers.Builder, fields: Sequence) -> int:
+def _table(builder: flatbuffers.Builder, fields: Sequence[Any]) -> int:
     """Write a table: an int is an offset, ("u8" or "u32", n) a scalar, None an absent field."""
     builder.StartObject(len(fields))
     for slot, field in enumerate(fields):
@@ -134,25 +131,23 @@ def _table(builder: flatbuffers.Builder, fields: Sequence) -> int:
             builder.PrependUOffsetTRelativeSlot(slot, field, 0)
         elif field is not None:
             kind, number = field
-            write: Callable = (
-                builder.PrependUint8Slot if kind == "u8" else builder.PrependUint32Slot
-            )
+            write = builder.PrependUint8Slot if kind == "u8" else builder.PrependUint32Slot
             write(slot, number, 0)
-    return builder.EndObject()
+    return int(builder.EndObject())
 
 
 def _tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
+    return int(builder.EndVector())
 
 
 def _floats(builder: flatbuffers.Builder, numbers: Sequence[float]) -> int:
     builder.StartVector(4, len(numbers), 4)
     for number in reversed(numbers):
         builder.PrependFloat32(number)
-    return builder.EndVector()
+    return int(builder.EndVector())
 
 
 def embed(model: bytes, metadata: bytes, labels: Sequence[str]) -> bytes:
@@ -163,8 +158,7 @@ def embed(model: bytes, metadata: bytes, labels: Sequence[str]) -> bytes:
 
     Needs the model schema, which TensorFlow brings.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = tflite_schema()
     content = schema.ModelT.InitFromPackedBuf(model, 0)
     graph = content.subgraphs[0]
     graph.outputs = sorted(graph.outputs, key=lambda tensor: prod(graph.tensors[tensor].shape))
@@ -176,9 +170,21 @@ def embed(model: bytes, metadata: bytes, labels: Sequence[str]) -> bytes:
     note.buffer = len(content.buffers) - 1
     others = [m for m in content.metadata or [] if m.name not in (BUFFER_NAME, b"TFLITE_METADATA")]
     content.metadata = [*others, note]
-    builder = flatbuffers.Builder(len(model) + len(metadata) + 1024)
-    builder.Finish(content.Pack(builder), b"TFL3")
-    return append_labels(bytes(builder.Output()), labels)
+    return append_labels(pack(content), labels)
+
+
+def tflite_schema() -> Any:
+    """The classes of a TFLite file's tables, which TensorFlow brings."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return schema
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of a TFLite file that was edited as objects (`ModelT`)."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def append_labels(model: bytes, labels: Sequence[str]) -> bytes:
@@ -190,85 +196,3 @@ def append_labels(model: bytes, labels: Sequence[str]) -> bytes:
         entry = zipfile.ZipInfo(LABELS_FILE, date_time=(1980, 1, 1, 0, 0, 0))
         archive.writestr(entry, "\n".join(labels) + "\n")
     return stream.getvalue()
-
-
-def read(model: bytes) -> dict:
-    """Read back what `embed` wrote, without TensorFlow.
-
-    Returns:
-        name, width, height, mean, std, outputs (names), labels.
-
-    Raises:
-        ValueError: the model carries no metadata.
-    """
-    root = _Reader.root(model)
-    # Model: field 4 is buffers, field 6 metadata; Metadata: name, buffer; Buffer: data.
-    notes = [note for note in root.tables(6) if note.text(0) == BUFFER_NAME]
-    if not notes:
-        raise ValueError("the model carries no TFLITE_METADATA")
-    data = root.tables(4)[notes[0].number(1, UOffsetTFlags)].blob(0)
-    if data[4:8] != IDENTIFIER:
-        raise ValueError(f"the metadata has the identifier {data[4:8]!r}, not {IDENTIFIER!r}")
-    about = _Reader.root(data)
-    subgraph = about.tables(3)[0]
-    entry = subgraph.tables(2)[0]
-    size = entry.table(3).table(1).table(1)
-    normalization = entry.tables(4)[0].table(1)
-    with zipfile.ZipFile(io.BytesIO(model)) as archive:
-        labels = archive.read(LABELS_FILE).decode("utf-8").splitlines()
-    return {
-        "name": about.text(0),
-        "width": size.number(0, UOffsetTFlags),
-        "height": size.number(1, UOffsetTFlags),
-        "mean": normalization.floats(0),
-        "std": normalization.floats(1),
-        "outputs": [tensor.text(0) for tensor in subgraph.tables(3)],
-        "labels": labels,
-    }
-
-
-class _Reader:
-    """A table of a FlatBuffer, its fields found by number."""
-
-    def __init__(self, data: bytes, position: int) -> None:
-        self.inner = Table(data, position)
-
-    @classmethod
-    def root(cls, data: bytes) -> _Reader:
-        return cls(data, flatbuffers.encode.Get(UOffsetTFlags.packer_type, data, 0))
-
-    def _at(self, field: int) -> int:
-        """Position of a field's content, 0 if it is absent."""
-        offset = self.inner.Offset(4 + 2 * field)
-        return self.inner.Pos + offset if offset else 0
-
-    def number(self, field: int, flags: type = Int8Flags) -> int:
-        at = self._at(field)
-        return self.inner.Get(flags, at) if at else 0
-
-    def text(self, field: int) -> str:
-        at = self._at(field)
-        return self.inner.String(at).decode("utf-8") if at else ""
-
-    def table(self, field: int) -> _Reader:
-        at = self._at(field)
-        return _Reader(self.inner.Bytes, self.inner.Indirect(at))
-
-    def _vector(self, field: int) -> tuple[int, int]:
-        offset = self.inner.Offset(4 + 2 * field)
-        if not offset:
-            return 0, 0
-        return self.inner.Vector(offset), self.inner.VectorLen(offset)
-
-    def tables(self, field: int) -> list[_Reader]:
-        start, count = self._vector(field)
-        inner = self.inner
-        return [_Reader(inner.Bytes, inner.Indirect(start + 4 * i)) for i in range(count)]
-
-    def floats(self, field: int) -> list[float]:
-        start, count = self._vector(field)
-        return [self.inner.Get(Float32Flags, start + 4 * i) for i in range(count)]
-
-    def blob(self, field: int) -> bytes:
-        start, count = self._vector(field)
-        return bytes(self.inner.Bytes[start : start + count])

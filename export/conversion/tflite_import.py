@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.conversion.metadata import pack, tflite_schema
 from export.errors import ExportError
 
 LINEAR_SCALES = {"0-1": (0.0, 255.0), "-1-1": (127.5, 127.5), "0-255": (0.0, 1.0)}
@@ -48,7 +49,7 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
     Raises:
         ExportError: it is no TFLite file, or no classifier of one square RGB picture.
     """
-    schema = _schema()
+    schema = tflite_schema()
     if content[4:8] != b"TFL3":
         raise ExportError(f"{file}: is no TFLite file")
     try:
@@ -80,7 +81,7 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
     graph.operators = _needed(graph, makers)
     _drop_unused_codes(model)
     model.signatureDefs = []
-    return Opened(_pack(model), shape[1], kinds[entry.type], embedding is not None)
+    return Opened(pack(model), shape[1], kinds[entry.type], embedding is not None)
 
 
 def quantise_float(opened: Opened, squares: Array, scale: str) -> bytes:
@@ -140,7 +141,7 @@ def feed_pixels(opened: Opened, scale: str | None) -> bytes:
     """
     if opened.kind == "uint8":
         return opened.content
-    schema = _schema()
+    schema = tflite_schema()
     model = schema.ModelT.InitFromPackedBuf(opened.content, 0)
     graph = model.subgraphs[0]
     old = graph.inputs[0]
@@ -153,7 +154,7 @@ def feed_pixels(opened: Opened, scale: str | None) -> bytes:
         quantisation = _quantisation(float(known.scale[0]), int(known.zeroPoint[0]) + 128)
     if opened.kind == "float32" and _op_name(model, _readers(graph, old)[0]) == "QUANTIZE":
         entry.type, entry.quantization = schema.TensorType.UINT8, quantisation
-        return _pack(model)
+        return pack(model)
     pixels = schema.TensorT()
     pixels.name, pixels.shape = b"pixels", entry.shape
     pixels.type, pixels.quantization, pixels.buffer = schema.TensorType.UINT8, quantisation, 0
@@ -163,43 +164,29 @@ def feed_pixels(opened: Opened, scale: str | None) -> bytes:
     first.inputs, first.outputs = [len(graph.tensors) - 1], [old]
     graph.operators.insert(0, first)
     graph.inputs = first.inputs
-    return _pack(model)
+    return pack(model)
 
 
 def is_quantised(opened: Opened) -> bool:
     """Whether the network itself computes in integers, whatever its input is."""
-    model = _schema().ModelT.InitFromPackedBuf(opened.content, 0)
+    model = tflite_schema().ModelT.InitFromPackedBuf(opened.content, 0)
     graph = model.subgraphs[0]
     return graph.tensors[graph.outputs[0]].type in (
-        _schema().TensorType.INT8,
-        _schema().TensorType.UINT8,
+        tflite_schema().TensorType.INT8,
+        tflite_schema().TensorType.UINT8,
     )
-
-
-def _schema() -> Any:
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    return schema
-
-
-def _pack(model: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _op_name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    kinds = vars(_schema().BuiltinOperator)
-    return next(name for name, value in kinds.items() if value == number)
+    kinds = vars(tflite_schema().BuiltinOperator)
+    return str(next(name for name, value in kinds.items() if value == number))
 
 
 def _op_code(model: Any, builtin: int) -> int:
     """Index of an operator code of the model, added where it has none."""
-    schema = _schema()
+    schema = tflite_schema()
     for index, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return index
@@ -220,7 +207,7 @@ def _drop_unused_codes(model: Any) -> None:
 
 
 def _quantisation(scale: float, zero_point: int) -> Any:
-    quantisation = _schema().QuantizationParametersT()
+    quantisation = tflite_schema().QuantizationParametersT()
     quantisation.scale, quantisation.zeroPoint = [scale], [zero_point]
     return quantisation
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.networks.mobilenet import Network, blank_head, normalise, read_weights
 
 Embed = Callable[[Array], Array]
 """uint8 (n, 224, 224, 3) RGB to float32 (n, d): what a network makes of prepared pictures."""
@@ -27,15 +28,14 @@ def backbone_embedding(backbone: Path) -> Embed:
     """
     import tensorflow as tf
 
-    from export.networks.mobilenet import blank_head, make_network, normalise, read_weights
+    network = Network({**read_weights(backbone), **blank_head()})
 
-    network = make_network({**read_weights(backbone), **blank_head()})
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])  # type: ignore[untyped-decorator]
     def forward(squares: Any) -> Any:
         return network.embed(normalise(tf.cast(squares, tf.float32)))
 
-    return lambda squares: np.asarray(forward(squares).numpy())
+    shapes = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
+    compiled = tf.function(forward, input_signature=shapes)
+    return lambda squares: np.asarray(compiled(squares))
 
 
 def embedding_at_hand(backbone: Path) -> Embed | None:

@@ -2,8 +2,8 @@
 
 Weights travel as a flat dictionary: `<Keras layer name>/kernel` and `/bias`, as in the backbone
 file, with `logits/kernel` (1280, classes) and `logits/bias` added. `Network` turns such a
-dictionary into TensorFlow variables that can be trained or converted. Architecture: Sandler et
-al. 2018, arXiv:1801.04381.
+dictionary into TensorFlow variables that can be trained or converted; TensorFlow is imported in it
+and not before. Architecture: Sandler et al. 2018, arXiv:1801.04381.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from export.errors import ExportError
 Weights = dict[str, Array]
 
 EMBEDDING = 1280
+SIZE = 224
+"""Side of the pictures that a bin shows it, pixels."""
+MEAN = STD = (127.5, 127.5, 127.5)
+"""Of the pixels, by channel: what is taken off them, and what they are divided by."""
 HEAD = "logits"
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 STAGES = (
@@ -108,11 +113,11 @@ def channel_rms(name: str, kernel: Array) -> Array:
     """
     axes = (0, 1) if name.endswith("depthwise") else tuple(range(kernel.ndim - 1))
     rms = np.sqrt(np.mean(np.square(kernel), axis=axes, keepdims=True))
-    return np.maximum(rms, RMS_FLOOR).astype(np.float32)
+    return np.asarray(np.maximum(rms, RMS_FLOOR), np.float32)
 
 
-def make_network(weights: Mapping[str, Array], *, relative: bool = False):
-    """Build the network as a `tf.Module`; TensorFlow is imported here and nowhere above.
+class Network:
+    """The forward pass on TensorFlow; `parts` holds scale or None, kernel and bias of a layer.
 
     Args:
         weights: backbone and head.
@@ -121,75 +126,99 @@ def make_network(weights: Mapping[str, Array], *, relative: bool = False):
             moves every number by about the learning rate: relative kernels make that one step
             size fit all of them.
     """
+
+    def __init__(self, weights: Mapping[str, Array], *, relative: bool = False) -> None:
+        import tensorflow as tf
+
+        self.parts: dict[str, tuple[Any, Any, Any]] = {}
+        for layer in [*layer_names(), HEAD]:
+            kernel = np.asarray(weights[f"{layer}/kernel"], np.float32)
+            scale = channel_rms(layer, kernel) if relative else None
+            self.parts[layer] = (
+                scale,
+                tf.Variable(kernel if scale is None else kernel / scale, name=f"{layer}/kernel"),
+                tf.Variable(weights[f"{layer}/bias"], name=f"{layer}/bias", dtype=tf.float32),
+            )
+
+    @property
+    def variables(self) -> list[Any]:
+        """What can be trained, ordered by the names of the layers."""
+        return [variable for layer in sorted(self.parts) for variable in self.parts[layer][1:]]
+
+    def _kernel(self, layer: str) -> Any:
+        scale, kernel, _ = self.parts[layer]
+        return kernel if scale is None else kernel * scale
+
+    def _conv(self, x: Any, layer: str, stride: int = 1) -> Any:
+        import tensorflow as tf
+
+        convolve = tf.nn.depthwise_conv2d if layer.endswith("depthwise") else tf.nn.conv2d
+        return (
+            convolve(x, self._kernel(layer), [1, stride, stride, 1], "SAME") + self.parts[layer][2]
+        )
+
+    def _relu(self, x: Any, layer: str, stride: int = 1) -> Any:
+        import tensorflow as tf
+
+        return tf.nn.relu6(self._conv(x, layer, stride))
+
+    def embed(self, x: Any, taps: dict[str, Any] | None = None) -> Any:
+        """Float pictures in [-1, 1], (n, s, s, 3), to embeddings (n, 1280).
+
+        `taps`, if given, receives the output of every layer under its name.
+        """
+        import tensorflow as tf
+
+        taps = {} if taps is None else taps
+        x = taps["Conv1"] = self._relu(x, "Conv1", 2)
+        for block in blocks():
+            entry = x
+            if block.expand:
+                x = taps[block.expand] = self._relu(x, block.expand)
+            x = taps[block.depthwise] = self._relu(x, block.depthwise, block.stride)
+            x = self._conv(x, block.project)
+            x = taps[block.project] = x + entry if block.residual else x
+        x = taps["Conv_1"] = self._relu(x, "Conv_1")
+        return tf.reduce_mean(x, [1, 2])
+
+    def classify(self, embedding: Any) -> Any:
+        """Embeddings (n, 1280) to logits (n, classes).
+
+        A 1x1 convolution, not a dense layer: TensorFlow from 2.17 on writes per-channel
+        FULLY_CONNECTED as version 12, which tflite-runtime 2.14 refuses.
+        """
+        import tensorflow as tf
+
+        kernel = self._kernel(HEAD)
+        pixels = tf.reshape(embedding, [-1, 1, 1, EMBEDDING])
+        scores = tf.nn.conv2d(pixels, kernel[None, None], 1, "SAME") + self.parts[HEAD][2]
+        return tf.reshape(scores, [-1, kernel.shape[-1]])
+
+    def export_weights(self) -> Weights:
+        """The weights as plain arrays, with relative kernels multiplied out."""
+        arrays: Weights = {}
+        for layer, (_, _, bias) in self.parts.items():
+            arrays[f"{layer}/kernel"] = self._kernel(layer).numpy()
+            arrays[f"{layer}/bias"] = bias.numpy()
+        return arrays
+
+
+def normalise(pixels: Any) -> Any:
+    """Pixels 0..255 to the network's float range [-1, 1]; float, numpy or TensorFlow."""
+    return (pixels - MEAN[0]) / STD[0]
+
+
+def predict(weights: Mapping[str, Array], squares: Array) -> tuple[Array, Array]:
+    """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
     import tensorflow as tf
 
-    class Network(tf.Module):
-        """The forward pass; `parts` holds scale (constant), kernel and bias of each layer."""
+    network = Network(weights)
 
-        def __init__(self) -> None:
-            super().__init__(name="waste")
-            self.parts = {}
-            for layer in [*layer_names(), HEAD]:
-                kernel = np.asarray(weights[f"{layer}/kernel"], np.float32)
-                scale = channel_rms(layer, kernel) if relative else np.ones(1, np.float32)
-                self.parts[layer] = (
-                    tf.constant(scale),
-                    tf.Variable(kernel / scale, name=f"{layer}/kernel"),
-                    tf.Variable(weights[f"{layer}/bias"], name=f"{layer}/bias", dtype=tf.float32),
-                )
+    def forward(pixels: Any) -> tuple[Any, Any]:
+        embedding = network.embed(normalise(tf.cast(pixels, tf.float32)))
+        return network.classify(embedding), embedding
 
-        def kernel(self, layer: str):
-            scale, kernel, _ = self.parts[layer]
-            return kernel * scale if relative else kernel
-
-        def conv(self, x, layer: str, stride: int = 1, relu6: bool = True):
-            x = tf.nn.conv2d(x, self.kernel(layer), stride, "SAME") + self.parts[layer][2]
-            return tf.nn.relu6(x) if relu6 else x
-
-        def depthwise(self, x, layer: str, stride: int):
-            strides = [1, stride, stride, 1]
-            x = tf.nn.depthwise_conv2d(x, self.kernel(layer), strides, "SAME")
-            return tf.nn.relu6(x + self.parts[layer][2])
-
-        def embed(self, x, taps: dict | None = None):
-            """Float pictures in [-1, 1], (n, s, s, 3), to embeddings (n, 1280).
-
-            `taps`, if given, receives the output of every layer under its name.
-            """
-            taps = {} if taps is None else taps
-            x = taps["Conv1"] = self.conv(x, "Conv1", 2)
-            for block in blocks():
-                entry = x
-                if block.expand:
-                    x = taps[block.expand] = self.conv(x, block.expand)
-                x = taps[block.depthwise] = self.depthwise(x, block.depthwise, block.stride)
-                x = self.conv(x, block.project, relu6=False)
-                x = taps[block.project] = x + entry if block.residual else x
-            x = taps["Conv_1"] = self.conv(x, "Conv_1")
-            return tf.reduce_mean(x, [1, 2])
-
-        def classify(self, embedding):
-            """Embeddings (n, 1280) to logits (n, classes).
-
-            A 1x1 convolution, not a dense layer: TensorFlow from 2.17 on writes per-channel
-            FULLY_CONNECTED as version 12, which tflite-runtime 2.14 refuses.
-            """
-            kernel = self.kernel(HEAD)
-            pixels = tf.reshape(embedding, [-1, 1, 1, EMBEDDING])
-            scores = tf.nn.conv2d(pixels, kernel[None, None], 1, "SAME") + self.parts[HEAD][2]
-            return tf.reshape(scores, [-1, kernel.shape[-1]])
-
-        def export_weights(self) -> Weights:
-            """The weights as plain arrays, with relative kernels multiplied out."""
-            arrays: Weights = {}
-            for layer, (_, _, bias) in self.parts.items():
-                arrays[f"{layer}/kernel"] = self.kernel(layer).numpy()
-                arrays[f"{layer}/bias"] = bias.numpy()
-            return arrays
-
-    return Network()
-
-
-def normalise(pixels):
-    """uint8 or float pixels 0..255 to the network's float range [-1, 1]; numpy or TensorFlow."""
-    return (pixels - 127.5) / 127.5
+    compiled = tf.function(forward)
+    parts = [compiled(squares[i : i + 32]) for i in range(0, len(squares), 32)]
+    logits, embedding = zip(*parts, strict=True)
+    return np.concatenate(logits), np.concatenate(embedding)

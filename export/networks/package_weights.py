@@ -17,8 +17,7 @@ from bin_daemon.core.messages import Array
 from bin_daemon.model.package import GOLDEN, MODEL, Package, open_package
 from bin_daemon.model.runtime import load_runtime, open_readable, tensor_values
 from export.errors import ExportError
-from export.networks.mobilenet import EMBEDDING, HEAD, Weights, layer_names
-from export.training.folded import predict
+from export.networks.mobilenet import EMBEDDING, HEAD, Weights, layer_names, predict
 
 TOLERANCE_STEPS = 16.0
 """Of a logit, in quantisation steps: the float network rounds no activation, the int8 file rounds

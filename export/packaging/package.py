@@ -29,12 +29,12 @@ from bin_daemon.model.package import (
     manifest_json,
     open_package,
 )
-from export.conversion.folded import MEAN, STD
 from export.conversion.golden import TOLERANCE_STEPS, pack, record
 from export.errors import ExportError
 from export.evaluation import gate
 from export.evaluation.evaluate import read_evaluation
 from export.evaluation.runtimes import Model
+from export.networks.mobilenet import MEAN, STD
 from export.packaging.card import card
 from export.report.plots import confusion_plot, reliability_plot, standalone
 from export.run import REPOSITORY, Run

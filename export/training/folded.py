@@ -34,8 +34,7 @@ from export.networks.mobilenet import (
     HEAD,
     Weights,
     blank_head,
-    make_network,
-    normalise,
+    predict,
     read_weights,
 )
 from export.recipes.load import settings
@@ -115,22 +114,6 @@ def _tell_labels(run: Run, labels: Sequence[str], shipped: Shipped) -> None:
         f"train: starts from {shipped.id}; new classes: {', '.join(new) or 'none'}; without "
         f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
     )
-
-
-def predict(weights: Weights, squares: Array) -> tuple[Array, Array]:
-    """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
-    import tensorflow as tf
-
-    network = make_network(weights)
-
-    @tf.function
-    def forward(pixels):
-        embedding = network.embed(normalise(tf.cast(pixels, tf.float32)))
-        return network.classify(embedding), embedding
-
-    parts = [forward(squares[i : i + 32]) for i in range(0, len(squares), 32)]
-    logits, embedding = zip(*parts, strict=True)
-    return np.concatenate(logits), np.concatenate(embedding)
 
 
 def _measure(

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.conversion.keras import answers
 from export.data.check import check_data
 from export.data.csv_tables import read_table, table_bytes
 from export.data.pictures import (
@@ -29,14 +28,13 @@ from export.data.pictures import (
     spread,
     write_split,
 )
-from export.errors import ExportError
 from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import FACTS, build, settle_statistics
+from export.networks.keras_models import MODEL, answers, load
 from export.recipes.load import settings
 from export.recipes.schema import Augmentation, KerasRecipe
 from export.run import CURVES, DEFAULT_BACKBONE, Run, claimed, relative, versions
 
-MODEL = "model.keras"
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
 SETTLING = 256
 """Pictures at most from which the statistics of batch normalisation are taken in the end."""
@@ -78,17 +76,6 @@ def train(
     truth = label_indices(parts["held_out"], labels)
     run.write_arrays("float.npz", logits=logits, embedding=embedding, truth=truth)
     run.log(f"train: float accuracy on the held-out part {np.mean(logits.argmax(1) == truth):.4f}")
-
-
-def load(run: Run) -> Any:
-    """The trained Keras model of a run; raises ExportError where there is none."""
-    import keras
-
-    path = run.need(MODEL, "train")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise ExportError(f"{path}: cannot be read as a Keras model: {error}") from error
 
 
 def _claim(

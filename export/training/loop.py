@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from export.networks.mobilenet import Weights, make_network, normalise
+from export.networks.mobilenet import Network, Weights, normalise
 from export.recipes.schema import FoldedTraining
 from export.run import CURVES, Run
 from export.views.batches import Material, batches, epoch_order, prefetch
@@ -56,8 +56,8 @@ def _stage(
 
     tf.keras.utils.set_random_seed(plan.seed)
     steps = max(1, len(epoch_order(material.labels, plan, 0)) // plan.batch)
-    network = make_network(start, relative=True)
-    variables = list(network.trainable_variables)
+    network = Network(start, relative=True)
+    variables = list(network.variables)
     averages = [tf.Variable(variable) for variable in variables]
     schedule = keras.optimizers.schedules.CosineDecay(
         plan.learning_rate / 50,

@@ -16,7 +16,7 @@ import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from pathlib import Path
 import keras, numpy as np
-from export.networks.mobilenet import blank_head, make_network, read_weights
+from export.networks.mobilenet import blank_head, Network, read_weights
 
 folder, step = Path(sys.argv[1]), sys.argv[2]
 file = folder / "drawn.weights.h5"
@@ -41,7 +41,7 @@ if step == "draw":
             layer.set_weights([gamma, beta, mean, variance])
     model.save_weights(file)
 else:
-    network = make_network({**read_weights(folder / "folded.npz"), **blank_head()})
+    network = Network({**read_weights(folder / "folded.npz"), **blank_head()})
     for side in map(int, sys.argv[3:]):
         pixels = np.random.default_rng(side).uniform(-1, 1, (2, side, side, 3)).astype("float32")
         expected = published(side, str(file))(pixels, training=False)

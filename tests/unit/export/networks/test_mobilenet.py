@@ -219,9 +219,9 @@ WITH_TENSORFLOW = """
 import sys
 from pathlib import Path
 import numpy as np
-from export.networks.mobilenet import make_network, read_weights
+from export.networks.mobilenet import Network, read_weights
 folder, relative = sys.argv[1], sys.argv[2] == "relative"
-network = make_network(read_weights(Path(folder) / "weights.npz"), relative=relative)
+network = Network(read_weights(Path(folder) / "weights.npz"), relative=relative)
 pictures = np.load(f"{folder}/pictures.npy").astype(np.float32)
 np.save(f"{folder}/logits.npy", network.classify(network.embed(pictures)))
 np.savez(f"{folder}/back.npz", **network.export_weights())

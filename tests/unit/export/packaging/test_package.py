@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tflite_metadata
 
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
@@ -111,7 +112,7 @@ def test_golden_inputs_notice_swapped_colours(
 
 def test_embedded_metadata_agrees_with_the_manifest(package: Package, content: bytes) -> None:
     pytest.importorskip("flatbuffers")
-    about = metadata.read(content)
+    about = tflite_metadata.read(content)
     spec = package.manifest.input
 
     assert about["labels"] == list(package.labels)
@@ -151,7 +152,7 @@ def test_class_names_may_hold_spaces() -> None:
     content = open_package("waste6").file("model.tflite").read_bytes()
     names = ["Food Organics", "Glass"]
     plain = content[: content.rfind(b"PK\x03\x04")]
-    assert metadata.read(metadata.append_labels(plain, names))["labels"] == names
+    assert tflite_metadata.read(metadata.append_labels(plain, names))["labels"] == names
 
 
 def test_a_model_without_metadata_says_so(content: bytes) -> None:
@@ -159,4 +160,4 @@ def test_a_model_without_metadata_says_so(content: bytes) -> None:
     renamed = content.replace(b"TFLITE_METADATA", b"SOMETHING_OTHER")
 
     with pytest.raises(ValueError, match="carries no TFLITE_METADATA"):
-        metadata.read(renamed)
+        tflite_metadata.read(renamed)
