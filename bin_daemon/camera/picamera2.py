@@ -21,7 +21,7 @@ from bin_daemon.camera import Camera
 from bin_daemon.camera.lores import rgb_of_yuv420, small_size
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
-from bin_daemon.core.errors import CameraError, OverdueError
+from bin_daemon.core.errors import CameraError, OverdueError, Reason
 from bin_daemon.core.images import check_image
 from bin_daemon.core.messages import Frame
 from bin_daemon.core.worker import within
@@ -60,7 +60,8 @@ def _library() -> Any:
         raise CameraError(
             f"camera.kind picamera2: cannot be imported: {error}; 'apt install python3-picamera2', "
             f"and make the virtual environment with --system-site-packages and without a numpy of "
-            f"its own"
+            f"its own",
+            Reason.DRIVER_MISSING,
         ) from error
 
 

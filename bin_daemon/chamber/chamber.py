@@ -23,7 +23,7 @@ from bin_daemon.chamber.stillness import StillFrames, StillnessDetector
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import LONGEST, check_image, shrink
-from bin_daemon.core.messages import Frame, Image, Item, Observation, View
+from bin_daemon.core.messages import Blockage, Frame, Image, Item, Observation, View
 
 LEARN_FRAMES = 6
 FOLLOW_EVERY_S = 1.0
@@ -32,7 +32,6 @@ CALM_S = 2.0  # empty for so long before the empty view is touched
 # Nobody holds an arm so still for so long; what has is lying against the entrance.
 REST_AT_ENTRANCE_S = 2.0
 DARK_LEVEL = 10.0
-NO_LIGHT = "dark"  # the first word of what is said of a frame below that
 BRIGHT_SHARE = 0.6
 COVERED_SHARE = 0.8  # of the view: no item hides so much of the chamber
 ELSEWHERE_SHARE = 0.9
@@ -98,9 +97,9 @@ class Chamber:
         small = self._small(image, frame.small)
         if self._ground is not None and self._ground.mean.shape != small.shape:
             self.learn()  # the camera makes its small pictures in another way
-        if reason := self._unusable(small):
+        if blocked := self._unusable(small, now):
             self._pause()
-            return Observation(View.BLOCKED, now, reason=reason)
+            return blocked
         if self._ground is None:
             return self._learn_from(small, now)
         weak = self._ground.outside(small) | self._ground.new_edges(small)
@@ -152,17 +151,19 @@ class Chamber:
                 return shrink(part)
         return shrink(self._region(image)[0])
 
-    def _unusable(self, small: Bytes) -> str:
-        """Why nothing can be said of a frame, whatever the chamber looks like; "" if it can."""
+    def _unusable(self, small: Bytes, now: float) -> Observation | None:
+        """The blocked view of a frame that shows nothing, whatever the chamber looks like."""
         level = max(cv2.mean(small)[:3])
         if level < DARK_LEVEL:
-            return f"{NO_LIGHT}: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
+            words = f"dark: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
+            return Observation(View.BLOCKED, now, reason=words, blockage=Blockage.DARK)
         if level > 180.0:
             white = white_share(small)
             known = 0.0 if self._ground is None else white_share(self._ground.expected)
             if white > BRIGHT_SHARE and white > known + 0.3:
-                return f"overexposed: {white:.0%} of the view is white; is light falling in?"
-        return ""
+                words = f"overexposed: {white:.0%} of the view is white; is light falling in?"
+                return Observation(View.BLOCKED, now, reason=words, blockage=Blockage.OVEREXPOSED)
+        return None
 
     def _learn_from(self, small: Bytes, now: float) -> Observation:
         """Gather still frames until there are enough for an empty view."""
@@ -240,7 +241,9 @@ class Chamber:
                 words = "learnt anew: the whole view has changed"
                 return Observation(View.LEARNING, now, reason=words, changed=changed)
         words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
-        return Observation(View.BLOCKED, now, reason=words, changed=changed)
+        return Observation(
+            View.BLOCKED, now, reason=words, changed=changed, blockage=Blockage.COVERED
+        )
 
     def _item(self, image: Image, scene: Scene) -> Item:
         """Cut out what lies there; the box spans all of it."""

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from bin_daemon.chamber.chamber import NO_LIGHT, Chamber
+from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.config.sections import ChamberSection, Light
-from bin_daemon.core.messages import Frame, Image, Item, Observation, View
+from bin_daemon.core.messages import Blockage, Frame, Image, Item, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)
 
@@ -102,7 +102,7 @@ class LampChamber:
 
     def _in_dark(self, frame: Frame) -> Observation:
         seen = self._dark.observe(frame)
-        if seen.view is View.BLOCKED and seen.reason.startswith(NO_LIGHT):
+        if seen.blockage is Blockage.DARK:
             seen = Observation(View.EMPTY, self._now, reason="the lamp is off")
         elif seen.view is View.LEARNING:
             self._unproven = True

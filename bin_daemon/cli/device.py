@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -58,7 +57,7 @@ def run_doctor(options: argparse.Namespace) -> int:
             _print_finding(name, finding)
     counts = Counter(finding.level for finding in found.values())
     if options.json:
-        checks = {name: dataclasses.asdict(finding) for name, finding in found.items()}
+        checks = {name: f.as_json() for name, f in found.items()}
         print(json.dumps({"good": not counts[Level.FAULT], "checks": checks}))
     else:
         print("\n" + ", ".join(f"{counts[level]} {level}" for level in Level if counts[level]))
@@ -84,8 +83,8 @@ def _print_finding(name: str, finding: Finding) -> None:
     table.add_row(
         Text(finding.level, colours[finding.level]), Text(name, "bold"), Text(finding.seen)
     )
-    if finding.mend:
-        table.add_row("", Text("  to mend", "dim"), Text(finding.mend, "cyan"))
+    if finding.remedy:
+        table.add_row("", Text("  to mend", "dim"), Text(finding.remedy, "cyan"))
     with console.capture() as drawn:
         console.print(table)
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()), flush=True)

@@ -4,9 +4,22 @@ Every message says what is wrong, where, and what to do. Each kind also inherits
 it resembles, so that code which knows nothing of this package can still catch it.
 """
 
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What an error is about, for code that has to act on it; its message is for people alone."""
+
+    OTHER = "other"
+    DRIVER_MISSING = "driver missing"  # a library that drives the device cannot be imported
+
 
 class BinDaemonError(Exception):
     """Root of everything this package raises on purpose; the CLI prints it without a traceback."""
+
+    def __init__(self, message: str = "", reason: Reason = Reason.OTHER) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class UsageError(BinDaemonError, ValueError):

@@ -70,12 +70,21 @@ class Item:
     centre: tuple[float, float]
 
 
+class Blockage(StrEnum):
+    """Why a view is blocked."""
+
+    DARK = "dark"
+    OVEREXPOSED = "overexposed"
+    COVERED = "covered"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
     """One frame as the chamber sees it.
 
     view: what it is; item: only with View.ITEM and View.ITEMS (there it spans all of them).
     reason: words for the log and the operator ("covered: mean brightness 4 of 255").
+    blockage: only with View.BLOCKED.
     changed: share of the chamber that differs from the empty reference, 0 to 1.
     """
 
@@ -84,6 +93,7 @@ class Observation:
     item: Item | None = None
     reason: str = ""
     changed: float = 0.0
+    blockage: Blockage | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

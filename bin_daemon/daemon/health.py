@@ -20,6 +20,7 @@ _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _FPS_WINDOW = 30
 
 # Bits of the firmware's get_throttled (Raspberry Pi documentation, "vcgencmd"): now, since boot.
+THROTTLED_NOW = 0b111  # what slows the processor now, but for its warmth
 _THROTTLE_BITS = {
     0: "under-voltage",
     1: "frequency capped",
@@ -90,12 +91,16 @@ def temperature_c(source: Path = _THERMAL) -> float | None:
         return None
 
 
-def throttled(source: Path = _THROTTLED) -> str | None:
-    """What the Pi's firmware complains of, in words; "" when all is well, None without a Pi."""
+def throttle_bits(source: Path = _THROTTLED) -> int | None:
+    """The `get_throttled` bits of the Pi's firmware; 0 when all is well, None without a Pi."""
     try:
-        bits = int(source.read_text(), 16)
+        return int(source.read_text(), 16)
     except (OSError, ValueError):
         return None
+
+
+def throttle_words(bits: int) -> str:
+    """What `throttle_bits` says, for people; "" when all is well."""
     return ", ".join(words for bit, words in _THROTTLE_BITS.items() if bits >> bit & 1)
 
 
@@ -139,13 +144,13 @@ class Monitor:
         events_dropped: int,
     ) -> Health:
         """The figures now, with those of the event store and the problems that others told."""
-        now = self._clock.monotonic()
+        now, bits = self._clock.monotonic(), throttle_bits()
         return Health(
             uptime_s=now - self._started,
             camera_fps=self.fps,
             frame_age_s=now - self._frames[-1] if self._frames else float("inf"),
             temperature_c=temperature_c(),
-            throttled=throttled(),
+            throttled=None if bits is None else throttle_words(bits),
             disk_free_mb=disk_free_mb(self._folder),
             outbox_depth=outbox_depth,
             outbox_oldest_s=outbox_oldest_s,

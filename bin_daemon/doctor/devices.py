@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from bin_daemon.core.errors import BinDaemonError
+from bin_daemon.core.errors import BinDaemonError, Reason
 from bin_daemon.daemon.failures import told_by
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 
@@ -49,7 +49,7 @@ def camera(site: Site) -> Finding:
         with open_camera(section, SystemClock()) as opened:
             frame = opened.capture(max(section.deadline_s, section.warmup_s + section.deadline_s))
     except BinDaemonError as error:
-        return fault(str(error), _mend_camera(section, str(error)))
+        return fault(str(error), _remedy(section, error))
     height, width = frame.image.shape[:2]
     mean = float(frame.image.mean())
     seen = f"{section.kind} '{section.source}': {width}x{height}, mean brightness {mean:.0f} of 255"
@@ -58,8 +58,8 @@ def camera(site: Site) -> Finding:
     return good(seen)
 
 
-def _mend_camera(section: CameraSection, words: str) -> str:
-    if section.kind == "picamera2" and "imported" in words:
+def _remedy(section: CameraSection, error: BinDaemonError) -> str:
+    if section.kind == "picamera2" and error.reason is Reason.DRIVER_MISSING:
         return (
             "sudo apt install python3-picamera2; only Raspberry Pi OS has it, elsewhere take a USB "
             "camera and camera.kind: opencv"
@@ -92,7 +92,7 @@ def pins(site: Site) -> Finding:
         return fault(
             str(error),
             "sudo apt install python3-lgpio (Raspberry Pi OS has it)"
-            if "lgpio cannot be loaded" in str(error)
+            if error.reason is Reason.DRIVER_MISSING
             else "'groups' and 'servo board' may tell more; `pins: mock` is for a desk",
         )
     with contextlib.closing(factory):
@@ -147,13 +147,13 @@ def hardware_pwm(site: Site) -> Finding:
     if not missing:
         return good(", ".join(found))
     if re.search(r"^dtoverlay=\S*pwm", site.text(BOOT_CONFIG) or "", re.MULTILINE):
-        mend = f"{BOOT_CONFIG} has a PWM overlay: restart the Pi; if it stays, compare the pins"
+        remedy = f"{BOOT_CONFIG} has a PWM overlay: restart the Pi; if it stays, compare the pins"
     elif overlay:
-        mend = f"write `{overlay}` to {BOOT_CONFIG} (install.sh does it for you) and restart"
+        remedy = f"write `{overlay}` to {BOOT_CONFIG} (install.sh does it for you) and restart"
     else:
-        mend = "take another pin for the servo, or set chute.pins: lgpio"
+        remedy = "take another pin for the servo, or set chute.pins: lgpio"
     what = fault if config.chute.pins == "pwm" else warning
-    return what("\n".join([*found, *missing]), mend)
+    return what("\n".join([*found, *missing]), remedy)
 
 
 def servo_board(site: Site) -> Finding:

@@ -34,11 +34,15 @@ class Level(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer of one check. seen: what it saw. mend: a command, a line to write, or advice."""
+    """The answer of one check. seen: what it saw. remedy: a command, a line to write, or advice."""
 
     level: Level
     seen: str
-    mend: str = ""
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """What `doctor --json` prints of it; the keys are a contract."""
+        return {"level": self.level, "seen": self.seen, "mend": self.remedy}
 
 
 def good(seen: str) -> Finding:
@@ -46,14 +50,14 @@ def good(seen: str) -> Finding:
     return Finding(Level.GOOD, seen)
 
 
-def warning(seen: str, mend: str) -> Finding:
+def warning(seen: str, remedy: str) -> Finding:
     """It works, and will not for ever or not well."""
-    return Finding(Level.WARNING, seen, mend)
+    return Finding(Level.WARNING, seen, remedy)
 
 
-def fault(seen: str, mend: str) -> Finding:
+def fault(seen: str, remedy: str) -> Finding:
     """The bin will not work with it."""
-    return Finding(Level.FAULT, seen, mend)
+    return Finding(Level.FAULT, seen, remedy)
 
 
 def not_applicable(seen: str) -> Finding:

@@ -93,13 +93,13 @@ def _groups_needed(site: Site) -> list[str]:
 def clock(site: Site) -> Finding:
     """Whether the wall clock can be right; a Pi has no battery for it."""
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    mend = "sudo timedatectl set-ntp true, and let UDP port 123 out of the network"
+    remedy = "sudo timedatectl set-ntp true, and let UDP port 123 out of the network"
     if time.time() < _BUILT:
-        return fault(f"{now} cannot be right", mend)
+        return fault(f"{now} cannot be right", remedy)
     if not site.at("/run/systemd/timesync").is_dir():
         return not_applicable(f"{now}; no systemd-timesyncd here that would say whether it is set")
     if not clock_synced():
-        return warning(f"{now}, not set from the network since boot", mend)
+        return warning(f"{now}, not set from the network since boot", remedy)
     return good(f"{now}, set from the network")
 
 
@@ -141,19 +141,19 @@ def _may_write(folder: Path, user: pwd.struct_passwd) -> bool:
 
 def power(site: Site) -> Finding:
     """What the firmware of the Pi says of its supply."""
-    words = health.throttled()
-    mend = (
+    bits = health.throttle_bits()
+    remedy = (
         "use the official supply (Pi 4: 5.1 V 3 A, Pi 5: 5.1 V 5 A) and a short cable, and feed "
         "the servos from a supply of their own, with the grounds joined"
     )
-    if words is None:
+    if bits is None:
         return not_applicable("no firmware here that tells")
-    if not words:
+    if not bits:
         return good("no under-voltage and no throttling since boot")
-    now = [word for word in words.split(", ") if not word.endswith("has occurred")]
-    if any("temperature" not in word for word in now):
-        return fault(words, mend)
-    return warning(f"{words} (since boot)", mend)
+    words = health.throttle_words(bits)
+    if bits & health.THROTTLED_NOW:
+        return fault(words, remedy)
+    return warning(f"{words} (since boot)", remedy)
 
 
 def temperature(site: Site) -> Finding:
@@ -162,10 +162,10 @@ def temperature(site: Site) -> Finding:
     if found_c is None:
         return not_applicable("the kernel tells no temperature")
     seen = f"{found_c:.0f} degrees Celsius"
-    mend = "give the case air or a fan, and keep it out of the sun"
+    remedy = "give the case air or a fan, and keep it out of the sun"
     if found_c >= HOT_C:
-        return fault(f"{seen}: the processor is slowed down", mend)
-    return warning(seen, mend) if found_c >= WARM_C else good(seen)
+        return fault(f"{seen}: the processor is slowed down", remedy)
+    return warning(seen, remedy) if found_c >= WARM_C else good(seen)
 
 
 def service(site: Site) -> Finding:
@@ -205,12 +205,12 @@ def board_watchdog(site: Site) -> Finding:
     shown = _systemd(site, None)
     if shown is None:
         return not_applicable(_NO_SYSTEMD)
-    mend = (
+    remedy = (
         "install the package, or write RuntimeWatchdogSec=14 under [Manager] in "
         "/etc/systemd/system.conf.d/watchdog.conf, then restart the machine"
     )
     if shown.get("RuntimeWatchdogUSec", "0") in ("0", "infinity"):
-        return warning("off: a machine that hangs stays so", mend)
+        return warning("off: a machine that hangs stays so", remedy)
     return good(f"after {shown['RuntimeWatchdogUSec']}")
 
 

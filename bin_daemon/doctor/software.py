@@ -26,7 +26,7 @@ _REFUSED = 0x80  # MQTT 5, section 3.9.3: reason codes from here are refusals
 def configuration(site: Site) -> Finding:
     """Whether the file is right, and of the present layout."""
     if site.config is None:
-        return fault(site.config_error, "mend these lines, then: bin-daemon check-config")
+        return fault(site.config_error, "correct these lines, then: bin-daemon check-config")
     from bin_daemon.config.edit import version_in
     from bin_daemon.config.load import find_config, read
     from bin_daemon.config.sections import SCHEMA_VERSION
@@ -45,7 +45,7 @@ def runtime(site: Site) -> Finding:
     """Which TFLite runtimes can be loaded here."""
     from bin_daemon.model.runtime import RUNTIMES
 
-    mend = f"{sys.executable} -m pip install ai-edge-litert"
+    remedy = f"{sys.executable} -m pip install ai-edge-litert"
     loaded, broken = [], []
     for name, module in RUNTIMES.items():
         done = _python("-c", f"import {module}")
@@ -60,9 +60,9 @@ def runtime(site: Site) -> Finding:
             f"{sys.executable} -m pip install {wanted}, or write `runtime: auto`",
         )
     if not loaded:
-        return fault("; ".join(broken) or "none is installed", mend)
+        return fault("; ".join(broken) or "none is installed", remedy)
     if broken:
-        return warning(f"{', '.join(loaded)}; {'; '.join(broken)}", mend)
+        return warning(f"{', '.join(loaded)}; {'; '.join(broken)}", remedy)
     return good(", ".join(loaded))
 
 
@@ -106,14 +106,16 @@ def broker(site: Site) -> Finding:
     try:
         mqtt.password()
     except ConfigError as error:
-        mend = "create it with the password alone in it, chmod 640, chgrp bin-daemon; or run this "
-        return fault(str(error), f"{mend}as {site.user} or root, who may read it")
+        remedy = (
+            "create it with the password alone in it, chmod 640, chgrp bin-daemon; or run this "
+        )
+        return fault(str(error), f"{remedy}as {site.user} or root, who may read it")
     try:
         socket.getaddrinfo(mqtt.host, mqtt.port, type=socket.SOCK_STREAM)
     except OSError as error:
         return fault(
             f"{where}: the name cannot be resolved ({error.strerror})",
-            f"getent hosts {mqtt.host}; mend mqtt.host, or the network",
+            f"getent hosts {mqtt.host}; correct mqtt.host, or the network",
         )
     try:
         socket.create_connection((mqtt.host, mqtt.port), _CONNECT_S).close()

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bin_daemon.core.errors import ChuteError
+from bin_daemon.core.errors import ChuteError, Reason
 
 if TYPE_CHECKING:
     from gpiozero.pins import Factory
@@ -85,7 +85,8 @@ def _open_header(kind: str, servo_board: Factory | None) -> Factory:
     except ImportError as error:
         raise ChuteError(
             f"chute.pins: lgpio cannot be loaded ({error}); `apt install python3-lgpio` and use a "
-            f"virtual environment with --system-site-packages, or take `pins: mock` on a desk"
+            f"virtual environment with --system-site-packages, or take `pins: mock` on a desk",
+            Reason.DRIVER_MISSING,
         ) from error
     try:
         return PiFactory(kind, servo_board)

@@ -139,7 +139,7 @@ class KernelPwm:
             if (self._path / "polarity").read_text().strip() != "normal":
                 _write(self._path / "polarity", "normal")
         except OSError as error:
-            raise ChuteError(f"{channel}: {error.strerror or error}; {_mend(error)}") from error
+            raise ChuteError(f"{channel}: {error.strerror or error}; {_remedy(error)}") from error
 
     def set(self, period_ns: int, duty_ns: int) -> None:
         """Send pulses of `duty_ns` every `period_ns` from the next period on; 0 is low.
@@ -208,7 +208,7 @@ def _write(path: Path, text: str) -> None:
         os.close(file)
 
 
-def _mend(error: OSError) -> str:
+def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _MEND
     if error.errno == errno.EBUSY:

@@ -116,12 +116,12 @@ def _open_bus(number: int) -> Any:
     try:
         return SMBus(number)
     except OSError as error:
-        mend = "write `dtparam=i2c_arm=on` to /boot/firmware/config.txt and restart"
+        remedy = "write `dtparam=i2c_arm=on` to /boot/firmware/config.txt and restart"
         if error.errno in (errno.EACCES, errno.EPERM):
-            mend = "is the user in group i2c (`sudo usermod -aG i2c <user>`)?"
-        raise ChuteError(f"chute.board.bus: cannot open /dev/i2c-{number} ({error}); {mend}") from (
-            error
-        )
+            remedy = "is the user in group i2c (`sudo usermod -aG i2c <user>`)?"
+        raise ChuteError(
+            f"chute.board.bus: cannot open /dev/i2c-{number} ({error}); {remedy}"
+        ) from (error)
 
 
 class BoardFactory(Factory):  # type: ignore[misc]

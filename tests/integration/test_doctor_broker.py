@@ -59,14 +59,14 @@ def test_a_refused_login_names_the_keys(guarded: Broker, tmp_path: Path) -> None
 
     assert found.level is Level.FAULT
     assert "refuses the login" in found.seen
-    assert "mqtt.username and mqtt.password_file" in found.mend
+    assert "mqtt.username and mqtt.password_file" in found.remedy
 
 
 def test_a_broker_that_does_not_speak_tls_is_told(broker: Broker, tmp_path: Path) -> None:
     found = examined(broker, tmp_path, tls={})
 
     assert found.level is Level.FAULT
-    assert "mqtt.tls" in found.mend
+    assert "mqtt.tls" in found.remedy
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

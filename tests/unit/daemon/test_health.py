@@ -12,7 +12,8 @@ from bin_daemon.daemon.health import (
     disk_free_mb,
     notify,
     temperature_c,
-    throttled,
+    throttle_bits,
+    throttle_words,
 )
 
 
@@ -115,17 +116,24 @@ def test_the_temperature_is_read_in_degrees(tmp_path):
     assert temperature_c(tmp_path / "none") is None
 
 
+@pytest.mark.parametrize(("text", "bits"), [("0\n", 0), ("50005", 0x50005), ("no number", None)])
+def test_throttling_is_read_as_bits(tmp_path, text, bits):
+    (tmp_path / "throttled").write_text(text)
+    assert throttle_bits(tmp_path / "throttled") == bits
+
+
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("bits", "words"),
     [
-        ("0\n", ""),
-        ("50005", "under-voltage, throttled, under-voltage has occurred, throttling has occurred"),
-        ("no number", None),
+        (0, ""),
+        (
+            0x50005,
+            "under-voltage, throttled, under-voltage has occurred, throttling has occurred",
+        ),
     ],
 )
-def test_throttling_is_told_in_words(tmp_path, text, words):
-    (tmp_path / "throttled").write_text(text)
-    assert throttled(tmp_path / "throttled") == words
+def test_throttling_has_words_for_people(bits, words):
+    assert throttle_words(bits) == words
 
 
 def test_free_space_is_told_where_there_is_a_disk(tmp_path):

@@ -80,7 +80,7 @@ def test_every_check_answers_on_a_desk_and_says_how_to_mend_what_is_wrong(site):
     for name, finding in examine(site, tuple(cheap)):
         assert finding.seen, name
         assert "the check itself failed" not in finding.seen
-        assert bool(finding.mend) == (finding.level in (Level.WARNING, Level.FAULT)), name
+        assert bool(finding.remedy) == (finding.level in (Level.WARNING, Level.FAULT)), name
 
 
 def test_a_configuration_with_mistakes_is_a_fault_and_nothing_else_fails_for_it(tmp_path):
@@ -102,7 +102,7 @@ def test_an_older_configuration_is_a_warning_with_the_command_that_migrates_it(t
     found = software.configuration(site_of(str(path), tmp_path))
 
     assert found.level is Level.WARNING
-    assert found.mend == f"sudo bin-daemon check-config --migrate {path}"
+    assert found.remedy == f"sudo bin-daemon check-config --migrate {path}"
 
 
 def test_the_model_is_checked_on_its_golden_inputs(site):
@@ -153,7 +153,7 @@ def test_a_camera_that_does_not_open_says_why(site):
 
     assert found.level is Level.FAULT
     assert "/dev/video99" in found.seen
-    assert "v4l2-ctl" in found.mend
+    assert "v4l2-ctl" in found.remedy
 
 
 def test_what_the_running_daemon_holds_is_left_to_it(site):
@@ -209,7 +209,7 @@ def test_servos_without_hardware_pwm_are_told_the_line_that_gives_it(
     assert found.level is level
     assert "disc: no PWM chip that serves GPIO 12" in found.seen
     assert "trapdoor: no PWM chip that serves GPIO 13" in found.seen
-    assert found.mend.startswith("write `dtoverlay=pwm-2chan,pin=12")
+    assert found.remedy.startswith("write `dtoverlay=pwm-2chan,pin=12")
 
 
 def test_an_overlay_that_is_written_already_wants_a_restart(site, monkeypatch, tmp_path):
@@ -220,7 +220,7 @@ def test_an_overlay_that_is_written_already_wants_a_restart(site, monkeypatch, t
 
     found = devices.hardware_pwm(with_section(site, "chute", pins="auto"))
 
-    assert "restart the Pi" in found.mend
+    assert "restart the Pi" in found.remedy
 
 
 def test_pins_that_can_be_had_are_named(site, simulated):
@@ -266,7 +266,7 @@ def test_a_servo_board_without_its_bus_names_the_line_that_switches_it_on(site):
     found = devices.servo_board(board)
 
     assert found.level is Level.FAULT
-    assert "dtparam=i2c_arm=on" in found.mend
+    assert "dtparam=i2c_arm=on" in found.remedy
 
 
 def test_a_user_outside_of_the_groups_is_told_the_command(site, monkeypatch):
@@ -278,7 +278,7 @@ def test_a_user_outside_of_the_groups_is_told_the_command(site, monkeypatch):
     found = machine.groups(nobody)
 
     assert found.level is Level.FAULT
-    assert "sudo usermod -aG gpio nobody" in found.mend
+    assert "sudo usermod -aG gpio nobody" in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -347,17 +347,17 @@ def test_a_state_folder_of_somebody_else_is_a_fault(site):
 
 
 @pytest.mark.parametrize(
-    ("words", "level"),
+    ("bits", "level"),
     [
         (None, Level.NOT_APPLICABLE),
-        ("", Level.GOOD),
-        ("under-voltage has occurred", Level.WARNING),
-        ("under-voltage, under-voltage has occurred", Level.FAULT),
-        ("soft temperature limit", Level.WARNING),
+        (0, Level.GOOD),
+        (0x10000, Level.WARNING),  # under-voltage has occurred
+        (0x10001, Level.FAULT),  # and is there now
+        (0x8, Level.WARNING),  # soft temperature limit
     ],
 )
-def test_the_supply_is_judged_by_what_the_firmware_says(site, monkeypatch, words, level):
-    monkeypatch.setattr(health, "throttled", lambda: words)
+def test_the_supply_is_judged_by_what_the_firmware_says(site, monkeypatch, bits, level):
+    monkeypatch.setattr(health, "throttle_bits", lambda: bits)
 
     assert machine.power(site).level is level
 
@@ -407,7 +407,7 @@ def test_the_service_is_judged_by_what_systemd_shows(site, systemctl, change, le
     found = machine.service(site)
 
     assert found.level is level
-    assert mend in found.mend
+    assert mend in found.remedy
 
 
 def test_without_systemd_there_is_no_service_to_check(site):
@@ -431,7 +431,7 @@ def test_the_folder_of_lgpio_must_be_writable(site, tmp_path, monkeypatch):
     running = dataclasses.replace(real, running=True)
     assert machine.runtime_folder(running).level is Level.FAULT
     monkeypatch.setenv("LG_WD", str(tmp_path / "nowhere"))
-    assert machine.runtime_folder(running).mend == "unset LG_WD"
+    assert machine.runtime_folder(running).remedy == "unset LG_WD"
 
 
 def test_a_bin_without_broker_has_none_to_check(site):
