@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bin_daemon.chute.motion import Trajectory, plan
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
 from bin_daemon.gpio.factory import ServoPin
 
@@ -38,14 +39,6 @@ _log = logging.getLogger(__name__)
 
 
 class ChuteState(StrEnum):
-    """What the chute is doing, in a word."""
-
-    IDLE = "idle"  # at rest, servos silent
-    MOVING = "moving"  # under way, or dwelling in a pose
-    HELD = "held"  # under way, and stopped by the interlock
-
-
-class Stage(StrEnum):
     """Which part of its way the chute is on."""
 
     RESTING = "resting"  # nothing to do, servos silent
@@ -59,14 +52,14 @@ class Stage(StrEnum):
 class _Leg:
     """One move: to a pose at a share of full speed, at least `least_s` long, then a dwell."""
 
-    stage: Stage
+    state: ChuteState
     pose: str
     dwell_s: float
     speed: float
     least_s: float = 0.0
 
 
-class Chute:
+class Chute(Closing):
     """Servos, poses and routes.
 
     Construction claims the pins and sends no pulse. `tick` moves; all other calls only say what to
@@ -97,7 +90,7 @@ class Chute:
         # Reentrant, so that a signal handler that calls `close` in the middle of a tick gets in.
         self._lock = threading.RLock()
         self._angles_deg = dict(config.poses[HOME])
-        self._settling = _Leg(Stage.SETTLING, HOME, config.detach_after_s, 1.0)
+        self._settling = _Leg(ChuteState.SETTLING, HOME, config.detach_after_s, 1.0)
         self._legs: deque[_Leg] = deque()
         self._trajectory: Trajectory | None = None
         self._elapsed_s = 0.0
@@ -118,17 +111,9 @@ class Chute:
 
     @property
     def state(self) -> ChuteState:
-        """What it is doing; IDLE means at rest with the servos silent."""
-        with self._lock:
-            if self.stage is Stage.RESTING:
-                return ChuteState.IDLE
-            return ChuteState.HELD if self._held else ChuteState.MOVING
-
-    @property
-    def stage(self) -> Stage:
         """Which part of its way it is on."""
         with self._lock:
-            return self._legs[0].stage if self._legs and not self._closed else Stage.RESTING
+            return self._legs[0].state if self._legs and not self._closed else ChuteState.RESTING
 
     @property
     def dropped(self) -> bool:
@@ -153,17 +138,17 @@ class Chute:
             self._check_open()
             if route not in self._routes:
                 raise UsageError(f"no route '{route}'; routes has {', '.join(self._routes)}")
-            if self.stage in (Stage.DELIVERING, Stage.RETURNING):
-                raise UsageError(f"cannot start route '{route}': the chute is still {self.stage}")
+            if self.state in (ChuteState.DELIVERING, ChuteState.RETURNING):
+                raise UsageError(f"cannot start route '{route}': the chute is still {self.state}")
             speed = self._config.homing_speed if gentle else 1.0
-            legs = [leg for leg in self._legs if leg.stage is Stage.HOMING]
+            legs = [leg for leg in self._legs if leg.state is ChuteState.HOMING]
             if not legs:
                 self._rewind()
                 if not self._homed:
                     legs.append(self._homing(self._config.homing_speed))
             for step in self._routes[route].steps:
-                legs.append(_Leg(Stage.DELIVERING, step.pose, step.hold_s, speed))
-            legs.append(_Leg(Stage.RETURNING, HOME, 0.0, speed))
+                legs.append(_Leg(ChuteState.DELIVERING, step.pose, step.hold_s, speed))
+            legs.append(_Leg(ChuteState.RETURNING, HOME, 0.0, speed))
             self._legs = deque([*legs, self._settling])
             self._dropped = False
 
@@ -208,8 +193,8 @@ class Chute:
             now_s = self._clock.monotonic()
             passed_s = min(now_s - self._ticked_s, LONGEST_STEP_S)
             self._ticked_s = now_s
-            stage = self.stage
-            if stage is Stage.RESTING or (self._held and stage is not Stage.SETTLING):
+            state = self.state
+            if state is ChuteState.RESTING or (self._held and state is not ChuteState.SETTLING):
                 return
             try:
                 self._advance(passed_s)
@@ -248,12 +233,6 @@ class Chute:
             if locked:
                 self._lock.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def _check_open(self) -> None:
         if self._closed:
             raise ChuteError("the chute is closed; open a new one")
@@ -263,7 +242,7 @@ class Chute:
         # has up to its whole range to go; it gets the time for that.
         servos = self._config.servos.values()
         travel_s = max((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
-        return _Leg(Stage.HOMING, HOME, 0.0, speed, 0.0 if self._homed else travel_s)
+        return _Leg(ChuteState.HOMING, HOME, 0.0, speed, 0.0 if self._homed else travel_s)
 
     def _rewind(self) -> None:
         self._trajectory = None
@@ -288,9 +267,9 @@ class Chute:
     def _finish(self, leg: _Leg) -> None:
         self._legs.popleft()
         self._rewind()
-        if leg.stage is Stage.HOMING:
+        if leg.state is ChuteState.HOMING:
             self._homed = True
-        elif leg.stage is Stage.DELIVERING and self.stage is not Stage.DELIVERING:
+        elif leg.state is ChuteState.DELIVERING and self.state is not ChuteState.DELIVERING:
             self._dropped = True
         if not self._legs:
             self._silence()

@@ -7,11 +7,10 @@ what goes wrong in it is kept and raised to its owner by `check`.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from typing import TYPE_CHECKING, Self
 
 from bin_daemon.core.errors import ChuteError
+from bin_daemon.core.worker import Worker
 
 if TYPE_CHECKING:
     from bin_daemon.chute.chute import Chute
@@ -31,37 +30,28 @@ class ChuteThread:
     def __init__(self, chute: Chute, interval_s: float = TICK_S) -> None:
         self._chute = chute
         self._interval_s = interval_s
-        self._stopping = threading.Event()
-        self._error: Exception | None = None
-        self._beat_at = time.monotonic()
-        # A daemon thread: when the process wants to end, pulses must not keep it alive.
-        self._thread = threading.Thread(target=self._run, name="chute", daemon=True)
+        self._worker = Worker("chute", self._run, self._failed)
 
     @property
     def beat_at(self) -> float:
         """When the last tick was finished, in `time.monotonic` seconds; for the supervisor."""
-        return self._beat_at
+        return self._worker.beat_at
 
     def start(self) -> None:
         """Begin to tick; once in the life of the object."""
-        self._beat_at = time.monotonic()
-        self._thread.start()
+        self._worker.start()
 
     def check(self) -> None:
         """Raise ChuteError if a tick has failed; the thread has ended and the servos are silent."""
-        if self._error is not None:
-            raise ChuteError(f"the chute has stopped: {self._error}") from self._error
+        if error := self._worker.error:
+            raise ChuteError(f"the chute has stopped: {error}") from error
 
     def stop(self, deadline_s: float = 1.0) -> None:
         """Stop ticking; may be called again, and before `start`.
 
         Raises ChuteError where the thread does not end within `deadline_s` seconds.
         """
-        self._stopping.set()
-        if self._thread.ident is None or self._thread is threading.current_thread():
-            return
-        self._thread.join(deadline_s)
-        if self._thread.is_alive():
+        if not self._worker.stop(deadline_s):
             raise ChuteError(
                 f"the chute's thread did not stop within {deadline_s:g} s: the pin library hangs"
             )
@@ -74,12 +64,10 @@ class ChuteThread:
         self.stop()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.wait(self._interval_s):
-                self._chute.tick()
-                self._beat_at = time.monotonic()
-        # Whatever it is, the owner's thread is the place to deal with it.
-        except Exception as error:
-            _log.exception("the chute has stopped")
-            self._error = error
-            self._chute.abort()
+        while not self._worker.wait(self._interval_s):
+            self._chute.tick()
+            self._worker.beat()
+
+    def _failed(self, error: BaseException) -> None:
+        _log.error("the chute has stopped", exc_info=error)
+        self._chute.abort()

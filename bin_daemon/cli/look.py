@@ -209,7 +209,7 @@ def run_replay(options: argparse.Namespace) -> int:
     from bin_daemon.camera.replay import hold_each, replay_player
     from bin_daemon.core.clock import SimulatedClock, SystemClock
     from bin_daemon.core.errors import CameraFinishedError
-    from bin_daemon.daemon.bin import Bin
+    from bin_daemon.daemon.bin import Bin, Files
 
     config = _replay_config(options)
     clock = SimulatedClock() if options.fast else SystemClock()
@@ -220,16 +220,16 @@ def run_replay(options: argparse.Namespace) -> int:
         camera = replay_player(player, clock)
     else:
         camera = open_camera(config.camera, clock)
-    printer = EventPrinter(options.json)
+    printer, files = EventPrinter(options.json), Files(taught=common.taught_in(options))
     frames = itertools.count(1)
     with (
         common.progress("replaying") as tell,
-        Bin(config, clock, printer, camera=camera, taught=common.taught_in(options)) as parts,
+        Bin(config, clock, printer, camera=camera, files=files) as bin_,
         contextlib.suppress(CameraFinishedError),
     ):
         while True:
-            parts.step()
-            tell(f"frame {next(frames)}, {printer.outcomes.total()} items, {parts.cycle.state}")
+            bin_.step()
+            tell(f"frame {next(frames)}, {printer.outcomes.total()} items, {bin_.cycle.state}")
     outcomes = ", ".join(f"{count} {name}" for name, count in printer.outcomes.items())
     print(f"{printer.outcomes.total()} items: {outcomes or 'none seen'}", file=sys.stderr)
     return 0

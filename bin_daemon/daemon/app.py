@@ -1,8 +1,8 @@
-"""The daemon around a `Bin`: lock, store, MQTT, supervision, and the control interface.
+"""The daemon around a `Bin`: lock, store, MQTT, supervision, and the verbs for whoever controls it.
 
 It builds the parts from a configuration, starts them, and stops them in reverse; after too many
-failures it stays up without them, degraded. Remote commands use its verbs, as a local console will.
-Only the CLI, the demo and the bench import this module.
+failures it stays up without them, degraded. It neither sorts nor decides. Only the command line,
+the demo and the benchmark import this module.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from bin_daemon.core.clock import Clock, SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.daemon import lock
-from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.bin import Bin, Callbacks, Files
 from bin_daemon.daemon.failures import Failures
-from bin_daemon.daemon.health import Watchdog, notify
 from bin_daemon.daemon.reporter import Reporter
-from bin_daemon.daemon.verbs import Orders
-from bin_daemon.daemon.watchdog import DEADLINES_S, Supervisor, longest_pass_s
+from bin_daemon.daemon.verbs import VerbQueue
+from bin_daemon.daemon.watchdog import (
+    DEADLINES_S,
+    Supervisor,
+    Watchdog,
+    longest_pass_s,
+    notify,
+)
 from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.publisher import Telemetry
 
@@ -34,11 +39,11 @@ log = logging.getLogger(__name__)
 
 DEGRADED = "degraded"  # the alert, and the word on the state topic
 RETRY_S = 600.0  # between attempts to leave degraded mode
-# From one word of a start that takes long to the next. The longest step is one fit to all pictures
-# that may be kept: less than a minute on the slowest board.
-BUSY_S = 90.0
+# Between two reports of a start that takes long. The longest step is one fit to all pictures that
+# may be kept: less than a minute on the slowest board.
+PROGRESS_S = 90.0
 
-# From the order to stop on: what is left of this, telemetry may take to say goodbye.
+# After `stop` the whole of closing may take so long; what is left of it is for telemetry.
 STOP_S = 4.0
 CLOSE_S = 3.0
 _LEAST_CLOSE_S = 0.5
@@ -49,11 +54,11 @@ class _Interrupted(BaseException):
 
 
 class App:
-    """The daemon: a `Bin` with its lock, store, telemetry, supervision and control interface.
+    """The daemon: a `Bin` with its lock, store, telemetry, supervision and verbs.
 
     state: the folder it writes to. camera: instead of the configured one. taught: whether it uses
-    what it was taught. `stop` may be called from any thread or a signal handler, `interrupt` from a
-    handler in the thread of `run`.
+    what it was taught. `bin` is None until all of it is built, and in degraded mode. `stop` may be
+    called from any thread or a signal handler, `interrupt` from a handler in the thread of `run`.
     """
 
     def __init__(
@@ -72,9 +77,10 @@ class App:
         # Plain values: a signal handler must not wait for a lock that the thread below it holds.
         self._stopping_at: float | None = None
         self._interruptible = False
+        self.bin: Bin | None = None
         self._absent = "the bin is still starting; try again in a moment"
-        self._orders = Orders(self._parts)
-        self.bin: Bin
+        self._verbs = VerbQueue(self._running)
+        self._online = False
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.hold(self._state))
             dispatcher = Dispatcher(self.verbs(), self.clock)
@@ -91,7 +97,7 @@ class App:
         ready: called once, when the camera delivers or degraded mode is entered.
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
-        self._ready: Callable[[], object] | None = ready
+        self._ready = ready
         config = self.config
         machine = SystemClock()  # beats and the watchdog are of this world, whatever `clock` is
         self._supervisor = Supervisor(DEADLINES_S, machine)
@@ -107,7 +113,7 @@ class App:
     @property
     def items(self) -> int:
         """How many items have come to their end since the start."""
-        return self.bin.cycle.counts.total() if hasattr(self, "bin") else 0
+        return self.bin.cycle.counts.total() if self.bin else 0
 
     @property
     def stopping(self) -> bool:
@@ -126,17 +132,17 @@ class App:
             raise _Interrupted
 
     def verbs(self) -> Mapping[str, Verb]:
-        """What the bin can be told to do; see `Orders`."""
-        return self._orders.verbs()
+        """What the bin can be told to do, by name; from any thread."""
+        return self._verbs.verbs()
 
-    def _parts(self) -> Bin:
-        if not hasattr(self, "bin"):
+    def _running(self) -> Bin:
+        if self.bin is None:
             raise UsageError(self._absent)
         return self.bin
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
-        """Count it where the daemon fails; an error of usage will not pass by restarting."""
+        """Count a failure of the daemon; no UsageError, which a restart cannot cure."""
         self._failures.begin()
         try:
             try:
@@ -156,34 +162,28 @@ class App:
             self._failures.stopped()
 
     def _sort(self) -> None:
-        parts = Bin(
+        with Bin(
             self.config,
             self.clock,
             self.telemetry,
-            session=self.telemetry.session,
             camera=self._camera,
-            reference=self._state / "reference.npz",
-            cache_dir=self._state,
-            told=self._tell_state,
-            samples=paths.teaching(self._state),
-            taught=self._state if self._taught else None,
-            busy=self._tell_busy,
-        )
-        with parts:
-            self.bin = parts
+            files=Files.of(self._state, taught=self._taught),
+            session=self.telemetry.session,
+            callbacks=Callbacks(self._report_state, self._report_progress),
+        ) as self.bin:
             try:
-                self._loop()
+                self._loop(self.bin)
             except BinDaemonError as error:
                 log.error("%s", error)  # closing may well fail by the same cause, in other words
                 raise
             finally:
-                self._close_in_peace()
+                self._announce_end()
 
-    def _loop(self) -> None:
-        reopened = False
+    def _loop(self, bin_: Bin) -> None:
+        begun = reopened = False
         while not self.stopping:
             try:
-                observation = self.bin.step()
+                observation = bin_.step()
             except CameraFinishedError:
                 log.info("the replay has come to its end")
                 return
@@ -193,75 +193,74 @@ class App:
                 if reopened:
                     raise
                 log.error("%s; opening the camera once more", error)
-                self.bin.reopen_camera()
+                bin_.reopen_camera()
                 reopened = True
-                self._pass(self.bin.beats())
+                self._pass(bin_.beats())
                 continue
-            self._pass(self.bin.beats())
+            self._pass(bin_.beats())
             if observation is None:  # not usable, so no sign that opening it anew has helped
                 continue
             reopened = False
             self._reporter.monitor.frame(observation.captured_at)
-            if self._absent:
-                self._begin()
-            self._orders.carry_out(self.bin)
+            if not begun:
+                self._begin(bin_)
+                begun = True
+            self._verbs.carry_out(bin_)
             if self._failures.good():
                 self.telemetry.resolve_alert(DEGRADED)
             if self._reporter.due():
-                problems = (*self._failures.problems(), *self.bin.problems())
-                self._reporter.tell(self.bin.sensors.read(), problems)
+                problems = (*self._failures.problems(), *bin_.problems())
+                self._reporter.report(bin_.sensors.read(), problems)
 
     def _pass(self, beats: Mapping[str, float]) -> None:
         """Feed the watchdog, if every part has met its own deadline. Raises StalledError."""
-        if not self._ready:  # before that the mailman does not run
+        if self._online:  # before that the mailman does not run
             beats = {**beats, "mailman": self.telemetry.beat()}
         self._supervisor.check(beats)
         self._watchdog.feed()
 
-    def _begin(self) -> None:
-        """The camera delivers: tell systemd, then the world."""
+    def _begin(self, bin_: Bin) -> None:
+        """The camera delivers: tell systemd, then everybody else."""
         notify("READY=1\nSTATUS=sorting")
-        self._absent = ""
-        log.info("ready: %s on %s", self.bin.classifier.id, self.bin.classifier.runtime)
-        self._reporter.tell_info(self.bin, self._failures.count)
-        self._tell_state(self.bin.cycle.state)
-        self._start_telling()
+        log.info("ready: %s on %s", bin_.classifier.id, bin_.classifier.runtime)
+        self._reporter.report_info(bin_, self._failures.count)
+        self._report_state(bin_.cycle.state)
+        self._go_online()
 
-    def _start_telling(self) -> None:
-        if self._ready:
+    def _go_online(self) -> None:
+        if not self._online:
             self.telemetry.start()
+            self._online = True
             self._ready()
-            self._ready = None
 
-    def _tell_busy(self, words: str) -> None:
+    def _report_progress(self, words: str) -> None:
         """A start that takes long gets on: let systemd wait for it."""
-        notify(f"EXTEND_TIMEOUT_USEC={int(BUSY_S * 1e6)}\nSTATUS={words}")
-        if not self._ready:  # the way out of degraded mode; the first word starts the watchdog
+        notify(f"EXTEND_TIMEOUT_USEC={int(PROGRESS_S * 1e6)}\nSTATUS={words}")
+        if self._online:  # the way out of degraded mode; the first message starts the watchdog
             self._watchdog.feed(at_once=True)
 
-    def _tell_state(self, state: State) -> None:
-        if hasattr(self, "bin"):
-            news = {"state": state, "counts": self.bin.cycle.counts}
-            self.telemetry.retain(self.telemetry.topics.state, news)
+    def _report_state(self, state: State) -> None:
+        counts = self.bin.cycle.counts if self.bin else {}
+        self.telemetry.retain(self.telemetry.topics.state, {"state": state, "counts": counts})
 
     def _stay_degraded(self) -> None:
-        """Everything to residual, and loud, until it is time to try again."""
+        """Send everything to residual and raise an alert, until it is time to try again."""
         from bin_daemon.daemon.degraded import Degraded
 
         why = self._failures.problems()[0]
         words = (
             f"This bin does not sort: {why}. Its chute stands open to residual, where it can be "
-            f"moved. Mend the cause, then restart bin-daemon; it tries again by itself every "
+            f"moved. Remove the cause, then restart bin-daemon; it tries again by itself every "
             f"{RETRY_S / 60:g} minutes."
         )
         log.error("degraded mode: %s", why)
         self._absent = f"the bin is degraded: {why}"
         self.telemetry.raise_alert(Alert(DEGRADED, Severity.ERROR, words, self.clock.time()))
         self.telemetry.retain(self.telemetry.topics.state, {"state": DEGRADED, "counts": {}})
-        self._reporter.tell_info(None, self._failures.count)
+        self._reporter.report_info(None, self._failures.count)
         with Degraded(self.config, self.clock, parked=self._failures.parked) as parts:
             notify(f"READY=1\nSTATUS=degraded: {why}")
-            self._start_telling()
+            self._go_online()
             until = self.clock.monotonic() + RETRY_S
             while not self.stopping and self.clock.monotonic() < until:
                 parts.step()
@@ -269,16 +268,16 @@ class App:
                     self._failures.left_parked()
                 self._pass({})
                 if self._reporter.due():
-                    self._reporter.tell(Readings(), (why, *parts.problems))
+                    self._reporter.report(Readings(), (why, *parts.problems))
                 self.clock.sleep(parts.pause_s)
             if self.stopping:
                 self._failures.forget()  # whoever stops it by hand wants it to sort when it starts
-                self._close_in_peace()
+                self._announce_end()
                 return
         log.info("leaving degraded mode: trying to sort again")
         self._watchdog.feed(at_once=True)
 
-    def _close_in_peace(self) -> None:
+    def _announce_end(self) -> None:
         self._interruptible = False
         notify("STOPPING=1\nSTATUS=stopping")
 

@@ -7,18 +7,20 @@ owns the interpreter; it never waits for the network or the disk.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
-from bin_daemon.chute.chute import Chute, Stage
+from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.core.clock import Clock, clock_synced, uuid7
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import (
     Alert,
     Decision,
     Frame,
+    Image,
     Item,
     Observation,
     Outcome,
@@ -26,7 +28,6 @@ from bin_daemon.core.messages import (
     Readings,
     Severity,
     SortEvent,
-    View,
 )
 from bin_daemon.gpio.outputs import Mode
 from bin_daemon.sorting.actions import (
@@ -49,19 +50,31 @@ BEEPS_TAKEN = 1
 BEEPS_TROUBLE = 3
 
 
-class Eye(Protocol):
+class ChamberView(Protocol):
     """What the cycle needs of the chamber."""
 
     def observe(self, frame: Frame) -> Observation:
-        """See `Chamber.observe`."""
+        """What a frame shows."""
         ...
 
 
 class Network(Protocol):
     """What the cycle needs of the classifier."""
 
-    def classify(self, image: Any) -> Prediction:
-        """See `Classifier.classify`."""
+    def classify(self, image: Image) -> Prediction:
+        """The class of a crop. Raises PictureError where it is no usable picture."""
+        ...
+
+
+class Indicator(Protocol):
+    """What the cycle needs of the outputs."""
+
+    def show(self, mode: Mode) -> None:
+        """Show somebody in front of the bin how it is."""
+        ...
+
+    def beep(self, times: int) -> None:
+        """Sound, and return at once."""
         ...
 
 
@@ -83,76 +96,69 @@ class Recorder(Protocol):
         ...
 
     def raise_alert(self, alert: Alert) -> None:
-        """Tell the operator."""
+        """Tell the operator, until the alert is resolved."""
         ...
 
     def resolve_alert(self, kind: str) -> None:
-        """It is over."""
+        """Withdraw the alert of this kind, raised or not."""
         ...
 
 
-Noticed = Callable[[SortEvent, Decision, Item, Prediction], None]
+OnState = Callable[[State], None]
+OnDecision = Callable[[SortEvent, Decision, Item, Prediction], None]
 
 
-class Panel(Protocol):
-    """What the cycle needs of the outputs."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Machine:
+    """The parts that a cycle reads and drives. read: gives the sensors' readings now."""
 
-    def show(self, mode: Mode) -> None:
-        """See `Outputs.show`."""
-        ...
+    chamber: ChamberView
+    classifier: Network
+    chute: Chute
+    read: Callable[[], Readings]
+    indicator: Indicator
+    clock: Clock
 
-    def beep(self, times: int) -> None:
-        """See `Outputs.beep`."""
-        ...
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """What every event of one start of the daemon carries.
+
+    session: the number of the start. model: id of the package or the taught head. boot_id: of the
+    kernel.
+    """
+
+    session: int
+    model: str
+    boot_id: str
 
 
 class Cycle:
     """The sort cycle of one bin, joined to its parts.
 
-    session: the number of this start of the daemon, for the events. model: id of the package.
-    read: gives the sensors' readings now. told: called with the state after every pass in which it
-    changed. noticed: called with every event that was decided, its item and the last prediction of
-    it; returns at once.
+    Between two calls it keeps the state of the sorter and the event of the item under way.
+
+    on_state: called with the state after every pass in which it changed. on_decision: called with
+    every event that was decided, its item and the last prediction of it; returns at once.
     """
 
     def __init__(
         self,
-        *,
-        chamber: Eye,
-        classifier: Network,
         sorter: Sorter,
-        chute: Chute,
-        read: Callable[[], Readings],
-        panel: Panel,
+        machine: Machine,
         recorder: Recorder,
-        clock: Clock,
-        session: int,
-        model: str,
-        boot_id: str = "",
-        told: Callable[[State], None] = lambda state: None,
-        noticed: Noticed | None = None,
+        origin: Origin,
+        on_state: OnState = lambda state: None,
+        on_decision: OnDecision | None = None,
     ) -> None:
-        self._chamber = chamber
-        self._classifier = classifier
-        self._sorter = sorter
-        self._chute = chute
-        self._read = read
-        self._panel = panel
-        self._recorder = recorder
-        self._clock = clock
-        self._session = session
-        self._model = model
-        self._boot_id = boot_id
-        self._told = told
-        self._noticed = noticed
+        self._sorter, self._machine, self._recorder = sorter, machine, recorder
+        self._origin, self._on_state, self._on_decision = origin, on_state, on_decision
         self._sequence = 0
         self._open: SortEvent | None = None
-        self._prediction: Prediction | None = None
-        self._class_alerts: set[str] = set()
         self._moved_at: float | None = None
-        self._last_state = sorter.state
+        self._class_alerts: set[str] = set()
+        self._reported = sorter.state
         self.counts: Counter[str] = Counter()
-        self.view = View.LEARNING
 
     @property
     def state(self) -> State:
@@ -166,15 +172,14 @@ class Cycle:
 
     def step(self, frame: Frame) -> Observation:
         """Take one frame through the cycle. Raises what the chute or the classifier raises."""
-        observation = self._chamber.observe(frame)
-        self.view = observation.view
-        readings = self._read()
+        observation = self._machine.chamber.observe(frame)
+        readings = self._machine.read()
         self._perform(self._sorter.step(observation, readings, self._idle()), readings)
-        if self._sorter.state is not self._last_state:
-            log.debug("%s -> %s", self._last_state, self._sorter.state)
-            self._last_state = self._sorter.state
-            self._told(self._last_state)
-        self._panel.show(self._mode())
+        if self.state is not self._reported:
+            log.debug("%s -> %s", self._reported, self.state)
+            self._reported = self.state
+            self._on_state(self.state)
+        self._machine.indicator.show(self._mode())
         return observation
 
     def pause(self) -> None:
@@ -186,18 +191,18 @@ class Cycle:
         self._sorter.resume()
 
     def clear(self) -> None:
-        """An operator has seen to it: ends a jam, and the alerts about classes."""
+        """End a jam and the alerts about classes: an operator has seen to them."""
         self._perform(self._sorter.clear(), Readings())
         while self._class_alerts:
             self._recorder.resolve_alert(self._class_alerts.pop())
 
     def interrupt(self) -> None:
-        """The daemon stops: an item under way ends as interrupted."""
+        """End an item under way as interrupted, since the daemon stops."""
         if self._open is not None:
             self._finish(Finish(Outcome.INTERRUPTED, {}))
 
     def _idle(self) -> bool:
-        return self._chute.stage in (Stage.RESTING, Stage.SETTLING)
+        return self._machine.chute.state in (ChuteState.RESTING, ChuteState.SETTLING)
 
     def _mode(self) -> Mode:
         if self.state in (State.JAMMED, State.BLOCKED):
@@ -206,47 +211,48 @@ class Cycle:
             return Mode.HELD
         return Mode.READY if self.state is State.WAITING else Mode.BUSY
 
-    def _perform(self, actions: list[Action], readings: Readings) -> None:
-        for action in actions:
-            match action:
-                case Look():
-                    self._look(action, readings)
-                case Decide():
-                    self._decide(action)
+    def _perform(self, actions: Iterable[Action], readings: Readings) -> None:
+        """Carry out actions in order; those that answer a look come before the rest."""
+        waiting = deque(actions)
+        while waiting:
+            match waiting.popleft():
+                case Look(item):
+                    waiting.extendleft(reversed(self._look(item, readings)))
+                case Decide() as made:
+                    self._decide(made)
                 case Move(route, gentle):
-                    self._moved_at = self._clock.monotonic()
-                    self._chute.start(route, gentle=gentle)
+                    self._moved_at = self._machine.clock.monotonic()
+                    self._machine.chute.start(route, gentle=gentle)
                 case Freeze(reason):
                     log.info("motion held: %s", reason)
-                    self._chute.hold()
+                    self._machine.chute.hold()
                 case Thaw():
                     log.info("motion may go on")
-                    self._chute.release()
-                case Finish():
-                    self._finish(action)
+                    self._machine.chute.release()
+                case Finish() as ended:
+                    self._finish(ended)
                 case Raise(kind, severity, message):
                     self._raise(kind, severity, message)
                 case Resolve(kind):
                     self._recorder.resolve_alert(kind)
 
-    def _look(self, action: Look, readings: Readings) -> None:
+    def _look(self, item: Item, readings: Readings) -> list[Action]:
+        """Classify an item; what the sorter makes of it, nothing where the crop was unusable."""
         try:
-            prediction = self._classifier.classify(action.item.crop)
+            prediction = self._machine.classifier.classify(item.crop)
         except PictureError as error:  # this look is lost, the next frame gives another
             log.warning("look skipped: %s", error)
-            return
-        self._prediction = prediction
-        now = self._clock.monotonic()
-        self._perform(self._sorter.looked(prediction, readings, self._idle(), now), readings)
+            return []
+        now = self._machine.clock.monotonic()
+        return self._sorter.looked(prediction, readings, self._idle(), now)
 
-    def _decide(self, action: Decide) -> None:
-        decision, item, prediction = action.decision, action.item, self._prediction
-        assert prediction is not None
+    def _decide(self, made: Decide) -> None:
+        decision, item, prediction = made.decision, made.item, made.prediction
         self._sequence += 1
-        wall = self._clock.time()
+        wall = self._machine.clock.time()
         event = SortEvent(
             id=uuid7(wall),
-            session=self._session,
+            session=self._origin.session,
             seq=self._sequence,
             decided_at=wall,
             label=decision.label,
@@ -254,37 +260,38 @@ class Cycle:
             top_k=decision.top(TOP_K),
             route=decision.route,
             reason=decision.reason,
-            model=self._model,
-            looks=action.looks,
+            model=self._origin.model,
+            looks=made.looks,
             item={"box": item.box, "area": item.area, "centre": item.centre},
-            timings_ms={**action.timings_ms, "classify": sum(prediction.timings_ms.values())},
-            boot_id=self._boot_id,
-            monotonic_s=self._clock.monotonic(),
+            timings_ms={**made.timings_ms, "classify": sum(prediction.timings_ms.values())},
+            boot_id=self._origin.boot_id,
+            monotonic_s=self._machine.clock.monotonic(),
             clock_synced=clock_synced(),
         )
         self._open = event
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
-        if self._noticed is not None:
-            self._noticed(event, decision, item, prediction)
-        self._panel.beep(BEEPS_TAKEN)
+        if self._on_decision is not None:
+            self._on_decision(event, decision, item, prediction)
+        self._machine.indicator.beep(BEEPS_TAKEN)
         if decision.alert:
             kind = f"class_{decision.label}"
             self._class_alerts.add(kind)
             self._raise(kind, Severity.WARNING, decision.alert)
 
-    def _finish(self, action: Finish) -> None:
+    def _finish(self, ended: Finish) -> None:
         assert self._open is not None
-        timings = {**self._open.timings_ms, **action.timings_ms}
+        timings = {**self._open.timings_ms, **ended.timings_ms}
         if self._moved_at is not None:
-            timings["move"] = (self._clock.monotonic() - self._moved_at) * 1e3
-            timings["move"] -= action.timings_ms.get("clear", 0.0)
+            timings["move"] = (self._machine.clock.monotonic() - self._moved_at) * 1e3
+            timings["move"] -= ended.timings_ms.get("clear", 0.0)
         event, self._open, self._moved_at = self._open, None, None
         self.counts[event.label] += 1
-        log.info("%s: %s", event.label, action.outcome)
-        self._recorder.completed(event.id, action.outcome, self._clock.time(), timings)
+        log.info("%s: %s", event.label, ended.outcome)
+        wall = self._machine.clock.time()
+        self._recorder.completed(event.id, ended.outcome, wall, timings)
 
     def _raise(self, kind: str, severity: Severity, message: str) -> None:
         log.warning("alert %s: %s", kind, message)
-        self._panel.beep(BEEPS_TROUBLE)
-        self._recorder.raise_alert(Alert(kind, severity, message, self._clock.time()))
+        self._machine.indicator.beep(BEEPS_TROUBLE)
+        self._recorder.raise_alert(Alert(kind, severity, message, self._machine.clock.time()))

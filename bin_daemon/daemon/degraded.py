@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bin_daemon.chute.chute import Chute
 from bin_daemon.config.sections import Config, Route, SensorSection
 from bin_daemon.core.clock import Clock
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, ChuteError
 from bin_daemon.gpio.factory import ServoPin, open_factory
 
@@ -28,7 +29,7 @@ TICK_S = 0.020  # one period of a servo
 IDLE_S = 0.2
 
 
-class Degraded:
+class Degraded(Closing):
     """Opens what can be opened; `step` until `pause_s` is over, again and again.
 
     parked: the chute stands at the residual route already. `parked` afterwards says whether it
@@ -110,12 +111,6 @@ class Degraded:
     def close(self) -> None:
         """Give back all pins, every output off; may be called again."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _open_way(route: Route) -> Route:

@@ -1,4 +1,4 @@
-"""How the bin is: figures of the machine, the pace of the camera, and the word to systemd.
+"""How the bin is: figures of the machine and the frame rate of the camera.
 
 Frames and readings of the system flow in, `Health` messages flow out. Nothing here restarts or
 decides anything.
@@ -6,9 +6,7 @@ decides anything.
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections import deque
 from pathlib import Path
 
@@ -33,58 +31,8 @@ _THROTTLE_BITS = {
 }
 
 
-def notify(message: str) -> bool:
-    """Tell systemd how the service is ("READY=1"), where it wants to know; see sd_notify(3).
-
-    Returns whether it was told. Never raises: a manager that does not listen is no fault.
-    """
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return False
-    if address.startswith("@"):  # the abstract namespace
-        address = "\0" + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.connect(address)
-            channel.sendall(message.encode())
-    except OSError:
-        return False
-    return True
-
-
-class Watchdog:
-    """Tells systemd that the daemon makes progress, where the unit has a `WatchdogSec`.
-
-    longest_pass_s: the longest time between two calls of `feed` that is still in order. A manager
-    that is less patient is told to wait that long and a quarter (sd_notify(3), WATCHDOG_USEC).
-    """
-
-    def __init__(self, clock: Clock, longest_pass_s: float) -> None:
-        self._clock = clock
-        self._limit_s = self._due = self._pause_s = 0.0
-        usec = os.environ.get("WATCHDOG_USEC", "")
-        own = str(os.getpid())
-        if usec.isdecimal() and os.environ.get("WATCHDOG_PID", own) == own:
-            self._limit_s = int(usec) / 1e6
-            if longest_pass_s > self._limit_s:
-                self._limit_s = longest_pass_s * 1.25
-                notify(f"WATCHDOG_USEC={int(self._limit_s * 1e6)}")
-            # A longest pass may begin just before the next word is due.
-            self._pause_s = min(self._limit_s / 4, self._limit_s - longest_pass_s)
-
-    def feed(self, *, at_once: bool = False) -> None:
-        """All is well; systemd hears of it some four times in the time that it waits, or more.
-
-        at_once: it hears of it now, since what comes next takes long.
-        """
-        now = self._clock.monotonic()
-        if self._limit_s and (at_once or now >= self._due):
-            self._due = now + self._pause_s
-            notify("WATCHDOG=1")
-
-
 def temperature_c(source: Path = _THERMAL) -> float | None:
-    """Temperature of the processor in degrees Celsius, or None where the kernel tells none."""
+    """Temperature of the processor in degrees Celsius, or None where the kernel gives none."""
     try:
         return int(source.read_text()) / 1000
     except (OSError, ValueError):
@@ -143,7 +91,7 @@ class Monitor:
         outbox_oldest_s: float,
         events_dropped: int,
     ) -> Health:
-        """The figures now, with those of the event store and the problems that others told."""
+        """The figures now, with those of the event store and the problems that others found."""
         now, bits = self._clock.monotonic(), throttle_bits()
         return Health(
             uptime_s=now - self._started,

@@ -1,7 +1,7 @@
-"""What the daemon tells of itself: what it is made of, its health, and how full the bin is.
+"""What the daemon reports of itself: what it is made of, its health, and how full the bin is.
 
 Readings, figures and problems flow in, retained messages and the alerts of full compartments flow
-out to telemetry. It decides nothing, and tells a thing again only when it has changed or is due.
+out to telemetry. It decides nothing, and repeats nothing before it has changed or is due.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HARDWARE = Path("/proc/device-tree/model")
 
 
 class Reporter:
-    """Tells what is new, at most once in CHECK_S seconds.
+    """Reports what is new, at most once in CHECK_S seconds.
 
     folder: on the disk whose free space is watched.
     """
@@ -40,19 +40,19 @@ class Reporter:
         self._fill: dict[str, float | None] = {}
 
     def due(self) -> bool:
-        """Whether it is time to look again; the caller then calls `tell`."""
+        """Whether it is time to look again; the caller then calls `report`."""
         now = self._clock.monotonic()
         if now < self._check_due:
             return False
         self._check_due = now + CHECK_S
         return True
 
-    def tell(self, readings: Readings, problems: tuple[str, ...] = ()) -> None:
+    def report(self, readings: Readings, problems: tuple[str, ...] = ()) -> None:
         """Fill levels when they change; health at its interval and when problems change.
 
         problems: those besides what telemetry and the sensors have to say.
         """
-        self._tell_fill(readings)
+        self._report_fill(readings)
         now = self._clock.monotonic()
         silent = (f"the fill sensor of '{s}' gives no echo; clean it" for s in readings.silent)
         problems = (*problems, *silent, *self._telemetry.problems())
@@ -69,7 +69,7 @@ class Reporter:
         )
         self._telemetry.retain(self._telemetry.topics.health, health)
 
-    def _tell_fill(self, readings: Readings) -> None:
+    def _report_fill(self, readings: Readings) -> None:
         levels: dict[str, float | None] = {**readings.fill_percent}
         levels |= dict.fromkeys((s for s in readings.silent if s not in levels), None)
         for stream, percent in levels.items():
@@ -81,30 +81,30 @@ class Reporter:
             level = {"percent": percent, "source": source, "measured_at": wall}
             self._telemetry.retain(self._telemetry.topics.fill(stream), level)
             if percent is None:
-                continue  # an alert stays until it is known to be over
+                continue  # the alert stays until the compartment is known to have room
             if percent >= self._config.decision.full_percent:
                 words = f"the compartment '{stream}' is full; empty it"
                 self._telemetry.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
             else:
                 self._telemetry.resolve_alert(f"full_{stream}")
 
-    def tell_info(self, parts: Bin | None, failures: int) -> None:
-        """What the bin is made of; parts: None in degraded mode, which has no network."""
+    def report_info(self, bin_: Bin | None, failures: int) -> None:
+        """What the bin is made of; bin_: None in degraded mode, which has no network."""
         import platform
 
         config = self._config
         info: dict[str, Any] = {
             "name": config.bin.name,
             "version": __version__,
-            "model": parts.package.id if parts else None,
-            "labels": parts.classifier.labels if parts else [],
-            "taught": _taught(parts.classifier.head) if parts and parts.classifier.head else None,
-            "runtime": parts.classifier.runtime if parts else None,
+            "model": bin_.package.id if bin_ else None,
+            "labels": bin_.classifier.labels if bin_ else [],
+            "taught": _taught(bin_.classifier.head) if bin_ and bin_.classifier.head else None,
+            "runtime": bin_.classifier.runtime if bin_ else None,
             "routes": list(config.routes),
             "hardware": _hardware(),
             "python": platform.python_version(),
             "pin_factory": config.chute.pins,
-            "pulses": parts.chute.pulses if parts else {},
+            "pulses": bin_.chute.pulses if bin_ else {},
             "camera": config.camera.kind,
             "config": digest(config),
             "failures": failures,

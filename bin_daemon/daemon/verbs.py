@@ -1,6 +1,6 @@
 """What the bin can be told to do, from any thread: one set of verbs for every door.
 
-Remote commands (and a local console) call the verbs; each only queues its order, which the sorting
+Remote commands (and a local console) call the verbs; each only queues its action, which the sorting
 thread carries out between two frames. Nothing here moves anything in the caller's thread.
 """
 
@@ -23,26 +23,35 @@ log = logging.getLogger(__name__)
 _AT_REST = (State.WAITING, State.PAUSED)
 
 
-class Orders:
-    """The orders that wait.
+class VerbQueue:
+    """The verbs of a bin and the actions that they have queued.
 
-    parts: gives the bin, or raises UsageError where there is none to order about.
+    running: gives the bin, or raises UsageError while there is none.
     """
 
-    def __init__(self, parts: Callable[[], Bin]) -> None:
-        self._parts = parts
+    def __init__(self, running: Callable[[], Bin]) -> None:
+        self._running = running
         self._waiting: queue.SimpleQueue[tuple[Callable[[Bin], None], bool]] = queue.SimpleQueue()
 
     def verbs(self) -> Mapping[str, Verb]:
-        """By name; each raises UsageError where the order makes no sense now."""
+        """By name; each raises UsageError where it makes no sense now."""
         return {
-            "pause": self._verb(lambda parts: parts.cycle.pause()),
-            "resume": self._verb(lambda parts: parts.cycle.resume()),
-            "clear": self._verb(lambda parts: parts.cycle.clear()),
-            "home": self._verb(lambda parts: parts.chute.home(), at_rest=True),
-            "learn": self._verb(lambda parts: parts.chamber.learn(), at_rest=True),
+            "pause": self._verb(lambda bin_: bin_.cycle.pause()),
+            "resume": self._verb(lambda bin_: bin_.cycle.resume()),
+            "clear": self._verb(lambda bin_: bin_.cycle.clear()),
+            "home": self._verb(lambda bin_: bin_.chute.home(), at_rest=True),
+            "learn": self._verb(lambda bin_: bin_.chamber.learn(), at_rest=True),
             "correct": self._correct,
         }
+
+    def carry_out(self, bin_: Bin) -> None:
+        """Carry out what is queued; for the sorting thread."""
+        while not self._waiting.empty():
+            action, at_rest = self._waiting.get()
+            if at_rest and bin_.cycle.state not in _AT_REST:
+                log.warning("a command came too late: the bin is %s", bin_.cycle.state)
+            else:
+                action(bin_)
 
     def _correct(self, args: Mapping[str, Any]) -> None:
         """Moves nothing, so it need not wait for the sorting thread."""
@@ -51,24 +60,15 @@ class Orders:
             isinstance(event_id, str) and isinstance(label, str)
         ):
             raise UsageError('takes {"event": id of an item, "label": its true class}')
-        self._parts().correct(event_id, label)
+        self._running().correct(event_id, label)
 
     def _verb(self, action: Callable[[Bin], None], at_rest: bool = False) -> Verb:
         def verb(args: Mapping[str, Any]) -> None:
             if args:
                 raise UsageError(f"takes no arguments, not {', '.join(args)}")
-            state = self._parts().cycle.state
+            state = self._running().cycle.state
             if at_rest and state not in _AT_REST:
                 raise UsageError(f"the bin is {state}; try again when it is waiting")
             self._waiting.put((action, at_rest))
 
         return verb
-
-    def carry_out(self, parts: Bin) -> None:
-        """Do what waits; for the sorting thread."""
-        while not self._waiting.empty():
-            action, at_rest = self._waiting.get()
-            if at_rest and parts.cycle.state not in _AT_REST:
-                log.warning("an order came too late: the bin is %s", parts.cycle.state)
-            else:
-                action(parts)

@@ -1,12 +1,14 @@
-"""Whether every part of the daemon still makes progress.
+"""Whether every part of the daemon still makes progress, and what systemd is told of it.
 
 The times at which the parts last gave a sign of life flow in, once for each pass of the main loop;
-a `StalledError` flows out where one missed its deadline. It has no thread and no timer of its own,
-and restarts nothing: that is systemd's business.
+a `StalledError` flows out where one missed its deadline, else a message to systemd's watchdog. It
+has no thread and no timer of its own, and restarts nothing: that is systemd's business.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 
 from bin_daemon.config.sections import CameraSection, Light
@@ -62,5 +64,55 @@ class Supervisor:
             if self._silent_s[part] > deadline_s:
                 raise StalledError(
                     f"the part '{part}' has given no sign of life for {self._silent_s[part]:.1f} s "
-                    f"(its deadline is {deadline_s:g} s); the daemon has to start anew"
+                    f"(its deadline is {deadline_s:g} s); the daemon has to restart"
                 )
+
+
+def notify(message: str) -> bool:
+    """Send systemd a line such as "READY=1", where NOTIFY_SOCKET names its socket (sd_notify(3)).
+
+    Returns whether it was sent. Never raises: a bin started by hand has nobody to tell.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.connect(address)
+            channel.sendall(message.encode())
+    except OSError:
+        return False
+    return True
+
+
+class Watchdog:
+    """Tells systemd that the daemon makes progress, where the unit has a `WatchdogSec`.
+
+    longest_pass_s: the longest time between two calls of `feed` that is still in order. Where the
+    unit allows less, systemd is asked to allow that and a quarter (sd_notify(3), WATCHDOG_USEC).
+    """
+
+    def __init__(self, clock: Clock, longest_pass_s: float) -> None:
+        self._clock = clock
+        self._limit_s = self._due = self._pause_s = 0.0
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        own = str(os.getpid())
+        if usec.isdecimal() and os.environ.get("WATCHDOG_PID", own) == own:
+            self._limit_s = int(usec) / 1e6
+            if longest_pass_s > self._limit_s:
+                self._limit_s = longest_pass_s * 1.25
+                notify(f"WATCHDOG_USEC={int(self._limit_s * 1e6)}")
+            # A longest pass may begin just before the next message is due.
+            self._pause_s = min(self._limit_s / 4, self._limit_s - longest_pass_s)
+
+    def feed(self, *, at_once: bool = False) -> None:
+        """All is well: tells systemd at least four times within the time that it waits.
+
+        at_once: tell it now, since the next step takes long.
+        """
+        now = self._clock.monotonic()
+        if self._limit_s and (at_once or now >= self._due):
+            self._due = now + self._pause_s
+            notify("WATCHDOG=1")

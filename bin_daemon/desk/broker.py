@@ -8,14 +8,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Self
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError
 
 _START_S = 10.0
 
 
-class Broker:
+class Broker(Closing):
     """A running mosquitto that only this machine can reach, without passwords.
 
     folder: where its configuration and log go. host, port: where it listens.
@@ -66,12 +66,6 @@ class Broker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def find_mosquitto() -> str:

@@ -24,6 +24,7 @@ from bin_daemon.camera.replay import ReplayCamera
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock, SimulatedClock, SystemClock
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.messages import Frame
 from bin_daemon.daemon.app import App
 from bin_daemon.desk.broker import Broker
@@ -34,7 +35,7 @@ from bin_daemon.telemetry.topics import Topics
 _DELIVERY_S = 10.0
 
 
-class _WitnessCamera:
+class _WitnessCamera(Closing):
     """A replay camera that remembers what each sorted item truly was."""
 
     def __init__(self, camera: ReplayCamera) -> None:
@@ -43,25 +44,16 @@ class _WitnessCamera:
         self.truths: list[str] = []
 
     def capture(self, deadline_s: float) -> Frame:
-        """See `Camera`."""
         return self._camera.capture(deadline_s)
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """See `Reactive`."""
         if state == State.SORTING and self._state != State.CLEARING and self._state != state:
             self.truths.append(self._camera.truth)
         self._state = state
         self._camera.cycle(state, dropped)
 
     def close(self) -> None:
-        """See `Camera`."""
         self._camera.close()
-
-    def __enter__(self) -> _WitnessCamera:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class Demo:
@@ -106,7 +98,7 @@ class Demo:
                 signal.signal(number, handler)
             subscriber.disconnect()
             subscriber.loop_stop()
-        self._sum_up(app.bin.package.labels)
+        self._sum_up(app.bin.package.labels if app.bin else ())
         return 0 if len(self._received) == len(camera.truths) else 1
 
     def _introduce(self, config: Config, broker: Broker) -> None:

@@ -1,10 +1,10 @@
-"""What the sort cycle wants done: the words that `sorter` has for whoever owns the hardware."""
+"""What the sorter asks of whoever owns the hardware, as values."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from bin_daemon.core.messages import Decision, Item, Outcome, Severity
+from bin_daemon.core.messages import Decision, Item, Outcome, Prediction, Severity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,11 +18,13 @@ class Look:
 class Decide:
     """A decision was made: hand it to the store, then move.
 
-    timings_ms: settle (first seen to at rest), look (at rest to decided).
+    prediction: the last of the looks. timings_ms: settle (first seen to at rest), look (at rest to
+    decided).
     """
 
     decision: Decision
     item: Item
+    prediction: Prediction
     looks: int
     timings_ms: dict[str, float]
 
@@ -44,12 +46,12 @@ class Freeze:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Thaw:
-    """Motion may go on."""
+    """Let motion go on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finish:
-    """The item that was decided last has come to its end. timings_ms: move, clear."""
+    """The item that was decided last is done. timings_ms: clear (home again to done)."""
 
     outcome: Outcome
     timings_ms: dict[str, float]
@@ -66,7 +68,7 @@ class Raise:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resolve:
-    """The alert of this kind is over."""
+    """Withdraw the alert of this kind."""
 
     kind: str
 

@@ -139,7 +139,7 @@ class Sorter:
         decision = self._decide(self._looks, readings, self._item, self._several)
         seen_at = self._since if self._seen_at is None else self._seen_at
         timings = {"settle": (self._since - seen_at) * 1e3, "look": (now - self._since) * 1e3}
-        made = Decide(decision, self._item, len(self._looks), timings)
+        made = Decide(decision, self._item, prediction, len(self._looks), timings)
         self._decision, self._retried = decision, False
         self._enter(State.SORTING, now)
         return [made, Move(decision.route)]
@@ -155,7 +155,7 @@ class Sorter:
             self.state = State.WAITING
 
     def clear(self) -> list[Action]:
-        """An operator says that the jam is mended."""
+        """End a jam: an operator says that the item is out."""
         if self.state is not State.JAMMED:
             return []
         self._forget()

@@ -84,10 +84,10 @@ class Keeping:
         self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
         self._thread.start()
 
-    def noticed(
+    def on_decision(
         self, event: SortEvent, decision: Decision, item: Item, prediction: Prediction
     ) -> None:
-        """An item was decided; for the sorting thread, returns at once. See `cycle.Noticed`."""
+        """An item was decided; for the sorting thread, returns at once."""
         seen = _Seen(event, item.crop, prediction.embedding)
         if self._keep.corrected:
             self._remember(seen)

@@ -158,7 +158,7 @@ def test_closing_in_the_middle_of_an_item_ends_it_as_interrupted_with_quiet_serv
         clock.sleep(0.1)
         servo = parts.chute
     assert recorded.outcomes == [Outcome.INTERRUPTED]
-    assert servo.stage == "resting"
+    assert servo.state == "resting"
 
 
 def test_nothing_moves_before_the_view_is_known_to_be_clear(tmp_path, recorded):
@@ -166,7 +166,7 @@ def test_nothing_moves_before_the_view_is_known_to_be_clear(tmp_path, recorded):
         seen = parts.step()
         while seen.view is View.LEARNING:
             assert not parts.chute.homed
-            assert parts.chute.stage == "resting"
+            assert parts.chute.state == "resting"
             seen = parts.step()
         for _ in range(30):
             parts.step()
@@ -237,13 +237,13 @@ def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_
     telemetry.start()
     try:
         told, alert = "bins/b1/fill/recyclables", "bins/b1/alert/full_recyclables"
-        reporter.tell(Readings(fill_percent={"recyclables": 96.0}))
+        reporter.report(Readings(fill_percent={"recyclables": 96.0}))
         wait_until(lambda: any(ear.payloads(alert)), "the alert of a full compartment")
-        reporter.tell(Readings(silent=("recyclables",)), ("a problem",))
+        reporter.report(Readings(silent=("recyclables",)), ("a problem",))
         wait_until(lambda: len(ear.payloads(told)) == 2, "the level to be unknown")
         (words,) = wait_until(lambda: ear.payloads("bins/b1/health")[1:], "the problem")
         assert all(ear.payloads(alert))  # it stays until it is known to be over
-        reporter.tell(Readings(fill_percent={"recyclables": 3.0}))
+        reporter.report(Readings(fill_percent={"recyclables": 3.0}))
         wait_until(lambda: ear.payloads(alert)[-1] == "", "the alert to end")
     finally:
         telemetry.close()
@@ -335,7 +335,7 @@ def test_orders_from_another_thread_are_carried_out_between_frames(tmp_path):
     states = []
 
     def order() -> None:
-        if app.items == 0 and hasattr(app, "bin"):
+        if app.items == 0 and app.bin is not None:
             states.append(app.bin.cycle.state)
             if len(states) == 1:
                 app.verbs()["pause"]({})
@@ -353,7 +353,7 @@ def test_homing_and_learning_are_refused_while_an_item_is_sorted(tmp_path):
     refused = []
 
     def order() -> None:
-        if hasattr(app, "bin") and app.bin.cycle.state is State.SORTING and not refused:
+        if app.bin is not None and app.bin.cycle.state is State.SORTING and not refused:
             for verb in ("home", "learn"):
                 with pytest.raises(UsageError, match="the bin is sorting"):
                     app.verbs()[verb]({})

@@ -11,7 +11,7 @@ from scenes import EMPTY, chamber, config, hold, with_box, write_script
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.messages import Frame, Outcome, View
-from bin_daemon.daemon.bin import Bin
+from bin_daemon.daemon.bin import Bin, Files
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.sorting.sorter import State
 
@@ -103,7 +103,7 @@ def test_in_a_box_without_daylight_the_beam_wakes_the_lamp_and_the_item_is_sorte
         tmp_path, outputs=LOOKING, sensors={"beam": {"pin": BEAM}}, camera={"kind": "replay"}
     )
     file = tmp_path / "reference.npz"
-    with Bin(settings, clock, recorded, camera=camera, reference=file) as parts:
+    with Bin(settings, clock, recorded, camera=camera, files=Files(reference=file)) as parts:
         until = clock.monotonic() + 20
         while pins.pin(LIGHT).state:
             parts.step()

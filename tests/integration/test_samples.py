@@ -20,8 +20,8 @@ from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError, StoreError, UsageError
 from bin_daemon.core.messages import Alert, SortEvent
 from bin_daemon.daemon.app import App
-from bin_daemon.daemon.bin import Bin
-from bin_daemon.daemon.verbs import Orders
+from bin_daemon.daemon.bin import Bin, Files
+from bin_daemon.daemon.verbs import VerbQueue
 from bin_daemon.store.history import History
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.sample_store import Samples
@@ -94,8 +94,8 @@ def test_an_order_corrects_the_class_of_a_recent_item(tmp_path):
     script = write_script(tmp_path, hold("red"), EMPTY)
     events, folder = Events(), tmp_path / "teaching"
     settings = config(script, teaching={"keep": {"corrected": True}})
-    with Bin(settings, SimulatedClock(), events, samples=folder) as parts:
-        correct = Orders(lambda: parts).verbs()["correct"]
+    with Bin(settings, SimulatedClock(), events, files=Files(samples=folder)) as parts:
+        correct = VerbQueue(lambda: parts).verbs()["correct"]
         with pytest.raises(CameraFinishedError):
             while True:
                 parts.step()
@@ -114,18 +114,18 @@ def test_an_order_corrects_the_class_of_a_recent_item(tmp_path):
 def test_a_bin_that_keeps_nothing_refuses_corrections(tmp_path):
     script = write_script(tmp_path, EMPTY)
     with (
-        Bin(config(script), SimulatedClock(), Events(), samples=tmp_path) as parts,
+        Bin(config(script), SimulatedClock(), Events(), files=Files(samples=tmp_path)) as parts,
         pytest.raises(UsageError, match=r"see teaching\.keep"),
     ):
-        Orders(lambda: parts).verbs()["correct"]({"event": "e", "label": "glass"})
+        VerbQueue(lambda: parts).verbs()["correct"]({"event": "e", "label": "glass"})
 
 
 _ADDING = """
 import sys
 from pathlib import Path
 import numpy as np
-from bin_daemon.config import KeepSection
-from bin_daemon.teaching.samples import Samples
+from bin_daemon.config.sections import KeepSection
+from bin_daemon.teaching.sample_store import Samples
 picture = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
 with Samples(Path(sys.argv[1]), KeepSection(max_samples=10)) as samples:
     while True:

@@ -23,8 +23,8 @@ from bin_daemon.core import paths
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraFinishedError
 from bin_daemon.daemon.app import App
-from bin_daemon.daemon.bin import Bin
-from bin_daemon.daemon.health import notify
+from bin_daemon.daemon.bin import Bin, Files
+from bin_daemon.daemon.watchdog import notify
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
@@ -425,9 +425,8 @@ class Recorder:
 
 def sorted_by(settings: dict, state: Path | None) -> Recorder:
     recorder = Recorder()
-    bin_ = Bin(
-        validate(Config, settings), SimulatedClock(), recorder, taught=state, cache_dir=state
-    )
+    files = Files(taught=state, cache_dir=state)
+    bin_ = Bin(validate(Config, settings), SimulatedClock(), recorder, files=files)
     with bin_ as parts, pytest.raises(CameraFinishedError):
         while True:
             parts.step()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bin_daemon.chute import TICK_S, Chute, ChuteState, Stage
+from bin_daemon.chute import TICK_S, Chute, ChuteState
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SimulatedClock
@@ -81,7 +81,7 @@ class Rig:
         return self.clock.monotonic() - start
 
     def rest(self):
-        return self.run(lambda: self.chute.state is ChuteState.IDLE)
+        return self.run(lambda: self.chute.state is ChuteState.RESTING)
 
     def homed(self):
         """This rig after homing, with everything seen so far forgotten."""
@@ -123,7 +123,7 @@ def test_construction_and_ticking_send_no_pulse(rig):
     rig.tick(100)
 
     assert rig.recorded(DISC) == rig.recorded(TRAP) == [None]
-    assert rig.chute.state is ChuteState.IDLE
+    assert rig.chute.state is ChuteState.RESTING
     assert not rig.chute.homed
 
 
@@ -140,11 +140,11 @@ def test_homing_sends_the_home_pulse_alone_long_enough_for_a_servo_that_lies_els
 def test_a_route_before_homing_goes_home_first(rig):
     rig.chute.start("glass")
     rig.tick()
-    first = rig.chute.stage
+    first = rig.chute.state
 
-    rig.run(lambda: rig.chute.stage is Stage.DELIVERING)
+    rig.run(lambda: rig.chute.state is ChuteState.DELIVERING)
 
-    assert first is Stage.HOMING
+    assert first is ChuteState.HOMING
     assert rig.chute.homed
     assert rig.recorded(DISC) == [None, pytest.approx(0.0)]
 
@@ -154,7 +154,7 @@ def test_a_route_that_arrives_while_homing_waits_for_its_end(rig):
     rig.tick(10)
 
     rig.chute.start("glass")
-    left_s = rig.run(lambda: rig.chute.stage is Stage.DELIVERING)
+    left_s = rig.run(lambda: rig.chute.state is ChuteState.DELIVERING)
 
     assert left_s == pytest.approx(180 / SPEED_DEG_S - 10 * TICK_S, abs=2 * TICK_S)
     assert rig.chute.homed
@@ -197,7 +197,7 @@ def test_no_servo_is_ever_told_to_go_faster_than_its_speed(homed):
 def test_a_route_takes_the_time_of_its_ways_and_dwells(homed):
     homed.chute.start("glass")
     to_drop_s = homed.run(lambda: homed.chute.dropped)
-    to_home_s = homed.run(lambda: homed.chute.stage is Stage.SETTLING)
+    to_home_s = homed.run(lambda: homed.chute.state is ChuteState.SETTLING)
 
     assert to_drop_s == pytest.approx(50 / 100 + 80 / 200 + 0.5, abs=2 * TICK_S)
     assert to_home_s == pytest.approx(50 / 100, abs=2 * TICK_S)
@@ -221,7 +221,7 @@ def test_a_servo_that_stands_still_is_driven_too_so_that_it_stands_firm(homed):
 
 def test_the_servos_fall_silent_once_the_chute_has_settled_at_home(homed):
     homed.chute.start("glass")
-    homed.run(lambda: homed.chute.stage is Stage.SETTLING)
+    homed.run(lambda: homed.chute.state is ChuteState.SETTLING)
     settle_s = homed.rest()
     homed.tick(100)
 
@@ -234,16 +234,16 @@ def test_the_servos_fall_silent_once_the_chute_has_settled_at_home(homed):
 def test_the_item_counts_as_dropped_from_the_end_of_the_last_dwell_until_the_next_route(homed):
     homed.chute.start("glass")
     told = set()
-    while homed.chute.state is not ChuteState.IDLE:
-        told.add((homed.chute.stage, homed.chute.dropped))
+    while homed.chute.state is not ChuteState.RESTING:
+        told.add((homed.chute.state, homed.chute.dropped))
         homed.tick()
     after = homed.chute.dropped
     homed.chute.start("paper")
 
     assert told == {
-        (Stage.DELIVERING, False),
-        (Stage.RETURNING, True),
-        (Stage.SETTLING, True),
+        (ChuteState.DELIVERING, False),
+        (ChuteState.RETURNING, True),
+        (ChuteState.SETTLING, True),
     }
     assert after
     assert not homed.chute.dropped
@@ -259,11 +259,11 @@ def test_a_gentle_route_moves_at_the_homing_speed(homed):
 
 def test_a_new_route_may_start_while_the_chute_settles(homed):
     homed.chute.start("glass")
-    homed.run(lambda: homed.chute.stage is Stage.SETTLING)
+    homed.run(lambda: homed.chute.state is ChuteState.SETTLING)
     homed.chute.start("paper")
     homed.tick()
 
-    assert homed.chute.stage is Stage.DELIVERING
+    assert homed.chute.state is ChuteState.DELIVERING
     assert homed.angle(DISC) == pytest.approx(-SPEED_DEG_S * TICK_S)
 
 
@@ -324,7 +324,7 @@ def test_hold_freezes_the_servos_with_their_pulses_on(homed):
     homed.chute.hold()
     homed.tick(500)
 
-    assert homed.chute.state is ChuteState.HELD
+    assert homed.chute.state is ChuteState.DELIVERING
     assert homed.angle(DISC) == before == pytest.approx(20.0)
     assert {angles[DISC] for _, angles in homed.seen[10:]} == {before}
 
@@ -374,7 +374,7 @@ def test_hold_while_homing_silences_the_servos_as_they_may_still_be_on_their_way
     duration_s = rig.rest()
 
     assert silent
-    assert state is ChuteState.HELD
+    assert state is ChuteState.HOMING
     assert duration_s == pytest.approx(180 / SPEED_DEG_S + 0.3, abs=2 * TICK_S)
     assert rig.chute.homed
 
@@ -384,12 +384,12 @@ def test_hold_at_rest_wakes_no_servo(homed):
     homed.tick(100)
 
     assert homed.silent()
-    assert homed.chute.state is ChuteState.IDLE
+    assert homed.chute.state is ChuteState.RESTING
 
 
 def test_hold_lets_a_chute_that_is_home_fall_silent(homed):
     homed.chute.start("glass")
-    homed.run(lambda: homed.chute.stage is Stage.SETTLING)
+    homed.run(lambda: homed.chute.state is ChuteState.SETTLING)
     homed.chute.hold()
     homed.rest()
 
@@ -403,7 +403,7 @@ def test_home_gives_up_a_route_and_ramps_back_from_where_it_is(homed):
     homed.chute.start("glass")
     homed.tick(10)
     homed.chute.home()
-    back_s = homed.run(lambda: homed.chute.stage is Stage.SETTLING)
+    back_s = homed.run(lambda: homed.chute.state is ChuteState.SETTLING)
 
     assert back_s == pytest.approx(20 / (0.25 * SPEED_DEG_S), abs=2 * TICK_S)
     assert max(steps(homed.recorded(DISC))) <= SPEED_DEG_S * TICK_S + 1e-6
@@ -419,8 +419,8 @@ def test_abort_silences_at_once_and_the_next_route_homes_first(homed):
     homed.tick()
 
     assert silent
-    assert state is ChuteState.IDLE
-    assert homed.chute.stage is Stage.HOMING
+    assert state is ChuteState.RESTING
+    assert homed.chute.state is ChuteState.HOMING
     # Gently, and from where the pulses left it.
     assert homed.angle(DISC) == pytest.approx(20.0 - 0.25 * SPEED_DEG_S * TICK_S)
 
@@ -443,7 +443,7 @@ def test_close_leaves_the_servos_detached_and_the_pins_low(homed):
         assert pin.frequency is None
         assert pin.function == "input"
         assert pin.pull == "down"
-    assert homed.chute.state is ChuteState.IDLE
+    assert homed.chute.state is ChuteState.RESTING
 
 
 def test_an_exception_in_the_block_leaves_the_pins_low(homed):
@@ -479,7 +479,7 @@ def test_a_signal_handler_that_closes_in_the_middle_of_a_tick_has_the_last_word(
     homed.tick()
 
     assert homed.silent()
-    assert homed.chute.state is ChuteState.IDLE
+    assert homed.chute.state is ChuteState.RESTING
 
 
 def test_a_pin_that_refuses_is_a_chute_error_and_silences_the_others(homed, monkeypatch):
@@ -514,7 +514,7 @@ def test_pins_that_refuse_everything_do_not_keep_abort_and_close_from_ending(
     homed.chute.abort()
     homed.chute.close()
 
-    assert homed.chute.state is ChuteState.IDLE
+    assert homed.chute.state is ChuteState.RESTING
     assert caplog.text.count("a servo could not be silenced") == 2
     assert "servos.disc: GPIO 12: could not be closed" in caplog.text
     assert "servos.trap: GPIO 13: could not be closed" in caplog.text

@@ -47,7 +47,7 @@ def wait(condition, deadline_s=5.0):
 def test_the_thread_plays_a_route_in_real_time(chute, factory):
     with ChuteThread(chute) as thread:
         chute.start("paper")
-        wait(lambda: chute.state is ChuteState.IDLE)
+        wait(lambda: chute.state is ChuteState.RESTING)
         thread.check()
 
     duties = [state.state for state in factory.pin(12).states]
@@ -75,7 +75,7 @@ def test_a_failing_tick_is_raised_to_the_owner_with_the_servos_silent(chute, fac
         chute.start("paper")
         wait(lambda: factory.pin(12).state)
         monkeypatch.setattr(chute, "_advance", lambda passed_s: 1 / 0)
-        wait(lambda: thread._error)
+        wait(lambda: thread._worker.error)
 
         with pytest.raises(ChuteError, match="the chute has stopped: division by zero"):
             thread.check()

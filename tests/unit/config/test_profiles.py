@@ -74,7 +74,7 @@ def test_every_route_plays_to_its_end_on_simulated_pins(config):
         for route in config.routes:
             chute.start(route)
             start = clock.monotonic()
-            while chute.state is not ChuteState.IDLE:
+            while chute.state is not ChuteState.RESTING:
                 clock.sleep(0.02)
                 chute.tick()
                 assert clock.monotonic() - start < 10.0

@@ -42,7 +42,7 @@ def notice(keeping: Keeping, event_id: str, side: int = 40, **decided: Any) -> N
     )  # fmt: skip
     picture = np.full((side, side, 3), len(event_id), np.uint8)
     item = Item(picture, (0, 0, 4, 4), np.ones((4, 4), bool), 0.1, (0.5, 0.5))
-    keeping.noticed(event, decision, item, Prediction(LABELS, shares, shares * 2, {}))
+    keeping.on_decision(event, decision, item, Prediction(LABELS, shares, shares * 2, {}))
 
 
 @pytest.fixture
