@@ -2,17 +2,16 @@
 
 A path or an array flows in, uint8 RGB flows out, or a `PictureError` that names the thing and the
 cure. The size is read from the header before anything is decoded, so that a small file cannot ask
-for gigabytes; a file that ends early is refused, where the decoder alone would fill in grey. Damage
-that keeps the end marker of the format in place is not noticed.
+for gigabytes, and a file that ends early is refused. Damage within the data may go unnoticed.
 """
 
 from __future__ import annotations
 
+import io
 import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -21,8 +20,10 @@ import numpy.typing as npt
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import Image
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 MAX_PIXELS = 50_000_000
-_STRIP = 64  # rows that are blended at a time
 MAX_BYTES = 200_000_000
 MIN_SIDE = 32
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -31,82 +32,7 @@ LONGEST = 216  # pixels of the longer side of a small frame
 _MEDIAN_OF = 25
 _ANY_SIZE = 1 << 16  # no picture is larger
 
-# Start-of-frame markers of JPEG (ITU T.81, table B.1): C0 to CF without DHT, JPG and DAC.
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SOS = 0xDA
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height; None where the picture ends before its end-of-image marker."""
-    at, size = 2, None
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 1 if marker == 0xFF else 2  # fill bytes and markers without a length
-            continue
-        if marker in _SOF:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            size = (width, height)
-        at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
-        if marker == _SOS:
-            # Entropy-coded data stuffs every FF, so FFD9 after here is the real end of image.
-            return size if data.find(b"\xff\xd9", at) >= 0 else None
-    return None
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 33 or data.rfind(_PNG_END) < 0:
-        return None
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
-
-
-def _bmp_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 30:
-        return None
-    width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
-    offset, compression = struct.unpack_from("<I", data, 10)[0], data[30:31]
-    stride = (abs(width) * bits + 31) // 32 * 4
-    if compression == b"\0" and len(data) < offset + stride * abs(height):
-        return None
-    return abs(width), abs(height)
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 30 or len(data) < 8 + int(struct.unpack_from("<I", data, 4)[0]):
-        return None
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return (
-            int.from_bytes(data[24:27], "little") + 1,
-            int.from_bytes(data[27:30], "little") + 1,
-        )
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def _header(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height that the header promises; raises PictureError as `read_picture` does."""
-    if data[:2] == b"\xff\xd8":
-        size = _jpeg_size(data)
-    elif data[:8] == _PNG:
-        size = _png_size(data)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        size = _webp_size(data)
-    elif data[:2] == b"BM":
-        size = _bmp_size(data)
-    else:
-        raise PictureError(f"{name}: not a JPEG, PNG, WebP or BMP picture; convert it to one")
-    if size is None:
-        raise PictureError(f"{name}: the picture is truncated or damaged; copy it again")
-    return size
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
 
 def read_picture(path: str | Path) -> Image:
@@ -115,6 +41,14 @@ def read_picture(path: str | Path) -> Image:
     Grey pictures get three equal channels, 16 bit become 8, transparency lies on white.
     Raises PictureError for a file that is missing, no picture, truncated, or above 50 megapixels.
     """
+    return read_with_mode(path)[0]
+
+
+def read_with_mode(path: str | Path) -> tuple[Image, str]:
+    """The picture as `read_picture` gives it, and the mode that its file keeps colours in.
+
+    The mode is one of Pillow's ("L", "RGB", "CMYK", ...), "RGBA" wherever there is transparency.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -122,43 +56,45 @@ def read_picture(path: str | Path) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(f"{path}: cannot read it: {error.strerror}; check the path") from error
-    width, height = _header(data, str(path))
-    if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{path}: {width}x{height} pixels are more than {MAX_PIXELS // 10**6} million; "
-            f"scale it down"
-        )
-    image = _decode(data)
-    if image is None:
-        raise PictureError(f"{path}: the picture is damaged and cannot be decoded; copy it again")
-    return check_image(image, str(path))
+    # Pillow is loaded here: a daemon with a camera reads no files.
+    import PIL.Image
+    import PIL.ImageOps
 
-
-def _decode(data: bytes) -> Image | None:
-    """Decoded RGB, or None where OpenCV cannot."""
-    buffer = np.frombuffer(data, np.uint8)
-    transparent = data[:8] == _PNG and data[25] in (4, 6)  # colour types with alpha
+    PIL.Image.MAX_IMAGE_PIXELS = None  # the bound below is tighter
     try:
-        if transparent:
-            raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-            if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-                return _on_white(raw)
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-        return None if image is None else rgb_of(image)
-    except cv2.error:
-        return None
+        with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise PictureError(
+                    f"{path}: {width}x{height} pixels are more than {MAX_PIXELS // 10**6} million; "
+                    f"scale it down"
+                )
+            PIL.ImageOps.exif_transpose(opened, in_place=True)
+            image, mode = _rgb_of_file(opened)
+    except PictureError:
+        raise
+    except PIL.UnidentifiedImageError as error:
+        raise PictureError(
+            f"{path}: not a JPEG, PNG, WebP or BMP picture; convert it to one"
+        ) from error
+    except Exception as error:  # what decoders trip over in a damaged file has no common kind
+        raise PictureError(f"{path}: the picture is truncated or damaged; copy it again") from error
+    return check_image(image, str(path)), mode
 
 
-def _on_white(raw: Any) -> Image:
-    """A BGRA picture (uint8 or uint16) laid on white, uint8 RGB; by strips, to spare memory."""
-    scale = 255.0 if raw.dtype == np.uint8 else 65535.0
-    image = np.empty((*raw.shape[:2], 3), np.uint8)
-    for top in range(0, raw.shape[0], _STRIP):
-        strip = raw[top : top + _STRIP].astype(np.float32) / scale
-        alpha = strip[..., 3:]
-        blend = strip[..., 2::-1] * alpha + 1 - alpha
-        image[top : top + _STRIP] = (blend * 255 + 0.5).astype(np.uint8)
-    return image
+def _rgb_of_file(picture: PIL.Image.Image) -> tuple[Image, str]:
+    """Decoded RGB, and the mode of `read_with_mode`."""
+    import PIL.Image
+
+    mode = picture.mode
+    if picture.has_transparency_data:
+        picture, mode = picture.convert("RGBA"), "RGBA"
+        white = PIL.Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture)
+        return np.array(white), mode
+    if mode == "I;16":  # grey of 16 bit, which Pillow would clip instead of scale
+        return rgb_of((np.asarray(picture) >> 8).astype(np.uint8)), mode
+    return np.array(picture.convert("RGB")), mode
 
 
 def check_image(image: object, name: str = "frame") -> Image:

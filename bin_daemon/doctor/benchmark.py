@@ -28,8 +28,8 @@ from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, ModelError
 
-# What any program with a camera, a network and this runtime imports.
-IMPORTS = "import numpy, cv2, {runtime}"
+# What any program that reads pictures and runs a network on this runtime imports.
+IMPORTS = "import numpy, cv2, PIL.JpegImagePlugin, {runtime}"
 _STATUS = Path("/proc/self/status")
 _START_DEADLINE_S = 30.0
 _SOAK_DEADLINE_S = 540.0

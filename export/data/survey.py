@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import read_picture
+from bin_daemon.core.images import read_with_mode
 from bin_daemon.core.messages import Array
 from export.data.hashing import HASH_BITS, perceptual_hash
 from export.networks.embedding import Embed
@@ -26,8 +26,7 @@ COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
 _BATCH = 64
 _TOLD_EVERY = 32 * _BATCH
 _EMBEDDED_SIDE = 224
-_PNG = b"\x89PNG"
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
+_MODES = {"RGBA": TRANSPARENT, "CMYK": INKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +107,20 @@ def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, A
 
     path = folder / file
     try:
-        pixels = read_picture(path)
+        pixels, mode = read_with_mode(path)
     except PictureError as error:
         return str(error).removeprefix(f"{path}: ")
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{width}x{height}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    about = Look(file, width, height, _mode(path, pixels), digest.hexdigest())
+    about = Look(file, width, height, _mode(mode, pixels), digest.hexdigest())
     square = prepare(pixels, _EMBEDDED_SIDE, _EMBEDDED_SIDE) if with_square else None
     return about, perceptual_hash(pixels), square
 
 
-def _mode(path: Path, pixels: Array) -> str:
-    """How the file keeps its colours, from its header and its pixels."""
-    data = path.read_bytes()
-    if data[:4] == _PNG and data[25] in (4, 6):
-        return TRANSPARENT
-    if data[:2] == b"\xff\xd8" and _components(data) == 4:
-        return INKS
+def _mode(mode: str, pixels: Array) -> str:
+    """How the file keeps its colours, from its mode (`read_with_mode`) and its pixels."""
+    if mode in _MODES:
+        return _MODES[mode]
     red, green, blue = (pixels[..., channel] for channel in range(3))
     return GREY if np.array_equal(red, green) and np.array_equal(green, blue) else COLOUR
-
-
-def _components(data: bytes) -> int:
-    """Colour components of a JPEG that has been decoded, from its frame header."""
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        if data[at + 1] in _SOF:
-            return data[at + 9]
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import check_image, fit_within, read_picture, resized
+from bin_daemon.core.images import check_image, fit_within, read_picture, read_with_mode, resized
 
 RED_LEFT = np.zeros((64, 96, 3), np.uint8)
 RED_LEFT[:, :48, 0] = 220  # RGB
@@ -83,12 +84,28 @@ def test_grey_and_16_bit_and_transparent_pictures_come_as_rgb_of_8_bit(tmp_path:
     grey = np.full((40, 40), 90, np.uint8)
     deep = np.full((40, 40, 3), 90 * 257, np.uint16)
     clear = np.dstack([np.full((40, 40, 3), 90, np.uint8), np.zeros((40, 40), np.uint8)])
-    for name, picture, level in (("grey", grey, 90), ("deep", deep, 90), ("clear", clear, 255)):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
-        image = read_picture(tmp_path / f"{name}.png")
+    deep_grey = np.full((40, 40), 90 * 257, np.uint16)
+    for name, picture, level in (
+        ("grey.png", grey, 90),
+        ("deep.png", deep, 90),
+        ("deep_grey.png", deep_grey, 90),
+        ("clear.png", clear, 255),
+        ("clear.webp", clear, 255),
+    ):
+        cv2.imwrite(str(tmp_path / name), picture)
+        image = read_picture(tmp_path / name)
         assert image.dtype == np.uint8
         assert image.shape == (40, 40, 3)
         assert np.abs(image.astype(int) - level).max() <= 1
+
+
+def test_what_a_palette_calls_transparent_lies_on_white(tmp_path: Path) -> None:
+    picture = PIL.Image.new("P", (40, 40), 0)
+    picture.putpalette([90, 90, 90])
+    picture.save(tmp_path / "cut.png", transparency=0)
+    image, mode = read_with_mode(tmp_path / "cut.png")
+    assert mode == "RGBA"
+    assert image.min() == 255
 
 
 def test_the_exif_orientation_is_followed(tmp_path: Path) -> None:
