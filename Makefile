@@ -64,14 +64,14 @@ recipes: $(VENV)-export/.done
 reel: $(VENV)/.python
 	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
-	$(VENV)-reel/bin/python -m export.rendering.reel --out firmware_config/reel
+	$(VENV)-reel/bin/python -m export reel --out firmware_config/reel
 
 # Rendered training pictures. With other LLVMs than 19 Dr.Jit was seen to abort (export/reel).
 studio: $(VENV)/.llvm
 	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
 	DRJIT_LIBLLVM_PATH=$${DRJIT_LIBLLVM_PATH:-$$(ls /usr/lib/*/libLLVM-19.so* | head -n 1)} \
-		$(VENV)-reel/bin/python -m export.rendering.studio --out export/sets/studio --count 600 $(ARGS)
+		$(VENV)-reel/bin/python -m export studio --out export/sets/studio --count 600 $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-export $(VENV)-reel build dist *.egg-info .coverage*

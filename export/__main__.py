@@ -17,6 +17,8 @@ from export.data.pictures import FOLDS
 from export.errors import ExportError
 from export.recipes.load import override, read_recipe, shipped
 from export.recipes.schema import FoldedRecipe
+from export.rendering.reel import command as reel
+from export.rendering.studio import command as studio
 from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
@@ -130,6 +132,12 @@ def _backbone(options: argparse.Namespace) -> None:
     make_backbone(options.to, options.weights)
 
 
+def _groups(options: argparse.Namespace) -> None:
+    from export.data.groups import agreement_of
+
+    print(agreement_of(options.folder, options.backbone))
+
+
 def _run_named(name: str) -> Run:
     """A run by its name in the runs folder, or by a path with a folder in it."""
     path = Path(name)
@@ -171,7 +179,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m export", description="From pictures to a model package."
     )
     steps = top.add_subparsers(
-        required=True, metavar="train|quantize|evaluate|report|package|import|recipes|backbone"
+        required=True,
+        metavar="train|quantize|evaluate|report|package|import|recipes|backbone|groups|reel|studio",
     )
 
     def add(name: str, run, text: str) -> argparse.ArgumentParser:
@@ -291,6 +300,14 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument(
         "--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)"
     )
+
+    text = "how well near-duplicates alone recover the groups.csv of a folder"
+    step = add("groups", _groups, text)
+    step.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
+    step.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
+
+    reel.add_arguments(add("reel", reel.run, "render the project's own demo footage"))
+    studio.add_arguments(add("studio", studio.run, "render rubbish in random sorting chambers"))
     return top
 
 
@@ -300,14 +317,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     options.arguments = arguments
     try:
-        options.step(options)
+        return options.step(options) or 0
     except BinDaemonError as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"export: {error}; check the disk and who owns the folder", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

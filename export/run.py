@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.files import READABLE, write_whole
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
@@ -91,9 +92,7 @@ class Run:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Replace a file in one step, so that a broken-off run leaves no half file."""
-        aside = self.folder / f".{name}.part"
-        aside.write_bytes(content)
-        os.replace(aside, self.folder / name)
+        write_whole(self.folder / name, content, synced=False, mode=READABLE)
 
     def write_arrays(self, name: str, **arrays: Array) -> None:
         """Write an .npz archive as `write_bytes` does."""

@@ -10,20 +10,29 @@ import contextlib
 import os
 from pathlib import Path
 
+READABLE = 0o666
+"""The mode of what anybody may read, less the umask."""
+
 
 def write_whole(
-    path: Path, data: bytes | memoryview, *, synced: bool = True, like: os.stat_result | None = None
+    path: Path,
+    data: bytes | memoryview,
+    *,
+    synced: bool = True,
+    like: os.stat_result | None = None,
+    mode: int = 0o600,
 ) -> None:
     """Put `data` at `path` in one step; nobody ever sees, or keeps, half of it.
 
-    synced: not even when the power fails. like: whose mode and owner it takes; else only its owner
-    may read it. Raises OSError, and leaves the former file and nothing beside it then.
+    synced: not even when the power fails. like: whose mode and owner it takes; else it has `mode`
+    less the umask, which lets only its owner read it. Raises OSError, and leaves the former file
+    and nothing beside it then.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
         # One that a crash has left may be of another user; and nobody lays a link in the way.
         temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             if like and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(handle, like.st_uid, like.st_gid)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from bin_daemon.core.files import READABLE, write_whole
 from export.errors import ExportError
 
 
@@ -20,6 +21,11 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode("utf-8")
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table in one step; raises OSError where the disk does not let it."""
+    write_whole(path, table_bytes(columns, rows), synced=False, mode=READABLE)
 
 
 def read_table(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

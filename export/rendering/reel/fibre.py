@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import coated, matte
-from export.rendering.reel.mesh import (
+from export.rendering.materials import coated, matte
+from export.rendering.mesh import (
     Mesh,
     creases,
     crumpled,
@@ -19,8 +18,8 @@ from export.rendering.reel.mesh import (
     rotation,
     sheet,
 )
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import (
+from export.rendering.parts import Part, moved, warped
+from export.rendering.texture import (
     cloud,
     done,
     kraft,
@@ -31,28 +30,7 @@ from export.rendering.reel.texture import (
     stained,
     written,
 )
-
-INNER = (150, 110, 70)
-
-
-def board(width: float, height: float, thick: float, front: Array, back: Array) -> list[Part]:
-    """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the
-    edges.
-    """
-    n = max(40, int(width / 0.0011))
-    wave = sheet(width, height, n, 2)
-    wave.v[:, 2] = 0.42 * thick * np.sin(2 * np.pi * wave.v[:, 0] / 0.0075)
-    top = sheet(width, height, 60, 60).moved(None, (0, 0, thick / 2))
-    under = sheet(width, height, 60, 60).moved(None, (0, 0, -thick / 2))
-    return [Part(top, matte(front)), Part(under, matte(back)), Part(wave, matte(INNER))]
-
-
-def _moved(parts: list[Part], turn: Array, offset: tuple[float, float, float]) -> list[Part]:
-    return [Part(p.mesh.moved(turn, offset), p.bsdf) for p in parts]
-
-
-def _warped(parts: list[Part], change: Callable[[Array], Array]) -> list[Part]:
-    return [Part(p.mesh.warped(change), p.bsdf) for p in parts]
+from export.rendering.things import board
 
 
 def cardboard_box(rng: np.random.Generator) -> list[Part]:
@@ -64,22 +42,22 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
     parts: list[Part] = []
     for y, turn in ((-1, 0), (1, 180)):
         side = board(w, h, t, faces[0 if y < 0 else 1], inside)
-        parts += _moved(side, rotation(90, 0, turn), (0, y * d / 2, h / 2))
+        parts += moved(side, rotation(90, 0, turn), (0, y * d / 2, h / 2))
     for x in (-1, 1):
-        parts += _moved(
+        parts += moved(
             board(d, h, t, faces[1], inside), rotation(90, 0, 90 * x), (x * w / 2, 0, h / 2)
         )
-    parts += _moved(board(w, d, t, inside, plain_side), rotation(), (0, 0, t / 2))
+    parts += moved(board(w, d, t, inside, plain_side), rotation(), (0, 0, t / 2))
     for y, angle in ((-1, 9), (1, 38)):
-        flap = _moved(
+        flap = moved(
             board(w - 0.004, d / 2, t, faces[0] if y < 0 else plain_side, inside),
             rotation(),
             (0, -y * d / 4, 0),
         )
-        parts += _moved(flap, rotation(-angle * y), (0, y * d / 2, h + 0.002))
+        parts += moved(flap, rotation(-angle * y), (0, y * d / 2, h + 0.002))
     for x, angle in ((-1, 62), (1, 128)):
-        flap = _moved(board(0.04, d - 0.012, t, plain_side, inside), rotation(), (-x * 0.02, 0, 0))
-        parts += _moved(flap, rotation(0, angle * x), (x * w / 2, 0, h))
+        flap = moved(board(0.04, d - 0.012, t, plain_side, inside), rotation(), (-x * 0.02, 0, 0))
+        parts += moved(flap, rotation(0, angle * x), (x * w / 2, 0, h))
     tape = sheet(0.05, 0.052, 30, 30).moved(
         rotation(90), (0.012, -d / 2 - t / 2 - 0.0006, h - 0.026)
     )
@@ -92,7 +70,7 @@ def cardboard_box(rng: np.random.Generator) -> list[Part]:
         v[:, 1] += 0.0015 * np.sin(v[:, 0] * 60)
         return v
 
-    return _warped(parts, knocked)
+    return warped(parts, knocked)
 
 
 def cardboard_sleeve(rng: np.random.Generator) -> list[Part]:
@@ -155,7 +133,7 @@ def cardboard_sheet(rng: np.random.Generator) -> list[Part]:
         )
         return v
 
-    return _warped(parts, torn)
+    return warped(parts, torn)
 
 
 def paper_crumpled(rng: np.random.Generator) -> list[Part]:
@@ -217,4 +195,4 @@ def paper_cup(rng: np.random.Generator) -> list[Part]:
         v[:, 0] *= 1 + 0.07 * side
         return v
 
-    return _moved(_warped(parts, squeezed), rotation(88), (0, 0, 0))
+    return moved(warped(parts, squeezed), rotation(88), (0, 0, 0))

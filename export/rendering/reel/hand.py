@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import coated, linear, matte
-from export.rendering.reel.mesh import Mesh, ellipsoid, lathe, rotation
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import cloud, done, plain
+from export.rendering.materials import coated, linear, matte
+from export.rendering.mesh import Mesh, ellipsoid, lathe, rotation
+from export.rendering.parts import Part
+from export.rendering.texture import cloud, done, plain
 
 # base (x, y, z), lengths of the three bones, radius at the base: an adult's hand, metres
 FINGERS = (

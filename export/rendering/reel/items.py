@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.rendering import things
+from export.rendering.parts import Part, laid
 from export.rendering.reel import fibre, glassware, litter, vessels
-from export.rendering.reel.scene import Part, laid
 
 Builder = Callable[[np.random.Generator], list[Part]]
 
@@ -64,7 +65,7 @@ ITEMS = (
         -70,
         clear=True,
     ),
-    Item("trash", "crisp packet", litter.trash_wrapper, (0.03, 0.0), 32),
+    Item("trash", "crisp packet", things.trash_wrapper, (0.03, 0.0), 32),
     Item("cardboard", "sleeve of a ready meal", fibre.cardboard_sleeve, (-0.01, 0.03), -16),
     Item("glass", "green beer bottle", glassware.glass_bottle, (0.01, 0.0), 62, clear=True),
     Item("metal", "crushed drinks can", vessels.metal_crushed, (-0.03, 0.015), -35),
@@ -82,7 +83,7 @@ ITEMS = (
     Item(
         "glass",
         "broken brown bottle",
-        glassware.glass_broken,
+        things.glass_broken,
         (0.0, 0.0),
         8,
         settle=False,
@@ -98,6 +99,6 @@ ITEMS = (
         12,
         clear=True,
     ),
-    Item("trash", "foam tray with food remains", litter.trash_mixed, (0.0, 0.0), -14, settle=False),
+    Item("trash", "foam tray with food remains", things.trash_mixed, (0.0, 0.0), -14, settle=False),
 )
 BY_NAME = {item.name: item for item in ITEMS}

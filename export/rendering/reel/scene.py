@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import Bsdf, coated, linear
-from export.rendering.reel.mesh import Mesh, rotation, settled, sheet, slab, write_ply
-from export.rendering.reel.texture import done, plain, worn_plastic
+from export.rendering.materials import coated, linear
+from export.rendering.mesh import sheet, slab
+from export.rendering.parts import Part, shapes
+from export.rendering.texture import done, plain, worn_plastic
 
 SIZE = (640, 480)
 FLOOR_M = (0.41, 0.325)
@@ -28,14 +29,6 @@ WALL_M = 0.24
 CAMERA = {"origin": [0.0, -0.095, 0.345], "target": [0.0, 0.022, 0.0], "fov": 60.0}
 FLOOR_RGB = (112, 124, 138)
 WALL_RGB = (134, 143, 152)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A mesh and what it is made of."""
-
-    mesh: Mesh
-    bsdf: Bsdf
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +46,6 @@ NORMAL = Lamp()
 DIM = Lamp(0.7, 0.75, (1.05, 1.0, 0.91))
 BRIGHT = Lamp(1.25, 1.1, (0.97, 1.0, 1.04))
 OFF = Lamp(0.0, 0.08, (1.0, 0.95, 0.85))
-
-
-def lying(parts: Sequence[Part], roll_deg: float = 0) -> list[Part]:
-    """A standing vessel turned about its own axis, then laid down along y."""
-    turn = rotation(-90) @ rotation(0, 0, roll_deg)
-    return [Part(p.mesh.moved(turn), p.bsdf) for p in parts]
-
-
-def laid(
-    parts: Sequence[Part], at: Sequence[float], turn_deg: float = 0.0, settle: bool = True
-) -> list[Part]:
-    """The parts resting on the floor around ``at`` (x, y), turned about the vertical by
-    ``turn_deg``.
-    """
-    lie = settled([p.mesh for p in parts]) if settle else np.eye(3)
-    turn = rotation(0, 0, turn_deg) @ lie
-    meshes = [p.mesh.moved(turn) for p in parts]
-    points = np.concatenate([m.v for m in meshes])
-    middle = (points.min(0) + points.max(0)) / 2
-    shift = (at[0] - middle[0], at[1] - middle[1], 0.0003 - points[:, 2].min())
-    return [Part(m.moved(None, shift), p.bsdf) for m, p in zip(meshes, parts, strict=True)]
 
 
 @cache
@@ -159,18 +131,6 @@ def camera(samples: int, rfilter: str = "gaussian") -> dict[str, Any]:
         },
         "sampler": {"type": "independent", "sample_count": samples},
     }  # fmt: skip
-
-
-def shapes(parts: Sequence[Part], folder: Path, name: str) -> dict[str, Any]:
-    """The parts as PLY files in ``folder`` and the dictionary that refers to them."""
-    out: dict[str, Any] = {}
-    for k, part in enumerate(parts):
-        path = folder / f"{name}_{k}.ply"
-        write_ply(part.mesh, path)
-        out[f"{name}_{k}"] = {
-            "type": "ply", "filename": str(path), "face_normals": part.mesh.flat, "bsdf": part.bsdf,
-        }  # fmt: skip
-    return out
 
 
 def whole(parts: Sequence[Part], lamp: Lamp, samples: int, folder: Path) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.rendering.mesh import rotation
+from export.rendering.parts import Part
 from export.rendering.reel import hand
 from export.rendering.reel.items import BY_NAME, ITEMS, Item
-from export.rendering.reel.mesh import rotation
-from export.rendering.reel.scene import BRIGHT, DIM, NORMAL, OFF, Lamp, Part
+from export.rendering.reel.scene import BRIGHT, DIM, NORMAL, OFF, Lamp
 
 DIMMED = ("plastic_bottle", "cardboard_sheet")
 TWO = (("metal_can", (-0.105, 0.03), 20.0), ("paper_crumpled", (0.10, -0.01), 80.0))

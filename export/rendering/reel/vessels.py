@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import (
+from export.rendering.materials import (
     clear_film,
     coated,
     grey_map,
-    matte,
     metal,
-    printed_metal,
 )
-from export.rendering.reel.mesh import (
+from export.rendering.mesh import (
     band,
     creases,
     curve,
-    ellipsoid,
     hemmed,
     joined,
     lathe,
-    rotation,
     sheet,
     tri,
 )
-from export.rendering.reel.scene import Part, lying
-from export.rendering.reel.texture import Colour, cloud, done, label, plain, written
-
-CAN = [
-    (0, 0.006),
-    (0.019, 0.005),
-    (0.0235, 0.0),
-    (0.026, 0.003),
-    (0.032, 0.012),
-    (0.033, 0.02),
-    (0.033, 0.088),
-    (0.0325, 0.096),
-    (0.027, 0.106),
-    (0.0268, 0.1085),
-    (0.0255, 0.1085),
-    (0.0245, 0.104),
-    (0.023, 0.1035),
-    (0, 0.1035),
-]
-
-
-def drinks_can(wall_print: Callable[[int, int], Array]) -> list[Part]:
-    """A drinks can that stands: drawn body, bare ends, tab and mouth.
-
-    Args:
-        wall_print: draws what stands on its wall, sRGB (h, w, 3), for a height and width in pixels.
-    """
-    body = lathe(curve(CAN, 0.0009, smooth=2), 220)
-    length = curve(CAN, 0.0009, smooth=2)
-    run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(length, axis=0), axis=1))])
-    wall = [
-        float(
-            np.interp(z, length[: len(length) * 3 // 4, 1], run[: len(length) * 3 // 4] / run[-1])
-        )
-        for z in (0.012, 0.1)
-    ]
-    img = plain(900, 1100, (225, 226, 230))
-    rows = [int(900 * (1 - s)) for s in wall[::-1]]
-    img[rows[0] : rows[1]] = wall_print(rows[1] - rows[0], 1100)
-    inked = np.zeros((900, 1100), np.uint8)
-    inked[rows[0] : rows[1]] = 228
-    inked[rows[0] + 14 : rows[0] + 22] = inked[rows[1] - 22 : rows[1] - 14] = 0
-    tab = ellipsoid((0.0075, 0.0115, 0.0008), 24).moved(rotation(4), (0, -0.003, 0.1052))
-    mouth = ellipsoid((0.008, 0.0085, 0.0006), 24).moved(None, (0, 0.0125, 0.1037))
-    return [
-        Part(body, printed_metal(done(img), inked)),
-        Part(tab, metal(0.12)),
-        Part(mouth, matte((22, 22, 24))),
-    ]
+from export.rendering.parts import Part, lying
+from export.rendering.texture import Colour, cloud, done, label, plain, written
+from export.rendering.things import drinks_can
 
 
 def _can(

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.fibre import board
-from export.rendering.reel.materials import coated, matte
-from export.rendering.reel.mesh import creases, curve, lathe, rotation, sheet, slab
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import cloud, done, kraft, plain, stained, written
+from export.rendering.materials import coated, matte
+from export.rendering.mesh import creases, curve, lathe, rotation, sheet, slab
+from export.rendering.parts import Part, Warp, warped
 from export.rendering.studio.chance import Rng, happens, near, word
 from export.rendering.studio.prints import printed
-from export.rendering.studio.warps import Warp, bent, dented, flattened, squeezed, stretched, warped
+from export.rendering.studio.warps import bent, dented, flattened, squeezed, stretched
+from export.rendering.texture import cloud, done, kraft, plain, stained, written
+from export.rendering.things import board
 
 
 def _face(rng: Rng, plain_share: float = 0.4) -> Array:

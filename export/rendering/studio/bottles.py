@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.rendering.reel.materials import coated, matte, metal, printed_metal
-from export.rendering.reel.mesh import Mesh, band, curve, lathe, shell
-from export.rendering.reel.scene import Part
+from export.rendering.materials import coated, matte, metal, printed_metal
+from export.rendering.mesh import Mesh, band, curve, lathe, shell
+from export.rendering.parts import Part, warped
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, near
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
 from export.rendering.studio.prints import printed
-from export.rendering.studio.warps import squared, warped, worn
+from export.rendering.studio.warps import squared, worn
 
 Points = list[tuple[float, float]]
 

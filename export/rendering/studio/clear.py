@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import Bsdf, coated, glass, grey_map
+from export.rendering.materials import Bsdf, coated, glass, grey_map
 
 # above PET's 1.57: a moulded wall is never quite even, and shines more than an ideal sheet
 _SKIN_INDEX = 1.7

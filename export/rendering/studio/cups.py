@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import coated, matte
-from export.rendering.reel.mesh import curve, joined, lathe, rotation, shell
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import cloud, done, kraft, plain, stained
+from export.rendering.materials import coated, matte
+from export.rendering.mesh import curve, joined, lathe, rotation, shell
+from export.rendering.parts import Part, warped
 from export.rendering.studio.bottles import glass_tint
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
 from export.rendering.studio.prints import printed
-from export.rendering.studio.warps import bent, buckled, flattened, squeezed, warped, worn
+from export.rendering.studio.warps import bent, buckled, flattened, squeezed, worn
+from export.rendering.texture import cloud, done, kraft, plain, stained
 
 
 def _ring(radius: float, at: float, thick: float) -> Array:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.rendering.images import tone_curve
 from export.rendering.studio.chance import Rng, happens
 
 _MIDDLE_GREY = 0.19  # mean luminance that an automatic exposure aims at
@@ -69,15 +70,6 @@ def merged(passes: Array) -> tuple[Array, Array]:
     return means.mean(axis=0), means.std(axis=0) / np.sqrt(max(1, n - 1))
 
 
-def _display(light: Array, film: Film) -> Array:
-    """Grey levels 0..255 of exposed light: a shoulder above the knee, then the sRGB curve."""
-    over = np.maximum(light - film.knee, 0) / (1 - film.knee)
-    light = np.where(light > film.knee, film.knee + (1 - film.knee) * (1 - np.exp(-over)), light)
-    light = np.clip(light, 0, 1)
-    curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return 255 * curve**film.gamma
-
-
 def _denoised(img: Array, noise: Array) -> Array:
     """`img` (h, w, 3) with the more non-local means, the more `noise` (h, w, grey levels) it has.
 
@@ -110,9 +102,10 @@ def developed(radiance: Array, error: Array | None, film: Film, rng: Rng) -> Arr
         film: the camera.
         rng: source of the sensor's noise.
     """
-    img = _display(radiance * film.gain, film)
+    img = tone_curve(radiance * film.gain, film.knee, film.gamma)
     if error is not None:
-        noise = (_display((radiance + error) * film.gain, film) - img).mean(axis=2)
+        brighter = tone_curve((radiance + error) * film.gain, film.knee, film.gamma)
+        noise = (brighter - img).mean(axis=2)
         img = _denoised(img, cv2.GaussianBlur(noise, (0, 0), 2.0))
     if film.blur_px > 0.2:
         img = cv2.GaussianBlur(img, (0, 0), film.blur_px)

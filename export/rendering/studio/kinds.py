@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.rendering.reel.scene import Part
+from export.rendering.parts import Part
 from export.rendering.studio import boards, bottles, cups, leaves, sundries, tins
 from export.rendering.studio.chance import Rng, chosen
 

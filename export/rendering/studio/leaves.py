@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import coated, matte
-from export.rendering.reel.mesh import creases, crumpled, hemmed, joined, sheet
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import cloud, done, kraft, letter, lined, plain
+from export.rendering.materials import coated, matte
+from export.rendering.mesh import creases, crumpled, hemmed, joined, sheet
+from export.rendering.parts import Part
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near, word
 from export.rendering.studio.prints import printed
+from export.rendering.texture import cloud, done, kraft, letter, lined, plain
 
 
 def newsprint(h: int, w: int, rng: Rng) -> Array:

@@ -17,9 +17,9 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
-from export.rendering.reel.materials import Bsdf, coated, matte, metal, printed_metal
-from export.rendering.reel.mesh import rotation, sheet
-from export.rendering.reel.scene import Part, laid, lying, shapes
+from export.rendering.materials import Bsdf, coated, matte, metal, printed_metal
+from export.rendering.mesh import rotation, sheet
+from export.rendering.parts import Part, laid, lying, shapes
 from export.rendering.studio.chance import Rng
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
 from export.rendering.studio.develop import developed, film_for, merged

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.texture import cloud, done, plain, written
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, word
+from export.rendering.texture import cloud, done, plain, written
 
 
 def _ink(rng: Rng, ground: Rgb) -> Rgb:

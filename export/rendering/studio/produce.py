@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from export.data.csv_tables import table_bytes
+from export.data import csv_tables
 from export.errors import ExportError
 from export.rendering.studio.kinds import KINDS, Instance, generator
 
@@ -37,7 +37,7 @@ def is_made(out: Path, item: Instance) -> bool:
 def make(task: Task) -> Instance | None:
     """Render one picture and write its three files; None where no attempt showed the item."""
     out, item, seed, size, passes = task
-    from export.rendering.reel.render import save_jpeg, save_mask
+    from export.rendering.images import save_jpeg, save_mask
     from export.rendering.studio.picture import extent, posed, shot
     from export.rendering.studio.setting import setting
 
@@ -62,7 +62,7 @@ def start(threads: int) -> None:
     Raises:
         ExportError: Dr.Jit finds no LLVM; without it a set would take days.
     """
-    from export.rendering.reel.render import variant
+    from export.rendering.images import variant
     from export.rendering.studio.clear import register
     from export.rendering.studio.picture import reserved
 
@@ -87,6 +87,4 @@ def write_table(out: Path, items: list[Instance], seed: int) -> None:
             group = f"studio-{seed}-{item.number:05d}"
             row = files_of(item) | {"label": item.label, "kind": item.kind, "group": group}
             rows.append([row[column] for column in _COLUMNS])
-    temporary = out / "items.csv.part"
-    temporary.write_bytes(table_bytes(_COLUMNS, rows))
-    temporary.replace(out / "items.csv")
+    csv_tables.write_table(out / "items.csv", _COLUMNS, rows)

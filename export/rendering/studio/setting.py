@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import coated, metal
-from export.rendering.reel.mesh import Mesh, sheet, slab
-from export.rendering.reel.scene import Part
+from export.rendering.materials import coated, metal
+from export.rendering.mesh import Mesh, sheet, slab
+from export.rendering.parts import Part
 from export.rendering.studio.chance import Rng, chosen, colour, happens
 from export.rendering.studio.surfaces import surface
 

@@ -10,17 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.rendering.reel import litter
-from export.rendering.reel.glassware import glass_broken, shard
-from export.rendering.reel.materials import coated, matte, printed_metal
-from export.rendering.reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
-from export.rendering.reel.scene import Part
-from export.rendering.reel.texture import cloud, done, plain, stained
+from export.rendering import things
+from export.rendering.materials import coated, matte, printed_metal
+from export.rendering.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
+from export.rendering.parts import Part, warped
 from export.rendering.studio.bottles import glass_tint
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
 from export.rendering.studio.prints import printed
-from export.rendering.studio.warps import dented, squared, stretched, warped, worn
+from export.rendering.studio.warps import dented, squared, stretched, worn
+from export.rendering.texture import cloud, done, plain, stained
 
 
 def tub(rng: Rng) -> list[Part]:
@@ -82,12 +81,12 @@ def shards(rng: Rng) -> list[Part]:
     """A broken bottle, or some splinters of one or of a pane."""
     what = solid_glass(glass_tint(rng))
     if happens(rng, 0.5):
-        parts = glass_broken(rng, what, int(rng.integers(0, 5)))
+        parts = things.glass_broken(rng, what, int(rng.integers(0, 5)))
         return warped(parts[int(rng.integers(0, 2)) :], stretched(1.2, 1.2, 1.2))
     parts = []
     radius = 2.0 if happens(rng, 0.25) else float(rng.uniform(0.028, 0.045))
     for _ in range(int(rng.integers(2, 7))):
-        piece = shard(
+        piece = things.shard(
             rng, radius, float(rng.uniform(0.015, 0.05)), float(rng.uniform(0.0024, 0.004))
         )
         turn = rotation(*rng.uniform(-12, 12, 2), rng.uniform(0, 360))
@@ -99,7 +98,7 @@ def shards(rng: Rng) -> list[Part]:
 
 def wrapper(rng: Rng) -> list[Part]:
     """A packet of crisps, a chocolate bar's wrapper, a sachet: shiny, crimped, empty."""
-    front, back = litter.trash_wrapper(rng)
+    front, back = things.trash_wrapper(rng)
     wide, high = float(rng.uniform(0.4, 1.3)), float(rng.uniform(0.7, 1.3))
     image = printed(420, 320, rng, colour(rng, (0.3, 1), (0.2, 1)), 1)
     ink = float(rng.uniform(0.65, 0.95))
@@ -133,7 +132,7 @@ def napkin(rng: Rng) -> list[Part]:
 
 def leftovers(rng: Rng) -> list[Part]:
     """A foam tray with the rest of a meal, or the rest without the tray."""
-    parts = litter.trash_mixed(rng)
+    parts = things.trash_mixed(rng)
     if happens(rng, 0.35):
         parts = parts[2:]
     size = float(rng.uniform(0.75, 1.15))

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.materials import Bsdf, coated, matte, metal
-from export.rendering.reel.texture import cloud, done, plain, worn_plastic
+from export.rendering.materials import Bsdf, coated, matte, metal
 from export.rendering.studio.chance import Rgb, Rng, chosen, colour, happens, near
+from export.rendering.texture import cloud, done, plain, worn_plastic
 
 _PAINT: dict[str, float] = {
     "black": 0.13, "dark grey": 0.14, "grey": 0.14, "white": 0.13, "navy": 0.12, "blue": 0.08,

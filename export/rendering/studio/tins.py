@@ -11,21 +11,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from export.rendering.reel.materials import coated, matte, metal, printed_metal
-from export.rendering.reel.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
-from export.rendering.reel.scene import Part
-from export.rendering.reel.vessels import drinks_can
+from export.rendering.materials import coated, matte, metal, printed_metal
+from export.rendering.mesh import creases, crumpled, curve, hemmed, lathe, rotation, sheet
+from export.rendering.parts import Part, warped
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near
 from export.rendering.studio.prints import printed
-from export.rendering.studio.warps import (
-    buckled,
-    dented,
-    flattened,
-    squared,
-    stretched,
-    warped,
-    worn,
-)
+from export.rendering.studio.warps import buckled, dented, flattened, squared, stretched, worn
+from export.rendering.things import drinks_can
 
 _CAN_TALL = 0.1085
 

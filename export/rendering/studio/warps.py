@@ -6,23 +6,12 @@ vertices (n, 3) in metres of a thing that stands on z = 0 about the z axis, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.rendering.reel.mesh import tri
-from export.rendering.reel.scene import Part
+from export.rendering.mesh import tri
+from export.rendering.parts import Warp
 from export.rendering.studio.chance import Rng, chosen
-
-Warp = Callable[[Array], Array]
-
-
-def warped(parts: Sequence[Part], *warps: Warp) -> list[Part]:
-    """The parts after the warps, first to last."""
-    for warp in warps:
-        parts = [Part(p.mesh.warped(warp), p.bsdf) for p in parts]
-    return list(parts)
 
 
 def stretched(x: float, y: float, z: float) -> Warp:

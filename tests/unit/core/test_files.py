@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from bin_daemon.core.files import write_whole
+from bin_daemon.core.files import READABLE, write_whole
 
 
 @pytest.mark.parametrize("synced", [True, False])
@@ -26,9 +26,12 @@ def test_a_new_file_is_its_owners_alone_or_takes_the_mode_of_another(tmp_path):
 
     write_whole(tmp_path / "own", b"")
     write_whole(tmp_path / "other", b"", like=like.stat())
+    write_whole(tmp_path / "shared", b"", mode=READABLE)
 
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("own", "other")]
-    assert modes == [0o600, 0o644]
+    names = ("own", "other", "shared")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names]
+    (tmp_path / "plain").touch()
+    assert modes == [0o600, 0o644, stat.S_IMODE((tmp_path / "plain").stat().st_mode)]
 
 
 def test_what_a_crash_left_is_no_hindrance_and_a_link_leads_nowhere(tmp_path):

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from export.rendering.studio import kinds, setting
-from export.rendering.studio.__main__ import write_table
 from export.rendering.studio.chance import word
 from export.rendering.studio.develop import Film, developed, film_for, merged
 from export.rendering.studio.kinds import KINDS, Instance, generator, instance
 from export.rendering.studio.picture import extent, posed, visible
 from export.rendering.studio.prints import printed
-from export.rendering.studio.produce import files_of, is_made
+from export.rendering.studio.produce import files_of, is_made, write_table
 
 CLASSES = {"cardboard", "glass", "metal", "paper", "plastic", "trash"}
 LOW, HIGH = np.array([-0.1, -0.04, 0.0]), np.array([0.1, 0.04, 0.07])
