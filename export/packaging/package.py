@@ -36,7 +36,7 @@ from export.evaluation.evaluate import read_evaluation
 from export.evaluation.runtimes import Model
 from export.networks.mobilenet import MEAN, STD
 from export.packaging.card import card
-from export.report.plots import confusion_plot, reliability_plot, standalone
+from export.report.plots import confusion_plot, reliability_plot
 from export.run import REPOSITORY, Run
 
 CARD = "card.md"
@@ -112,8 +112,8 @@ def _plots(figures: dict, labels: Sequence[str]) -> dict[str, bytes]:
     """The plots of the card by their names in the package."""
     table, bins = figures["int8"]["confusion"], figures["calibration"]["reliability"]
     return {
-        CONFUSION: standalone(confusion_plot(np.array(table), labels, "int8: held-out pictures")),
-        RELIABILITY: standalone(reliability_plot(bins, "int8, cross-fitted")),
+        CONFUSION: confusion_plot(np.array(table), labels, "int8: held-out pictures").encode(),
+        RELIABILITY: reliability_plot(bins, "int8, cross-fitted").encode(),
     }
 
 

@@ -1,135 +1,132 @@
 """Charts of a report and of a model card, as SVG text. Figures in, markup out; no picture of data.
 
-Colours are CSS variables with a light default, so that a page can give its own for the dark. What
-is written into a chart is escaped.
+The same figures give the same bytes. `themed` lets the page around a chart choose its colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.errors import ExportError
 
-SERIES = 9
-"""Colours there are; more series begin anew."""
-STYLE = """\
-.chart{font:12px system-ui,sans-serif;max-width:100%;height:auto}
-.chart text{fill:var(--ink,#1f2933)}
-.chart .soft{fill:var(--soft,#5b6770)}
-.chart .grid{stroke:var(--line,#d9dfe4);fill:none}
-.chart .guide{stroke:var(--soft,#5b6770);fill:none;stroke-dasharray:4 4}
-.chart .line{fill:none;stroke-width:1.8;stroke-linejoin:round}
-.chart .dot{fill-opacity:.7;stroke:none}
-.chart .cell{fill:var(--s0,#1b7f5c)}
-.chart .over{fill:var(--over,#fff)}
-""" + "".join(
-    f".chart .s{i}{{stroke:var(--s{i},{colour});fill:var(--s{i},{colour})}}\n"
-    f".chart .line.s{i}{{fill:none}}\n"
-    for i, colour in enumerate(
-        (
-            "#1b7f5c",
-            "#c8553d",
-            "#3b6fb6",
-            "#a87b00",
-            "#8a4fa3",
-            "#5c6b73",
-            "#c74f8a",
-            "#1f8fa0",
-            "#7a5c3a",
-        )
-    )
-)
+try:
+    from matplotlib import style
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+except ModuleNotFoundError as error:
+    raise ExportError("no matplotlib to draw with: pip install 'bin-daemon[export]'") from error
+
+INK, SOFT, LINE, PAPER = "#1f2933", "#5b6770", "#d9dfe4", "#ffffff"
+SERIES = (
+    "#1b7f5c", "#c8553d", "#3b6fb6", "#a87b00", "#8a4fa3", "#5c6b73", "#c74f8a", "#1f8fa0",
+    "#7a5c3a",
+)  # fmt: skip
+"""Colours of curves; more curves begin anew."""
+_VARIABLES = {
+    **{colour: f"s{i}" for i, colour in enumerate(SERIES)},
+    INK: "ink",
+    SOFT: "soft",
+    LINE: "line",
+    PAPER: "card",
+}
+_STYLE = {
+    "svg.hashsalt": "bin-daemon",
+    "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
+    "font.size": 11,
+    "text.parse_math": False,
+    "text.color": INK,
+    "figure.titlesize": 12,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "figure.facecolor": PAPER,
+    "legend.fontsize": 10,
+    "legend.framealpha": 0.8,
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": "none",
+    "lines.linewidth": 1.6,
+}
+_styled = style.context(["default", _STYLE])
 
 Point = Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """The name of an axis, its range in its own units, and where its ticks are."""
-
-    name: str
-    low: float
-    high: float
-    ticks: Sequence[float]
-
-    def share(self, value: float) -> float:
-        """Where a value lies between low (0) and high (1), not beyond them."""
-        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+def themed(chart: str) -> str:
+    """A chart that takes its colours from the CSS variables of a page, where there are any."""
+    for colour, name in _VARIABLES.items():
+        chart = chart.replace(colour, f"var(--{name},{colour})")
+    return chart
 
 
-SHARE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-WIDTH, HEIGHT = 440, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 44
-
-
-def standalone(chart: str) -> bytes:
-    """A chart as an SVG file, on white, for where there is no page to give it colours."""
-    head, rest = chart.split(">", 1)
-    ground = '<rect width="100%" height="100%" fill="#fff"/>'
-    return f"{head}><style>{STYLE}</style>{ground}{rest}\n".encode()
-
-
+@_styled
 def confusion_plot(table: Array, labels: Sequence[str], title: str) -> str:
     """A confusion table, int (classes, classes), rows the truth: shade by share, text by count."""
-    classes = len(labels)
-    left, top, side = 104, 34, max(30, min(52, 380 // classes))
-    size = side * classes
+    side = 140 + len(labels) * max(30, min(52, 380 // len(labels)))
+    figure, axes = _figure(side, side)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    parts = [_text(left, 16, title, anchor="start")]
-    for row, column in np.ndindex(*table.shape):
-        x, y = left + column * side, top + row * side
-        words = f"{labels[row]} found as {labels[column]}: {table[row, column]}"
-        parts.append(
-            f'<rect x="{x}" y="{y}" width="{side - 1}" height="{side - 1}" class="cell" '
-            f'fill-opacity="{0.04 + 0.92 * shares[row, column]:.2f}">'
-            f"<title>{escape(words)}</title></rect>"
-        )
-        if table[row, column]:
-            kind = "over" if shares[row, column] > 0.55 else ""
-            parts.append(_text(x + side / 2, y + side / 2 + 4, str(table[row, column]), kind))
-    for i, label in enumerate(labels):
-        middle = i * side + side / 2
-        parts.append(_text(left - 6, top + middle + 4, label, anchor="end"))
-        x, y = left + middle, top + size + 14
-        turn = f'transform="rotate(-35 {x:.1f} {y})"'
-        parts.append(_text(x, y, label, anchor="end", more=turn))
-    parts.append(_text(left + size / 2, top + size + 74, "found", "soft"))
-    middle = top + size / 2
-    parts.append(_text(14, middle, "truth", "soft", more=f'transform="rotate(-90 14 {middle})"'))
-    return _svg(left + size + 10, top + size + 82, title, parts)
+    for (row, column), share in np.ndenumerate(shares):
+        shade, corner = 0.04 + 0.92 * float(share), (column - 0.48, row - 0.48)
+        axes.add_patch(Rectangle(corner, 0.96, 0.96, color=SERIES[0], alpha=shade, linewidth=0))
+        if count := table[row, column]:
+            colour = PAPER if share > 0.55 else INK
+            axes.text(column, row, str(count), color=colour, ha="center", va="center")
+    edges = (-0.5, len(labels) - 0.5)
+    axes.set(xlim=edges, ylim=edges[::-1], box_aspect=1, xlabel="found", ylabel="truth")
+    axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return _svg(figure, title)
 
 
+@_styled
 def reliability_plot(rows: Sequence[tuple[float, float, int]], title: str) -> str:
     """Share right against confidence, one point a bin, its area by the count of pictures."""
-    x = Axis("confidence (softmax with temperature)", 0.0, 1.0, SHARE)
-    y = Axis("share right", 0.0, 1.0, SHARE)
-    largest = max((count for _, _, count in rows), default=1)
-    parts = [_line([(0, 0), (1, 1)], x, y, "guide"), _line(rows, x, y, "line s0")]
-    for sure, right, count in rows:
-        words = f"{count} pictures, confidence {sure:.2f}, right {right:.2f}"
-        parts.append(
-            f'<circle cx="{_x(x, sure):.1f}" cy="{_y(y, right):.1f}" '
-            f'r="{2.5 + 10 * (count / largest) ** 0.5:.1f}" class="dot s0">'
-            f"<title>{words}</title></circle>"
-        )
-    return _chart(x, y, title, parts)
+    figure, axes = _figure()
+    sure, right, counts = np.array(rows, float).reshape(-1, 3).T
+    _diagonal(axes)
+    axes.plot(sure, right, color=SERIES[0])
+    areas = 20 + 380 * counts / max(counts, default=1)
+    axes.scatter(sure, right, s=areas, color=SERIES[0], alpha=0.7, linewidth=0, clip_on=False)
+    axes.set(xlabel="confidence (softmax with temperature)", ylabel="share right")
+    return _svg(figure, title)
 
 
-def roc_plot(curves: dict[str, tuple[float, Sequence[Point]]], title: str) -> str:
+@_styled
+def roc_plot(curves: Mapping[str, tuple[float, Sequence[Point]]], title: str) -> str:
     """ROC of each class against the rest: its area and its points (false, true positive rate)."""
-    x = Axis("false positive rate", 0.0, 1.0, SHARE)
-    y = Axis("true positive rate", 0.0, 1.0, SHARE)
-    parts = [_line([(0, 0), (1, 1)], x, y, "guide")]
+    figure, axes = _figure()
+    _diagonal(axes)
+    # A label that began with an underscore would be left out of the legend: a space goes before it.
     for i, (label, (area, points)) in enumerate(curves.items()):
-        parts.append(_line(points, x, y, f"line s{i % SERIES}"))
-        parts += _legend(i, f"{label} {area:.3f}", len(curves))
-    return _chart(x, y, title, parts)
+        axes.plot(*np.transpose(points), color=_colour(i), label=f" {label} {area:.3f}")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    if curves:
+        axes.legend(loc="lower right")
+    return _svg(figure, title)
 
 
+@_styled
 def coverage_plot(
     points: Sequence[Point], chosen: tuple[float, float], target: float, title: str
 ) -> str:
@@ -141,93 +138,54 @@ def coverage_plot(
         target: the precision aimed at.
         title: of the chart.
     """
-    low = min([0.9, chosen[1], *(precision for _, _, precision in points)])
-    bottom = np.floor(low * 20) / 20
-    x = Axis("coverage: share of the pictures accepted", 0.0, 1.0, SHARE)
-    y = Axis("precision: share right of those", bottom, 1.0, np.linspace(bottom, 1.0, 6))
-    curve = [(coverage, precision) for _, coverage, precision in points]
-    parts = [
-        _line([(0, target), (1, target)], x, y, "guide"),
-        _line(curve, x, y, "line s0"),
-        f'<circle cx="{_x(x, chosen[0]):.1f}" cy="{_y(y, chosen[1]):.1f}" r="6" class="dot s1"/>',
-        *_legend(0, "one threshold for all", 3),
-        *_legend(1, f"shipped: {chosen[0]:.1%} at {chosen[1]:.1%}", 3),
-        _text(_x(x, 0.02), _y(y, target) + 14, f"aimed at {target:.1%}", "soft", anchor="start"),
-    ]
-    return _chart(x, y, title, parts)
+    figure, axes = _figure()
+    _, coverage, precision = np.array(points, float).reshape(-1, 3).T
+    axes.plot(coverage, precision, color=SERIES[0], label="one threshold for all")
+    axes.axhline(target, color=SOFT, linestyle="--", linewidth=1, label=f"aimed at {target:.1%}")
+    shipped = f"shipped: {chosen[0]:.1%} at {chosen[1]:.1%}"
+    axes.plot(*chosen, "o", color=SERIES[1], label=shipped, clip_on=False)
+    low = min([0.9, chosen[1], *precision.tolist()])
+    axes.set(xlim=(0, 1), ylim=(np.floor(low * 20) / 20, 1))
+    axes.set(xlabel="coverage: share of the pictures accepted", ylabel="precision of those")
+    axes.legend(loc="best")
+    return _svg(figure, title)
 
 
-def training_plot(curves: dict[str, Sequence[Point]], name: str, title: str) -> str:
+@_styled
+def training_plot(curves: Mapping[str, Sequence[Point]], name: str, title: str) -> str:
     """Curves over the epochs, (epoch, value) each; `name` says what the values are."""
-    everything = [point for points in curves.values() for point in points]
-    last = max(epoch for epoch, _ in everything)
-    low, high = min(v for _, v in everything), max(v for _, v in everything)
-    low = min(0.0, low) if high > 1.0 else low
-    high = high if high > low else low + 1.0
-    x = Axis("epoch", 0.0, max(last, 1.0), np.unique(np.linspace(0, last, 6).round()))
-    y = Axis(name, low, high, np.linspace(low, high, 6))
-    parts = []
+    figure, axes = _figure()
     for i, (label, points) in enumerate(curves.items()):
-        parts.append(_line(points, x, y, f"line s{i % SERIES}"))
-        parts += _legend(i, label, len(curves), top=True)
-    return _chart(x, y, title, parts)
+        marker = "o" if len(points) == 1 else "none"
+        axes.plot(*np.transpose(points), marker=marker, color=_colour(i), label=f" {label}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel=name)
+    axes.legend(loc="best")
+    return _svg(figure, title)
 
 
-def _chart(x: Axis, y: Axis, title: str, parts: Sequence[str]) -> str:
-    """Ticks, grid and names of two axes, and the parts upon them."""
-    frame = [_text(_LEFT, 16, title, anchor="start")]
-    for tick in x.ticks:
-        at = _x(x, tick)
-        frame.append(f'<path d="M{at:.1f} {_TOP}V{HEIGHT - _BOTTOM}" class="grid"/>')
-        frame.append(_text(at, HEIGHT - _BOTTOM + 16, f"{tick:g}", "soft"))
-    for tick in y.ticks:
-        at = _y(y, tick)
-        frame.append(f'<path d="M{_LEFT} {at:.1f}H{WIDTH - _RIGHT}" class="grid"/>')
-        frame.append(_text(_LEFT - 6, at + 4, f"{tick:.3g}", "soft", anchor="end"))
-    frame.append(_text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 8, x.name, "soft"))
-    middle = (_TOP + HEIGHT - _BOTTOM) / 2
-    turn = f'transform="rotate(-90 12 {middle})"'
-    frame.append(_text(12, middle, y.name, "soft", more=turn))
-    return _svg(WIDTH, HEIGHT, title, [*frame, *parts])
+def _figure(width: float = 440, height: float = 340) -> tuple[Figure, Axes]:
+    """A chart of a size in points, whose labels make themselves room."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    return figure, figure.add_subplot()
 
 
-def _x(axis: Axis, value: float) -> float:
-    return _LEFT + axis.share(value) * (WIDTH - _LEFT - _RIGHT)
+def _diagonal(axes: Axes) -> None:
+    """Shares from 0 to 1 on both axes, and the line on which they are the same."""
+    axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
-def _y(axis: Axis, value: float) -> float:
-    return HEIGHT - _BOTTOM - axis.share(value) * (HEIGHT - _TOP - _BOTTOM)
+def _colour(index: int) -> str:
+    return SERIES[index % len(SERIES)]
 
 
-def _line(points: Sequence[Point], x: Axis, y: Axis, kind: str) -> str:
-    path = "L".join(f"{_x(x, point[0]):.1f} {_y(y, point[1]):.1f}" for point in points)
-    return f'<path d="M{path}" class="{kind}"/>' if points else ""
-
-
-def _legend(index: int, words: str, of: int, *, top: bool = False) -> list[str]:
-    """A line of a legend in the right corner, at the bottom or at the top."""
-    first = _TOP + 14 if top else HEIGHT - _BOTTOM - 18 * of
-    y = first + 18 * index
-    right = WIDTH - _RIGHT - 8
-    return [
-        f'<rect x="{right - 10}" y="{y - 8}" width="10" height="10" class="s{index % SERIES}"/>',
-        _text(right - 16, y + 1, words, anchor="end"),
-    ]
-
-
-def _text(
-    x: float, y: float, words: str, kind: str = "", *, anchor: str = "middle", more: str = ""
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}" {more}>'
-        f"{escape(words)}</text>"
-    )
-
-
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" class="chart" role="img" aria-label="{escape(title)}">'
-        + "".join(parts)
-        + "</svg>"
-    )
+def _svg(figure: Figure, title: str) -> str:
+    figure.suptitle(title, x=0.02, ha="left")
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing)
+    text = stream.getvalue()
+    # Ids such as axes_1 would be said twice where a page holds two charts; nothing refers to them.
+    text = re.sub(r' id="\w+_\d+"', "", text[text.index("<svg") :])
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
