@@ -16,7 +16,7 @@ from bin_daemon.core.errors import ConfigError
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 
 if TYPE_CHECKING:
-    from bin_daemon.telemetry.connection import Line
+    from bin_daemon.telemetry.connection import Connection
 
 _PROCESS_S = 50.0
 _CONNECT_S = 10.0
@@ -130,21 +130,23 @@ def broker(site: Site) -> Finding:
 
 
 def _login(bin_id: str, where: str, site: Site) -> Finding:
-    from bin_daemon.telemetry.connection import Line
+    from bin_daemon.telemetry.connection import Connection, Parameters, State
     from bin_daemon.telemetry.topics import Topics
 
     assert site.config is not None
     mqtt = site.config.mqtt
     assert mqtt is not None
     topics, heard = Topics(mqtt.prefix, bin_id), _Heard()
-    # An empty will of an own topic: whatever becomes of this line, no one is told anything by it.
+    # An empty will of an own topic: no one is told anything by it, however this ends.
     will = (f"{topics.root}/doctor", "")
-    line = Line(mqtt, f"{bin_id}-doctor", will, topics.command_filter, heard)
-    line.run()
+    parameters = Parameters(mqtt, f"{bin_id}-doctor", will, topics.command_filter)
+    connection = Connection(parameters, heard)
+    connection.run()
     secure = "TLS" if mqtt.tls else "no encryption"
-    if line.up_at is None:
-        login = "mqtt.username and mqtt.password_file" if line.login_refused else "mqtt.tls"
-        return fault(f"{where}: {line.why}", f"compare {login} with the broker's log")
+    if connection.up_at is None:
+        refused = connection.state is State.REFUSED
+        login = "mqtt.username and mqtt.password_file" if refused else "mqtt.tls"
+        return fault(f"{where}: {connection.why}", f"compare {login} with the broker's log")
     if heard.refused:
         return fault(
             f"{where}: {topics.command_filter}: {heard.refused}",
@@ -155,24 +157,17 @@ def _login(bin_id: str, where: str, site: Site) -> Finding:
 
 
 class _Heard:
-    """A `Listener` that ends the line as soon as the subscription is answered."""
+    """A `Listener` that ends the connection as soon as the subscription is answered."""
 
     def __init__(self) -> None:
         self.refused = ""
 
-    def on_up(self, line: Line) -> None:
-        """See `Listener`."""
-
-    def on_down(self, line: Line, why: str, *, hung_up: bool) -> None:
-        """See `Listener`."""
-
-    def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
-        """See `Listener`."""
-
-    def on_subscribed(self, line: Line, code: int, words: str) -> None:
-        """See `Listener`."""
+    def on_subscribed(self, connection: Connection, code: int, words: str) -> None:
+        """Keep the refusal, and say goodbye."""
         self.refused = words if code >= _REFUSED else ""
-        line.disconnect()
+        connection.disconnect()
 
-    def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """See `Listener`."""
+    def _ignore(self, *_: object, **__: object) -> None:
+        """No events are delivered on it and no commands are sent to it."""
+
+    on_up = on_down = on_acknowledged = on_message = _ignore

@@ -1,21 +1,23 @@
 """The connection to the broker: one thread that makes it, keeps it, and makes it again.
 
-A `Line` is one connection and is never used twice, so nothing of an old one - packet ids, paho's
-own queue - can leak into the next. What happens on a line is told to a listener from this thread.
-Events never live here: a line that breaks forgets all it was given. paho is imported with the first
-attempt to connect.
+A `Connection` is never used twice, so nothing of an old one - packet ids, paho's own queue - can
+leak into the next. What happens on it is told to a listener from this thread. Events never live
+here: a connection that breaks forgets all it was given. paho is imported with the first attempt.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import threading
 import time
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bin_daemon.config.sections import MqttSection
 from bin_daemon.core.errors import ConfigError
+from bin_daemon.core.worker import Worker
 
 if TYPE_CHECKING:
     import ssl
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
-STABLE_S = 10.0  # a line that held this long was a good one: the back-off begins anew
-SHORT_LIVES = 3  # so many lines in a row that did not hold are no accident
+STABLE_S = 10.0  # a connection that held this long was a good one: the back-off begins anew
+SHORT_LIVES = 3  # so many connections in a row that did not hold are no accident
 RETRY_MIN_S = 1.0
 WINDOW = 20  # unacknowledged publishes, where the broker does not ask for fewer
 MAX_PACKET = 268_435_455  # MQTT 5, section 2.1.4: the longest packet there is
@@ -37,84 +39,130 @@ _TICK_S = 1.0
 
 # CONNACK reason codes that a quick retry cannot cure (MQTT 5, section 3.2.2.2).
 LOGIN_REFUSED = {0x85, 0x86, 0x87, 0x8A, 0x8C}
+# DISCONNECT reason codes (MQTT 5, section 3.14.2.1); paho gives the first for a broker's silence.
+KEEP_ALIVE_TIMEOUT = 0x8D
 SESSION_TAKEN_OVER = 0x8E
 
 
-class Listener(Protocol):
-    """Who hears what happens; called from the link's thread, so it must be quick."""
+class State(Enum):
+    """How far a connection has come; the last four are ends."""
 
-    def on_up(self, line: Line) -> None:
+    NEW = auto()
+    CONNECTING = auto()  # from looking up the name to the answer to the login
+    UP = auto()  # the broker has accepted
+    CLOSING = auto()  # the goodbye is on its way
+    CLOSED = auto()  # the goodbye is said, and the last will discarded
+    REFUSED = auto()  # no login: the broker says so, or a file that it takes cannot be used
+    HUNG_UP = auto()  # the other side ended it
+    LOST = auto()  # unreachable, gone silent, or given up here
+
+
+_ENDS = frozenset({State.CLOSED, State.REFUSED, State.HUNG_UP, State.LOST})
+_NEXT = {
+    State.NEW: {State.CONNECTING, State.LOST},
+    State.CONNECTING: {State.UP, *_ENDS},
+    State.UP: {State.CLOSING, *_ENDS},
+    State.CLOSING: _ENDS,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a connection is made from.
+
+    will: topic and payload of the last will, which is retained. subscription: the topic filter.
+    """
+
+    mqtt: MqttSection
+    client_id: str
+    will: tuple[str, str]
+    subscription: str
+
+
+class Listener(Protocol):
+    """Who hears what happens; called from the connection's thread, so it must be quick."""
+
+    def on_up(self, connection: Connection) -> None:
         """The broker has accepted; commands are subscribed to."""
 
-    def on_down(self, line: Line, why: str, *, hung_up: bool) -> None:
-        """The line is gone, or never came up. hung_up: the other side ended it."""
+    def on_down(self, connection: Connection, why: str) -> None:
+        """The connection has ended, or never came up; its `state` says how."""
 
-    def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
+    def on_acknowledged(self, connection: Connection, mid: int, code: int, words: str) -> None:
         """A PUBACK has come; codes from 0x80 are refusals."""
 
-    def on_subscribed(self, line: Line, code: int, words: str) -> None:
+    def on_subscribed(self, connection: Connection, code: int, words: str) -> None:
         """The broker has answered the subscription; codes from 0x80 are refusals."""
 
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """A message on a subscribed topic."""
 
 
-class Line:
+class Connection:
     """One connection to the broker, from the attempt to its end.
 
-    window: how many publishes may be unacknowledged. max_packet: the longest packet, in bytes,
-    that the broker takes. Both are known from `on_up` on.
+    state, why: how far it has come, and why it ended. up_at: when it came up, `time.monotonic`
+    seconds. window: how many publishes may be unacknowledged. max_packet: the longest packet, in
+    bytes, that the broker takes. These two are known from `on_up` on.
     """
 
-    def __init__(
-        self, mqtt: MqttSection, client_id: str, will: tuple[str, str], subscription: str,
-        listener: Listener,
-    ) -> None:  # fmt: skip
-        self._mqtt, self._client_id, self._will = mqtt, client_id, will
-        self._subscription, self._listener = subscription, listener
+    def __init__(self, parameters: Parameters, listener: Listener) -> None:
+        self._parameters, self._mqtt, self._listener = parameters, parameters.mqtt, listener
         self._client: Client | None = None
-        self._end = threading.Event()
+        self._lock = threading.Lock()  # `drop` and `disconnect` come from other threads
+        self.state = State.NEW
         self.why = ""
-        self.login_refused = False
-        self.hung_up = False
         self.up_at: float | None = None
         self.window = WINDOW
         self.max_packet = MAX_PACKET
 
+    def _become(self, state: State, why: str = "") -> bool:
+        """The only place where the state changes; whether it did.
+
+        What cannot follow is ignored: of several things that end a connection, which then tear
+        each other loose, the first is the reason.
+        """
+        with self._lock:
+            if state not in _NEXT.get(self.state, ()):
+                return False
+            self.state, self.why = state, why
+            if state is State.UP:
+                self.up_at = time.monotonic()
+            return True
+
     def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
-        """Send at QoS 1; the packet id that its acknowledgement will name, or None on a dead line.
+        """Send at QoS 1; the packet id that its acknowledgement will name, or None if not up.
 
         For any thread.
         """
         client = self._client
-        if client is None or self._end.is_set():
+        if client is None or self.state is not State.UP:
             return None
         return client.publish(topic, payload.encode(), qos=1, retain=retain).mid
 
     def drop(self, why: str) -> None:
-        """Give the line up without a word to the broker, which then publishes the last will."""
-        self.why = self.why or why
-        self._end.set()
+        """Give it up without a word to the broker, which then publishes the last will."""
+        self._become(State.LOST, why)
 
     def disconnect(self) -> None:
         """Say goodbye; the broker then discards the last will."""
-        if self._client is not None:
+        if self._client is not None and self._become(State.CLOSING):
             self._client.disconnect()
 
     def run(self) -> None:
-        """Connect, and serve the connection until it ends; `why` and the flags then say how."""
+        """Connect, and serve the connection until it ends."""
+        self._become(State.CONNECTING)
         try:
             self._serve()
         except ConfigError as error:
-            self.why, self.login_refused = str(error), True
+            self._become(State.REFUSED, str(error))
         except OSError as error:
-            self.why = self.why or _words(error)
+            self._become(State.LOST, _words(error))
         except Exception as error:
             # paho raises what it likes on packets that are not MQTT; a bin must outlive that.
             log.exception("the connection to the broker failed")
-            self.why = self.why or f"protocol error: {error!r}"
+            self._become(State.LOST, f"protocol error: {error!r}")
         finally:
-            self._end.set()
             if self._client is not None and (sock := self._client.socket()):
                 sock.close()
 
@@ -133,29 +181,30 @@ class Line:
         )  # fmt: skip
         self._client = client
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while not self._end.is_set():
+        while self.state not in _ENDS:
             if client.loop(_TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                break
-            if self.up_at is None and time.monotonic() > deadline:
+                self._become(State.LOST, self._guess())
+            elif self.state is State.CONNECTING and time.monotonic() > deadline:
                 self.drop("it does not answer")
-        self.why = self.why or self._guess()
 
     def _guess(self) -> str:
-        """Why a line ended of which nothing is known but that it ended."""
+        """Why a connection ended of which nothing is known but that it ended."""
         if self.up_at is not None:
             return "connection lost"
         if self._mqtt.tls is None:
-            return "it hangs up before the login; does it want TLS (mqtt.tls)?"
-        if self._mqtt.tls.certificate is None:
-            return "it hangs up before the login; does it want a client certificate (mqtt.tls)?"
-        return "it hangs up before the login; does it trust mqtt.tls.certificate?"
+            wanted = "does it want TLS (mqtt.tls)?"
+        elif self._mqtt.tls.certificate is None:
+            wanted = "does it want a client certificate (mqtt.tls)?"
+        else:
+            wanted = "does it trust mqtt.tls.certificate?"
+        return f"it hangs up before the login; {wanted}"
 
     def _make_client(self) -> Client:
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
 
         client = Client(
-            CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTv5,
+            CallbackAPIVersion.VERSION2, self._parameters.client_id, protocol=MQTTv5,
             reconnect_on_failure=False,
         )  # fmt: skip
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -163,7 +212,7 @@ class Line:
             client.username_pw_set(self._mqtt.username, self._mqtt.password())
         if self._mqtt.tls is not None:
             client.tls_set_context(self._tls_context())
-        client.will_set(*self._will, qos=1, retain=True)
+        client.will_set(*self._parameters.will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -199,31 +248,38 @@ class Line:
     ) -> None:  # fmt: skip
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
-        if reason.is_failure:
-            self.login_refused = reason.value in LOGIN_REFUSED
-            self.why = f"it refuses the login: {reason}" if self.login_refused else str(reason)
+        if reason.value in LOGIN_REFUSED:
+            self._become(State.REFUSED, f"it refuses the login: {reason}")
             return
-        self.up_at = time.monotonic()
+        if reason.is_failure:
+            self._become(State.LOST, str(reason))
+            return
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self.max_packet = getattr(properties, "MaximumPacketSize", MAX_PACKET)
+        if not self._become(State.UP):
+            return
         # Retained commands are not to be sent at all; one that is published with the flag while
-        # this line is up keeps it (retain as published), so that it is recognised too.
+        # this connection is up keeps it (retain as published), so that it is recognised too.
         options = SubscribeOptions(
             qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
         )
-        client.subscribe(self._subscription, options=options)
+        client.subscribe(self._parameters.subscription, options=options)
         self._listener.on_up(self)
 
     def _on_disconnect(
         self, _: Client, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self.hung_up = True
-            self.why = self.why or f"it ended the connection: {reason}"
+            why = f"it ended the connection: {reason}"
             if reason.value == SESSION_TAKEN_OVER:
-                self.why = f"another client uses the id '{self._client_id}': give each bin its own"
+                taken = self._parameters.client_id
+                why = f"another client uses the id '{taken}': give each bin its own"
+            self._become(State.HUNG_UP, why)
+        elif self.state is State.CLOSING:
+            self._become(State.CLOSED)
         else:
-            self.hung_up = reason.getName() != "Keep alive timeout"
+            silent = reason.value == KEEP_ALIVE_TIMEOUT
+            self._become(State.LOST if silent else State.HUNG_UP, self._guess())
 
     def _on_publish(
         self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties
@@ -243,59 +299,52 @@ class Line:
         self._listener.on_message(topic, bytes(message.payload), retained=message.retain)
 
 
-class Link:
-    """Keeps a line to the broker, with exponential back-off and full jitter between attempts.
+class Connector:
+    """Keeps up a connection, with exponential back-off and full jitter between attempts.
 
     Each bin waits a random part of a growing time ("full jitter", AWS Architecture Blog, 2015), so
     that a fleet does not come back to its broker all at once. A refused login is retried slowly.
     """
 
-    def __init__(
-        self, mqtt: MqttSection, client_id: str, will: tuple[str, str], subscription: str,
-        listener: Listener,
-    ) -> None:  # fmt: skip
-        self._mqtt, self._client_id, self._will = mqtt, client_id, will
-        self._subscription, self._listener = subscription, listener
-        self._line: Line | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mqtt-link", daemon=True)
+    def __init__(self, parameters: Parameters, listener: Listener) -> None:
+        self._parameters, self._listener = parameters, listener
+        self._connection: Connection | None = None
+        self._worker = Worker("mqtt", self._run)
 
     def start(self) -> None:
         """Begin to connect."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """Make no more attempts; a line that is up stays so until its holder disconnects it."""
-        self._stop.set()
+        """Make no more attempts; what is up stays so until its holder disconnects it."""
+        self._worker.stop()
 
     def close(self, timeout_s: float) -> None:
-        """Wait at most `timeout_s` for the line to end, then drop it.
+        """Wait at most `timeout_s` for the connection to end, then drop it.
 
         An attempt in progress may outlive the wait; it ends with the process.
         """
-        self.stop()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        if self._line is not None:
-            self._line.drop("the daemon stops")
+        self._worker.stop(timeout_s)
+        if self._connection is not None:
+            self._connection.drop("the daemon stops")
 
     def _run(self) -> None:
         failures = short_lives = 0
-        while not self._stop.is_set():
-            line = self._line = Line(
-                self._mqtt, self._client_id, self._will, self._subscription, self._listener
-            )
-            line.run()
-            stable = line.up_at is not None and time.monotonic() - line.up_at > STABLE_S
+        while not self._worker.stopping:
+            connection = self._connection = Connection(self._parameters, self._listener)
+            connection.run()
+            why, up_at = connection.why, connection.up_at
+            stable = up_at is not None and time.monotonic() - up_at > STABLE_S
             failures = 0 if stable else failures + 1
-            short_lives = short_lives + 1 if line.hung_up and line.up_at and not stable else 0
-            why = line.why
+            short = up_at is not None and not stable and connection.state is State.HUNG_UP
+            short_lives = short_lives + 1 if short else 0
             if short_lives >= SHORT_LIVES:
                 # Not every broker says so when a second client of the same id takes over.
-                why += f", {short_lives} times at once after the login; is '{self._client_id}' "
-                why += "the id of another client too?"
-            self._listener.on_down(line, why, hung_up=line.hung_up)
-            self._stop.wait(wait_s(failures, self._mqtt.retry_max_s, slow=line.login_refused))
+                why += f", {short_lives} times at once after the login; is "
+                why += f"'{self._parameters.client_id}' the id of another client too?"
+            self._listener.on_down(connection, why)
+            slow = connection.state is State.REFUSED
+            self._worker.wait(wait_s(failures, self._parameters.mqtt.retry_max_s, slow=slow))
 
 
 def wait_s(failures: int, longest_s: float, *, slow: bool = False) -> float:

@@ -1,8 +1,8 @@
-"""What is said on a line, in which order, and what becomes of it.
+"""What is said to the broker, in which order, and what becomes of it.
 
 Retained payloads, answers and the store's events flow in; publishes flow out, never more at a time
 than the window; acknowledgements flow back in and take an event off the queue - only a success
-does. No threads and no waiting here: the mailman's thread drives it.
+does. No threads and no waiting here: the worker of telemetry drives it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 HISTORICAL_AFTER_S = 60.0
 REFUSED_PAUSE_S = 900.0
 ANSWERS_LIMIT = 100
-STRIKES = 3  # lines in a row that end on the same event before it is held to be the cause
+STRIKES = 3  # connections in a row that end on the same event before it is held to be the cause
 _HEADER_BYTES = 16  # fixed header, packet id, property length: more than they ever take
 _REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
 
 
 class Wire(Protocol):
-    """What is needed of a line."""
+    """What is needed of a connection."""
 
     window: int
     max_packet: int
 
     def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
-        """See `Line.publish`."""
+        """Send; the packet id, or None where that cannot be."""
         ...
 
 
@@ -51,7 +51,7 @@ class _Flight:
 
 
 class Delivery:
-    """Brings what a bin has to say to its broker, over one line after the other."""
+    """Brings what a bin has to say to its broker, over one connection after the other."""
 
     def __init__(self, topics: Topics, keeper: Keeper, clock: Clock) -> None:
         self._topics, self._keeper, self._clock = topics, keeper, clock
@@ -83,11 +83,11 @@ class Delivery:
             self.retain(topic, "")
 
     def answer(self, topic: str, payload: Mapping[str, Any]) -> None:
-        """Publish this once; it is lost where the line breaks first."""
+        """Publish this once; it is lost where the connection breaks first."""
         self._answers.append((topic, to_json(payload)))
 
     def up(self, wire: Wire) -> None:
-        """A line is there: say everything again, `status` last, since the broker may be new."""
+        """Connected: say everything again, `status` last, since the broker may be new."""
         self._wire = wire
         if self._retry_when_up:
             self._retry_refused_at = 0.0
@@ -101,7 +101,7 @@ class Delivery:
             self._dirty[last] = None
 
     def down(self, *, hung_up: bool) -> None:
-        """The line is gone; what was in flight will be sent again."""
+        """The connection is gone; what was in flight will be sent again."""
         in_flight = [f.event_id for f in self._flights.values() if f.event_id]
         self.settle()
         if hung_up and in_flight:
@@ -116,7 +116,7 @@ class Delivery:
         self._suspect = head
         if self._strikes >= STRIKES:
             self._strikes = 0
-            self._retry_when_up = False  # or each new line would end on it at once
+            self._retry_when_up = False  # or each new connection would end on it at once
             self._refuse(head, "the broker ends the connection on it")
 
     def acknowledged(self, mid: int, code: int, words: str) -> None:

@@ -1,32 +1,32 @@
 """What the daemon tells the fleet, and what the fleet tells the daemon.
 
 Events, alerts and retained values flow in from any thread and never wait; they are stored, and
-delivered when the broker can be had. Commands flow out to the verbs of the app. `Telemetry` owns
-one thread, the mailman, which alone touches the store; the connection has its own (`link`), so
-that a slow name server never keeps an event from the disk, nor a slow card the connection from its
-pings.
+delivered when the broker can be had. Commands flow out to the dispatcher. `Telemetry` owns one
+worker, which alone touches the store; the connection has another, so that a slow name server never
+keeps an event from the disk, nor a slow card the connection from its pings.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from bin_daemon.config.sections import Config
 from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
+from bin_daemon.core.worker import Worker
 from bin_daemon.store.write_buffer import Keeper
 from bin_daemon.telemetry.commands import Commands
-from bin_daemon.telemetry.connection import Line, Link
+from bin_daemon.telemetry.connection import Connection, Connector, Parameters, State
 from bin_daemon.telemetry.delivery import Delivery
 from bin_daemon.telemetry.topics import Topics
 
@@ -38,16 +38,18 @@ _TICK_S = 1.0
 _DRAIN_POLL_S = 0.05
 _DEFAULT_PREFIX = "bins"
 
+_Args = ParamSpec("_Args")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TelemetryStats:
     """How telemetry is, in figures.
 
-    broker: whether one is configured. connected: a line is up. outbox_depth: completed events that
-    wait for delivery, outbox_oldest_s: the age of the first of them, events_refused: those among
-    them that the broker refuses. events_unwritten: in memory only, since the disk takes no write.
-    events_dropped: given up for want of room, ever. last_error: the latest trouble with the broker,
-    also when it is over; empty before the first.
+    broker: whether one is configured. connected: whether it has accepted. outbox_depth: completed
+    events that wait for delivery, outbox_oldest_s: the age of the first of them, events_refused:
+    those among them that the broker refuses. events_unwritten: in memory only, since the disk takes
+    no write. events_dropped: given up for want of room, ever. last_error: the latest trouble with
+    the broker, also when it is over; empty before the first.
     """
 
     session: int
@@ -60,6 +62,18 @@ class TelemetryStats:
     events_dropped: int
     store_bytes: int
     last_error: str
+
+
+def _posted(
+    method: Callable[Concatenate[Telemetry, _Args], None],
+) -> Callable[Concatenate[Telemetry, _Args], None]:
+    """A method that returns at once, and is carried out by the worker."""
+
+    @functools.wraps(method)
+    def post(self: Telemetry, /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
+        self._inbox.put(functools.partial(method, self, *args, **kwargs))
+
+    return post
 
 
 class Telemetry:
@@ -85,30 +99,30 @@ class Telemetry:
         self._delivery = Delivery(self.topics, self._keeper, clock)
         self._commands = Commands(self.topics, dispatcher)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._line: Line | None = None
-        self._link: Link | None = None
+        self._connection: Connection | None = None
+        self._connector: Connector | None = None
         if mqtt is not None:
             will = (self.topics.status, self._status("offline"))
-            self._link = Link(mqtt, config.bin.id, will, self.topics.command_filter, self)
+            parameters = Parameters(mqtt, config.bin.id, will, self.topics.command_filter)
+            self._connector = Connector(parameters, self)
         self._broker_problem = ""
         self._last_error = ""
         self._refusal_told = False
         self._closing_at: float | None = None
-        self._stopped = False
-        self._beat_at = time.monotonic()
         self._take_snapshot()
-        self._thread = threading.Thread(target=self._run, name="mailman", daemon=True)
+        self._worker = Worker("telemetry", self._run)
 
     def start(self) -> None:
         """Begin to store and to deliver; what was handed over before is not lost."""
         self.retain(self.topics.status, {"state": "online", "session": self.session})
-        self._thread.start()
-        if self._link is not None:
-            self._link.start()
+        self._worker.start()
+        if self._connector is not None:
+            self._connector.start()
 
+    @_posted
     def decided(self, event: SortEvent) -> None:
         """An item's route is decided: store its event."""
-        self._inbox.put(lambda: self._keeper.decided(event))
+        self._keeper.decided(event)
 
     def completed(
         self, event_id: str, outcome: Outcome, finished_at: float | None = None,
@@ -156,8 +170,8 @@ class Telemetry:
         return self._problems
 
     def beat(self) -> float:
-        """When the mailman last came round, monotonic seconds of the machine."""
-        return self._beat_at
+        """When the worker last came round, monotonic seconds of the machine."""
+        return self._worker.beat_at
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until all that was handed over is stored and, with a broker, delivered.
@@ -180,52 +194,68 @@ class Telemetry:
 
         Waits at most about `timeout_s`; a second call does nothing.
         """
-        if self._stopped:
+        if self._worker.stopping:
             return
-        self._stopped = True
-        if self._link is not None:
-            self._link.stop()
+        self._worker.stop()
+        if self._connector is not None:
+            self._connector.stop()
         deadline = time.monotonic() + timeout_s
-        self._inbox.put(lambda: self._begin_closing(deadline))
-        if self._thread.ident is None:
-            self._run()
+        self._begin_closing(deadline)
+        if self._worker.started:
+            self._worker.stop(timeout_s + _TICK_S)
         else:
-            self._thread.join(timeout_s + _TICK_S)
-        if self._link is not None:
-            self._link.close(max(0.1, deadline - time.monotonic()))
+            self._run()
+        if self._connector is not None:
+            self._connector.close(max(0.1, deadline - time.monotonic()))
 
-    # What the link tells, from its thread.
+    # What the connection tells, from its thread.
 
-    def on_up(self, line: Line) -> None:
-        """See `Listener`."""
-        self._inbox.put(lambda: self._up(line))
+    @_posted
+    def on_up(self, connection: Connection) -> None:
+        """Deliver on this connection from now on."""
+        log.info("broker %s: connected", self._broker())
+        self._connection = connection
+        self._broker_problem = ""
+        self._delivery.up(connection)
 
-    def on_down(self, line: Line, why: str, *, hung_up: bool) -> None:
-        """See `Listener`."""
-        self._inbox.put(lambda: self._down(line, why, hung_up))
+    @_posted
+    def on_down(self, connection: Connection, why: str) -> None:
+        """Tell why, and deliver no more if it was up."""
+        self._broker_problem = self._last_error = f"broker {self._broker()}: {why}"
+        log.warning("%s", self._broker_problem)
+        if connection is self._connection:
+            self._connection = None
+            self._delivery.down(hung_up=connection.state is State.HUNG_UP)
 
-    def on_acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
-        """See `Listener`."""
-        self._inbox.put(lambda: self._acknowledged(line, mid, code, words))
+    @_posted
+    def on_acknowledged(self, connection: Connection, mid: int, code: int, words: str) -> None:
+        """Take it off the queue, unless it is of a former connection."""
+        if connection is self._connection:
+            self._delivery.acknowledged(mid, code, words)
 
-    def on_subscribed(self, line: Line, code: int, words: str) -> None:
-        """See `Listener`."""
-        self._inbox.put(lambda: self._subscribed(line, code, words))
+    @_posted
+    def on_subscribed(self, connection: Connection, code: int, words: str) -> None:
+        """Note whether commands can be heard."""
+        if connection is self._connection:
+            self._delivery.judged(self.topics.command_filter, code, words)
 
+    @_posted
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """See `Listener`."""
-        self._inbox.put(lambda: self._command(topic, payload, retained))
+        """Have a command run, and answer it."""
+        answer = self._commands.handle(topic, payload, retained=retained)
+        if answer is not None:
+            self._delivery.answer(*answer)
 
-    # The mailman.
+    # The worker.
 
     def _run(self) -> None:
         while not self._finished():
             for job in self._jobs():
                 self._guarded(job)
             self._guarded(self._round)
-            self._beat_at = time.monotonic()
-        if self._line is not None:
-            self._line.disconnect()
+            self._worker.beat()
+        if self._connection is not None:
+            self._connection.disconnect()
         self._guarded(self._keeper.close)
         self._guarded(self._take_snapshot)
 
@@ -240,7 +270,7 @@ class Telemetry:
         return jobs
 
     def _guarded(self, job: Callable[[], None]) -> None:
-        # Without its mailman a bin would sort on and tell nobody; one fault must not end it.
+        # Without its worker a bin would sort on and tell nobody; one fault must not end it.
         try:
             job()
         except Exception:
@@ -249,7 +279,7 @@ class Telemetry:
     def _round(self) -> None:
         self._keeper.tend()
         self._delivery.pump()
-        self._watch_line()
+        self._watch_connection()
         self._tell_refusals()
         self._take_snapshot()
 
@@ -258,6 +288,7 @@ class Telemetry:
             return False
         return self._delivery.idle() or time.monotonic() >= self._closing_at
 
+    @_posted
     def _begin_closing(self, deadline: float) -> None:
         self._closing_at = deadline
         self._delivery.events_paused = True
@@ -266,38 +297,12 @@ class Telemetry:
     def _status(self, state: str) -> str:
         return to_json({"state": state, "session": self.session})
 
-    def _up(self, line: Line) -> None:
-        log.info("broker %s: connected", self._broker())
-        self._line = line
-        self._broker_problem = ""
-        self._delivery.up(line)
-
-    def _down(self, line: Line, why: str, hung_up: bool) -> None:
-        self._broker_problem = self._last_error = f"broker {self._broker()}: {why}"
-        log.warning("%s", self._broker_problem)
-        if line is self._line:
-            self._line = None
-            self._delivery.down(hung_up=hung_up)
-
-    def _acknowledged(self, line: Line, mid: int, code: int, words: str) -> None:
-        if line is self._line:
-            self._delivery.acknowledged(mid, code, words)
-
-    def _subscribed(self, line: Line, code: int, words: str) -> None:
-        if line is self._line:
-            self._delivery.judged(self.topics.command_filter, code, words)
-
-    def _command(self, topic: str, payload: bytes, retained: bool) -> None:
-        answer = self._commands.handle(topic, payload, retained=retained)
-        if answer is not None:
-            self._delivery.answer(*answer)
-
-    def _watch_line(self) -> None:
-        """A half-open link looks alive: nothing but the silence tells."""
-        if self._line is not None and self._mqtt is not None:
+    def _watch_connection(self) -> None:
+        """A half-open connection looks alive: nothing but the silence tells."""
+        if self._connection is not None and self._mqtt is not None:
             silent_s = self._delivery.oldest_flight_s()
             if silent_s > 2 * self._mqtt.keepalive_s:
-                self._line.drop(f"no acknowledgement for {silent_s:.0f} s")
+                self._connection.drop(f"no acknowledgement for {silent_s:.0f} s")
 
     def _tell_refusals(self) -> None:
         refused = self._keeper.stats().refused > 0
@@ -322,7 +327,7 @@ class Telemetry:
         self._snapshot = TelemetryStats(
             session=self.session,
             broker=self._mqtt is not None,
-            connected=self._line is not None,
+            connected=self._connection is not None,
             outbox_depth=store.depth,
             outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),
             events_refused=store.refused,
