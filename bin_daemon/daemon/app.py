@@ -214,8 +214,8 @@ class App:
 
     def _pass(self, beats: Mapping[str, float]) -> None:
         """Feed the watchdog, if every part has met its own deadline. Raises StalledError."""
-        if self._online:  # before that the mailman does not run
-            beats = {**beats, "mailman": self.telemetry.beat()}
+        if self._online:  # before that the worker of telemetry does not run
+            beats = {**beats, "telemetry": self.telemetry.beat()}
         self._supervisor.check(beats)
         self._watchdog.feed()
 

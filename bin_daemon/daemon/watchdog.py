@@ -17,7 +17,7 @@ from bin_daemon.core.errors import StalledError
 
 # How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread comes
 # round twice a second but for the pin library, and a worn card may take many seconds for a write.
-DEADLINES_S = {"chute": 1.0, "fill": 10.0, "mailman": 60.0}
+DEADLINES_S = {"chute": 1.0, "fill": 10.0, "telemetry": 60.0}
 
 # Closing a camera, opening it and waiting for its first frame, by the bounds in `camera`.
 REOPEN_S = 16.0

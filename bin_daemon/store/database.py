@@ -34,7 +34,7 @@ class StoreDamagedError(StoreError):
 
 
 @contextlib.contextmanager
-def complaints(store: str, path: Path, damaged: str) -> Iterator[None]:
+def translated_errors(store: str, path: Path, damaged: str) -> Iterator[None]:
     """Turn what SQLite and the file system raise into StoreError.
 
     store: what people call it ("event store"). damaged: what happens, or is to be done, then.

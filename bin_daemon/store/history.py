@@ -1,4 +1,4 @@
-"""The event store as a reader sees it: schema, rows to events, complaints in words.
+"""The event store as a reader sees it: schema, rows to events, errors in words.
 
 A path flows in, `SortEvent`s and figures flow out; `Outbox` adds the writing. `History` opens the
 file read-only, so that a command can look while the daemon runs; it never creates or changes one.
@@ -79,9 +79,9 @@ class StoreStats:
     size_bytes: int
 
 
-def complaints(path: Path) -> contextlib.AbstractContextManager[None]:
+def translated_errors(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn what SQLite raises into StoreError, with the file and what to do about it."""
-    return database.complaints("event store", path, "it is moved aside at the next start")
+    return database.translated_errors("event store", path, "it is moved aside at the next start")
 
 
 class History:
@@ -89,7 +89,7 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with complaints(path):
+        with translated_errors(path):
             self._db = self._open()
             self._db.row_factory = sqlite3.Row
             database.check_layout(self._db, "event store", path, SCHEMA_VERSION)
@@ -116,7 +116,7 @@ class History:
 
     def recent(self, limit: int, since: float | None = None) -> list[SortEvent]:
         """The newest events, latest first; `since` is a wall-clock time of their decision."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             rows = self._db.execute(
                 f"SELECT {COLUMNS} FROM events WHERE decided_at >= ? ORDER BY n DESC LIMIT ?",
                 (since if since is not None else float("-inf"), limit),
@@ -125,7 +125,7 @@ class History:
 
     def stats(self) -> StoreStats:
         """The store in figures; a few milliseconds at 50 000 rows."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             depth, oldest, refused = self._db.execute(
                 f"SELECT COUNT(*), MIN(decided_at), COUNT(refused_at) FROM events WHERE {QUEUED}"
             ).fetchone()

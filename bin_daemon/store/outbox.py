@@ -25,8 +25,8 @@ from bin_daemon.store.history import (
     SCHEMA,
     SCHEMA_VERSION,
     History,
-    complaints,
     event_of,
+    translated_errors,
 )
 
 _DAY_S = 86_400.0
@@ -58,19 +58,19 @@ class Outbox(History):
             return db
 
     def _connect(self) -> sqlite3.Connection:
-        with complaints(self.path):
+        with translated_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return database.connect(self.path, SCHEMA, SCHEMA_VERSION)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write everything inside or nothing, and wait for the disk once instead of each time."""
-        with complaints(self.path), database.transaction(self._db):
+        with translated_errors(self.path), database.transaction(self._db):
             yield self._db
 
     def last_session(self) -> int:
         """The number of the latest session that was recorded; 0 before the first."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             return self._figure("SELECT value FROM counters WHERE name = 'session'")
 
     def open_session(self, at_least: int = 1) -> int:
@@ -89,7 +89,7 @@ class Outbox(History):
             float(event.monotonic_s), event.clock_synced, event.finished_at, event.outcome,
         )  # fmt: skip
         marks = ", ".join("?" * len(values))
-        with complaints(self.path):
+        with translated_errors(self.path):
             self._db.execute(
                 f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING",
                 values,
@@ -102,7 +102,7 @@ class Outbox(History):
 
         `timings_ms` are added to those the event has.
         """
-        with complaints(self.path):
+        with translated_errors(self.path):
             done = self._db.execute(
                 "UPDATE events SET outcome = ?, finished_at = ?,"
                 " timings_ms = json_patch(timings_ms, ?) WHERE id = ? AND outcome IS NULL",
@@ -112,7 +112,7 @@ class Outbox(History):
 
     def interrupt_open(self, before_session: int) -> int:
         """Mark the events of earlier sessions without outcome as interrupted; returns how many."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             done = self._db.execute(
                 "UPDATE events SET outcome = ? WHERE outcome IS NULL AND session < ?",
                 (Outcome.INTERRUPTED, before_session),
@@ -128,7 +128,7 @@ class Outbox(History):
         whose refusal is the longest ago first; without it those it has not.
         """
         which = "IS NOT NULL ORDER BY refused_at, n" if refused else "IS NULL ORDER BY n"
-        with complaints(self.path):
+        with translated_errors(self.path):
             rows = self._db.execute(
                 f"SELECT {COLUMNS} FROM events WHERE {QUEUED} AND refused_at {which} LIMIT ?",
                 (limit + len(skip),),
@@ -150,7 +150,7 @@ class Outbox(History):
 
     def refused(self, event_id: str, reason: str, at: float) -> None:
         """The broker does not take this event: keep it, behind those that were not refused."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             self._db.execute(
                 "UPDATE events SET refused_at = ?, refusal = ?"
                 " WHERE id = ? AND delivered_at IS NULL",
@@ -165,7 +165,7 @@ class Outbox(History):
         finish stamped after the clock was set is right already and would land in the future.
         Returns the number of rows. The times inside the ids stay as they were.
         """
-        with complaints(self.path):
+        with translated_errors(self.path):
             done = self._db.execute(
                 "UPDATE events SET decided_at = monotonic_s + :offset, clock_synced = 1,"
                 " finished_at = CASE"
@@ -178,7 +178,7 @@ class Outbox(History):
 
     def drop_counted(self, count: int) -> None:
         """Record that `count` events were given up before they reached the store."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             database.count_dropped(self._db, count)
 
     def prune(self, now: float | None, *, queue: bool = True) -> int:
@@ -233,22 +233,22 @@ class Outbox(History):
 
         On a full disk a store with free pages inside can go on like that for ever.
         """
-        with complaints(self.path):
+        with translated_errors(self.path):
             self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def alerts(self) -> list[str]:
         """The kinds of alerts that may still be retained by the broker."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             return [row["kind"] for row in self._db.execute("SELECT kind FROM alerts")]
 
     def remember_alert(self, kind: str) -> None:
         """An alert of this kind is about to be published."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             self._db.execute("INSERT OR IGNORE INTO alerts VALUES (?)", (kind,))
 
     def forget_alert(self, kind: str) -> None:
         """The broker holds no alert of this kind any more."""
-        with complaints(self.path):
+        with translated_errors(self.path):
             self._db.execute("DELETE FROM alerts WHERE kind = ?", (kind,))
 
 
@@ -256,7 +256,7 @@ def _move_aside(path: Path) -> Path:
     """Rename a damaged store with its WAL; returns the new name of the store itself."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    with complaints(path):
+    with translated_errors(path):
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{path}{suffix}", f"{aside}{suffix}")

@@ -54,7 +54,7 @@ class _Completed:
 _UNFIT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
-class Keeper:
+class WriteBuffer:
     """Keeps the events of one bin, on disk where that can be, else in memory.
 
     queue: whether there is a broker to deliver to. synced, boot_id: whether the wall clock is set,

@@ -107,7 +107,7 @@ class Samples:
 
     def _complaints(self) -> contextlib.AbstractContextManager[None]:
         cure = "`bin-daemon samples delete --all` begins anew"
-        return database.complaints(_STORE, self.path, cure)
+        return database.translated_errors(_STORE, self.path, cure)
 
     def _sweep(self) -> None:
         """Remove the pictures that are not in the index.
@@ -353,7 +353,7 @@ def forget(folder: Path) -> int:
         with Samples(folder) as samples:
             return samples.forget()
     except StoreDamagedError:
-        with database.complaints(_STORE, path, ""):
+        with database.translated_errors(_STORE, path, ""):
             crops = list((folder / "crops").glob("*.png"))
             for file in (*crops, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ""))):
                 file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import SortEvent, to_json
-from bin_daemon.store.write_buffer import Keeper
+from bin_daemon.store.write_buffer import WriteBuffer
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class _Flight:
 class Delivery:
     """Brings what a bin has to say to its broker, over one connection after the other."""
 
-    def __init__(self, topics: Topics, keeper: Keeper, clock: Clock) -> None:
-        self._topics, self._keeper, self._clock = topics, keeper, clock
+    def __init__(self, topics: Topics, buffer: WriteBuffer, clock: Clock) -> None:
+        self._topics, self._buffer, self._clock = topics, buffer, clock
         self._wire: Wire | None = None
         self._retained: dict[str, str] = {}
         self._dirty: dict[str, None] = {}  # retained topics to publish, in order
@@ -79,7 +79,7 @@ class Delivery:
 
     def empty_alert(self, topic: str) -> None:
         """Empty an alert's topic, unless the broker cannot hold one there."""
-        if topic in self._retained or self._topics.parse_alert(topic) in self._keeper.alerts():
+        if topic in self._retained or self._topics.parse_alert(topic) in self._buffer.alerts():
             self.retain(topic, "")
 
     def answer(self, topic: str, payload: Mapping[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Delivery:
         self._wire = wire
         if self._retry_when_up:
             self._retry_refused_at = 0.0
-        for kind in self._keeper.alerts():
+        for kind in self._buffer.alerts():
             # Raised by an earlier session, or resolved while the broker was away.
             self._retained.setdefault(self._topics.alert(kind), "")
         order = [self._topics.info, *self._retained, self._topics.status]
@@ -146,17 +146,17 @@ class Delivery:
         if flight.payload == "" and self._retained.get(flight.topic) == "":
             del self._retained[flight.topic]
             if kind := self._topics.parse_alert(flight.topic):
-                self._keeper.forget_alert(kind)
+                self._buffer.forget_alert(kind)
 
     def _refuse(self, event_id: str, words: str) -> None:
         log.error("the broker refuses event %s: %s", event_id, words)
-        self._keeper.refused(event_id, words)
+        self._buffer.refused(event_id, words)
         self._retry_refused_at = time.monotonic() + REFUSED_PAUSE_S
 
     def settle(self) -> None:
         """Record the acknowledged events, all in one transaction: the disk is slower than a LAN."""
         if self._acknowledged:
-            self._keeper.delivered(self._acknowledged)
+            self._buffer.delivered(self._acknowledged)
             self._acknowledged = []
 
     def pump(self) -> None:
@@ -177,10 +177,10 @@ class Delivery:
     def _send_events(self, wire: Wire) -> None:
         skip = {f.event_id for f in self._flights.values() if f.event_id}
         if (room := wire.window - len(self._flights)) > 0:
-            events = self._keeper.pending(room, skip)
+            events = self._buffer.pending(room, skip)
             if len(events) < room and time.monotonic() >= self._retry_refused_at:
                 # One window at a time: if these are refused again, the rest need not be tried.
-                events += self._keeper.pending(room - len(events), skip, refused=True)
+                events += self._buffer.pending(room - len(events), skip, refused=True)
             for event in events:
                 payload = to_json(dataclasses.replace(event, historical=self._historical(event)))
                 if not self._fits(wire, payload):
@@ -190,7 +190,7 @@ class Delivery:
 
     def _historical(self, event: SortEvent) -> bool:
         age_s = self._clock.monotonic() - event.monotonic_s
-        return event.session != self._keeper.session or age_s > HISTORICAL_AFTER_S
+        return event.session != self._buffer.session or age_s > HISTORICAL_AFTER_S
 
     def _fits(self, wire: Wire, payload: str) -> bool:
         length = len(payload.encode()) + len(self._topics.item) + _HEADER_BYTES

@@ -24,7 +24,7 @@ from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
 from bin_daemon.core.worker import Worker
-from bin_daemon.store.write_buffer import Keeper
+from bin_daemon.store.write_buffer import WriteBuffer
 from bin_daemon.telemetry.commands import Commands
 from bin_daemon.telemetry.connection import Connection, Connector, Parameters, State
 from bin_daemon.telemetry.delivery import Delivery
@@ -92,11 +92,11 @@ class Telemetry:
         mqtt = config.mqtt
         self.topics = Topics(mqtt.prefix if mqtt else _DEFAULT_PREFIX, config.bin.id)
         self._clock, self._mqtt = clock, mqtt
-        self._keeper = Keeper(
+        self._buffer = WriteBuffer(
             state / STORE_NAME, config.store, clock, queue=mqtt is not None, synced=synced
         )
-        self.session = self._keeper.session
-        self._delivery = Delivery(self.topics, self._keeper, clock)
+        self.session = self._buffer.session
+        self._delivery = Delivery(self.topics, self._buffer, clock)
         self._commands = Commands(self.topics, dispatcher)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._connection: Connection | None = None
@@ -122,7 +122,7 @@ class Telemetry:
     @_posted
     def decided(self, event: SortEvent) -> None:
         """An item's route is decided: store its event."""
-        self._keeper.decided(event)
+        self._buffer.decided(event)
 
     def completed(
         self, event_id: str, outcome: Outcome, finished_at: float | None = None,
@@ -134,7 +134,7 @@ class Telemetry:
         """
         at = self._clock.time() if finished_at is None else finished_at
         timings = dict(timings_ms or {})
-        self._inbox.put(lambda: self._keeper.completed(event_id, outcome, at, timings))
+        self._inbox.put(lambda: self._buffer.completed(event_id, outcome, at, timings))
 
     def retain(self, topic: str, value: Any) -> None:
         """Publish a message or mapping, retained, on one of `topics`; None empties the topic.
@@ -150,7 +150,7 @@ class Telemetry:
         Raises UsageError where its kind cannot name a topic.
         """
         topic = self.topics.alert(alert.kind)
-        self._inbox.put(lambda: self._keeper.remember_alert(alert.kind))
+        self._inbox.put(lambda: self._buffer.remember_alert(alert.kind))
         self.retain(topic, alert)
 
     def resolve_alert(self, kind: str) -> None:
@@ -181,7 +181,7 @@ class Telemetry:
         deadline = time.monotonic() + timeout_s
         answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         while True:
-            self._inbox.put(lambda: answers.put(self._keeper.drained()))
+            self._inbox.put(lambda: answers.put(self._buffer.drained()))
             with contextlib.suppress(queue.Empty):
                 if answers.get(timeout=max(_DRAIN_POLL_S, deadline - time.monotonic())):
                     return True
@@ -256,7 +256,7 @@ class Telemetry:
             self._worker.beat()
         if self._connection is not None:
             self._connection.disconnect()
-        self._guarded(self._keeper.close)
+        self._guarded(self._buffer.close)
         self._guarded(self._take_snapshot)
 
     def _jobs(self) -> list[Callable[[], None]]:
@@ -277,7 +277,7 @@ class Telemetry:
             log.exception("telemetry: a fault inside the daemon")
 
     def _round(self) -> None:
-        self._keeper.tend()
+        self._buffer.tend()
         self._delivery.pump()
         self._watch_connection()
         self._tell_refusals()
@@ -305,7 +305,7 @@ class Telemetry:
                 self._connection.drop(f"no acknowledgement for {silent_s:.0f} s")
 
     def _tell_refusals(self) -> None:
-        refused = self._keeper.stats().refused > 0
+        refused = self._buffer.stats().refused > 0
         if refused != self._refusal_told:
             self._refusal_told = refused
             if not refused:
@@ -322,7 +322,7 @@ class Telemetry:
         return f"{self._mqtt.host}:{self._mqtt.port}" if self._mqtt else "none"
 
     def _take_snapshot(self) -> None:
-        store = self._keeper.stats()
+        store = self._buffer.stats()
         oldest = store.oldest_at if store.depth else None
         self._snapshot = TelemetryStats(
             session=self.session,
@@ -331,12 +331,12 @@ class Telemetry:
             outbox_depth=store.depth,
             outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),
             events_refused=store.refused,
-            events_unwritten=self._keeper.unwritten,
+            events_unwritten=self._buffer.unwritten,
             events_dropped=store.dropped,
             store_bytes=store.size_bytes,
             last_error=self._last_error,
         )
-        problems = list(self._keeper.problems())
+        problems = list(self._buffer.problems())
         if self._broker_problem:
             problems.append(self._broker_problem)
         for topic, words in self._delivery.refused_topics.items():

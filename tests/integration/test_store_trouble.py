@@ -32,7 +32,7 @@ from bin_daemon.core.messages import Outcome
 from bin_daemon.store import write_buffer
 from bin_daemon.store.history import History
 from bin_daemon.store.outbox import Outbox
-from bin_daemon.store.write_buffer import Keeper
+from bin_daemon.store.write_buffer import WriteBuffer
 from bin_daemon.telemetry.publisher import STORE_NAME
 
 
@@ -122,7 +122,7 @@ def test_a_store_with_room_inside_needs_no_room_on_the_disk(
                 done = {"outcome": Outcome.SORTED, "finished_at": 1.8e9}
                 outbox.decide(sort_event(1, seq, reason="x" * 1000, **done))
         outbox.prune(None, queue=False)
-    store = Keeper(
+    store = WriteBuffer(
         disk.folder / STORE_NAME, section, SystemClock(), queue=True, synced=lambda: True
     )
     for seq in range(20):
@@ -144,7 +144,7 @@ def test_events_that_do_not_fit_in_memory_either_are_counted_for_good(
 ) -> None:
     monkeypatch.setattr(write_buffer, "RETRY_S", 0.0)
     monkeypatch.setattr(write_buffer, "BUFFER_LIMIT", 20)
-    store = Keeper(
+    store = WriteBuffer(
         disk.folder / STORE_NAME, bin_config(None).store, SystemClock(), queue=True,
         synced=lambda: True,
     )  # fmt: skip
@@ -258,7 +258,7 @@ def test_events_stamped_before_the_clock_was_set_are_corrected_afterwards(tmp_pa
     clock = SimulatedClock(start=100.0, wall=1_000.0)
     synced = False
     path = tmp_path / STORE_NAME
-    store = Keeper(
+    store = WriteBuffer(
         path, bin_config(None).store, clock, queue=True, synced=lambda: synced, boot_id="boot"
     )
     early = sort_event(

@@ -21,22 +21,22 @@ def clock():
 
 
 def test_parts_that_beat_are_never_late(clock):
-    supervisor = Supervisor({"chute": 1.0, "mailman": 60.0}, clock)
+    supervisor = Supervisor({"chute": 1.0, "telemetry": 60.0}, clock)
     for _ in range(100):
         clock.sleep(0.1)
-        supervisor.check({"chute": clock.monotonic(), "mailman": clock.monotonic() - 0.5})
+        supervisor.check({"chute": clock.monotonic(), "telemetry": clock.monotonic() - 0.5})
 
 
 def test_a_part_that_stops_is_late_after_its_own_deadline(clock):
-    supervisor = Supervisor({"chute": 1.0, "mailman": 60.0}, clock)
-    supervisor.check({"chute": 0.0, "mailman": 0.0})
+    supervisor = Supervisor({"chute": 1.0, "telemetry": 60.0}, clock)
+    supervisor.check({"chute": 0.0, "telemetry": 0.0})
     for _ in range(9):
         clock.sleep(0.1)
-        supervisor.check({"chute": 0.0, "mailman": clock.monotonic()})
+        supervisor.check({"chute": 0.0, "telemetry": clock.monotonic()})
     with pytest.raises(StalledError, match="the part 'chute' has given no sign of life for 1.1 s"):
         for _ in range(3):
             clock.sleep(0.1)
-            supervisor.check({"chute": 0.0, "mailman": clock.monotonic()})
+            supervisor.check({"chute": 0.0, "telemetry": clock.monotonic()})
 
 
 def test_a_part_that_beats_again_in_time_starts_anew(clock):

@@ -11,7 +11,7 @@ import pytest
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.clock import SimulatedClock, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
-from bin_daemon.store.write_buffer import Keeper
+from bin_daemon.store.write_buffer import WriteBuffer
 from bin_daemon.telemetry.delivery import STRIKES, Delivery
 from bin_daemon.telemetry.topics import Topics
 
@@ -38,9 +38,9 @@ class Wire:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[Keeper]:
+def buffer(tmp_path: Path) -> Iterator[WriteBuffer]:
     """A store of its own."""
-    made = Keeper(
+    made = WriteBuffer(
         tmp_path / "events.db", StoreSection(), SimulatedClock(), queue=True,
         synced=lambda: True, boot_id="boot",
     )  # fmt: skip
@@ -49,13 +49,13 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
 
 
 @pytest.fixture
-def delivery(keeper: Keeper) -> Delivery:
+def delivery(buffer: WriteBuffer) -> Delivery:
     """What is tested."""
-    return Delivery(TOPICS, keeper, SimulatedClock())
+    return Delivery(TOPICS, buffer, SimulatedClock())
 
 
 @pytest.fixture
-def store(keeper: Keeper) -> Callable[[int], list[str]]:
+def store(buffer: WriteBuffer) -> Callable[[int], list[str]]:
     """Stores so many completed events; returns their ids."""
 
     def add(count: int) -> list[str]:
@@ -68,9 +68,9 @@ def store(keeper: Keeper) -> Callable[[int], list[str]]:
             for seq in range(count)
         ]  # fmt: skip
         for event in events:
-            keeper.decided(event)
-            keeper.completed(event.id, Outcome.SORTED, 1.8e9, {})
-        keeper.tend()
+            buffer.decided(event)
+            buffer.completed(event.id, Outcome.SORTED, 1.8e9, {})
+        buffer.tend()
         return [event.id for event in events]
 
     return add
@@ -93,7 +93,7 @@ def test_no_more_is_in_flight_than_the_window_allows(
 
 
 def test_no_matching_subscribers_is_a_success(
-    delivery: Delivery, keeper: Keeper, store: Callable[[int], list[str]]
+    delivery: Delivery, buffer: WriteBuffer, store: Callable[[int], list[str]]
 ) -> None:
     store(1)
     delivery.up(Wire())
@@ -102,8 +102,8 @@ def test_no_matching_subscribers_is_a_success(
     delivery.acknowledged(1, NO_SUBSCRIBERS, "No matching subscribers")
     delivery.pump()
 
-    assert keeper.pending(9, ()) == []
-    assert keeper.pending(9, (), refused=True) == []
+    assert buffer.pending(9, ()) == []
+    assert buffer.pending(9, (), refused=True) == []
 
 
 def test_what_was_in_flight_when_the_line_broke_is_sent_again_first(
@@ -143,7 +143,7 @@ def test_refused_events_are_tried_again_on_the_next_line_one_window_at_a_time(
 
 
 def test_an_event_on_which_the_broker_hangs_up_each_time_is_put_behind_the_others(
-    delivery: Delivery, keeper: Keeper, store: Callable[[int], list[str]]
+    delivery: Delivery, buffer: WriteBuffer, store: Callable[[int], list[str]]
 ) -> None:
     poison, *others = store(3)
 
@@ -156,11 +156,11 @@ def test_an_event_on_which_the_broker_hangs_up_each_time_is_put_behind_the_other
     delivery.pump()
 
     assert wire.event_ids() == others
-    assert [event.id for event in keeper.pending(9, (), refused=True)] == [poison]
+    assert [event.id for event in buffer.pending(9, (), refused=True)] == [poison]
 
 
 def test_lines_that_break_for_other_reasons_put_no_event_behind(
-    delivery: Delivery, keeper: Keeper, store: Callable[[int], list[str]]
+    delivery: Delivery, buffer: WriteBuffer, store: Callable[[int], list[str]]
 ) -> None:
     store(1)
 
@@ -169,7 +169,7 @@ def test_lines_that_break_for_other_reasons_put_no_event_behind(
         delivery.pump()
         delivery.down(hung_up=False)
 
-    assert keeper.pending(9, (), refused=True) == []
+    assert buffer.pending(9, (), refused=True) == []
 
 
 def test_retained_values_are_said_before_events_and_only_their_latest(
