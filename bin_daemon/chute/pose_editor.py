@@ -26,7 +26,7 @@ HELP = (
 )
 
 
-class Calibration:
+class PoseEditor:
     """Where the servos are, where the present one is to go, and what was stored.
 
     chute: servos and poses. servo: the one to begin with; the first by default.

@@ -18,7 +18,7 @@ from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.chute.pose_editor import Calibration
+    from bin_daemon.chute.pose_editor import PoseEditor
     from bin_daemon.config.sections import Config, Servo
     from bin_daemon.gpio.factory import Factory, ServoPin
 
@@ -80,7 +80,7 @@ def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Move servos from the keyboard, then write the poses that were stored."""
-    from bin_daemon.chute.pose_editor import Calibration
+    from bin_daemon.chute.pose_editor import PoseEditor
     from bin_daemon.cli.config_files import rewrite
     from bin_daemon.config import edit
     from bin_daemon.config.load import find_config, read
@@ -88,49 +88,49 @@ def run_calibrate(options: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("calibrate needs a terminal: run it by hand, over SSH with `ssh -t`")
     config = common.config_of(options)
-    calibration = Calibration(config.chute, _servo_named(config, options.servo))
+    editor = PoseEditor(config.chute, _servo_named(config, options.servo))
     path = edit.writable(find_config(common.config_name(options)))
     text = read(path)
     with devices(options, config) as factory, _servo_pins(config, factory) as pins:
         try:
-            _move_by_keys(calibration, pins)
+            _move_by_keys(editor, pins)
         finally:
-            if not calibration.done and calibration.stored:
+            if not editor.done and editor.stored:
                 print("not written:", file=sys.stderr)
-                for (pose, servo), angle_deg in calibration.stored.items():
+                for (pose, servo), angle_deg in editor.stored.items():
                     print(f"  chute.poses.{pose}.{servo}: {angle_deg:g}", file=sys.stderr)
-    if not calibration.stored:
+    if not editor.stored:
         print("nothing was stored; the configuration stays as it is")
         return 0
     changes: dict[tuple[str, ...], float] = {
         ("chute", "poses", pose, servo): int(angle_deg) if angle_deg.is_integer() else angle_deg
-        for (pose, servo), angle_deg in calibration.stored.items()
+        for (pose, servo), angle_deg in editor.stored.items()
     }
     return 0 if rewrite(path, text, changes, options.yes) else 1
 
 
-def _move_by_keys(calibration: Calibration, pins: dict[str, ServoPin]) -> None:
+def _move_by_keys(editor: PoseEditor, pins: dict[str, ServoPin]) -> None:
     from bin_daemon.cli.keyboard import Keyboard
 
     shown: list[str] = []
     with Keyboard() as keyboard:
         before = time.monotonic()
-        while not calibration.done:
-            pin = pins[calibration.servo]
-            if calibration.pulsing:
-                pin.set_angle(calibration.angle_deg)
+        while not editor.done:
+            pin = pins[editor.servo]
+            if editor.pulsing:
+                pin.set_angle(editor.angle_deg)
             else:
                 pin.detach()
-            lines = [f"bin-daemon calibrate - {pin.pulses}", "", *calibration.lines()]
+            lines = [f"bin-daemon calibrate - {pin.pulses}", "", *editor.lines()]
             if lines != shown:
                 shown = lines
                 keyboard.draw(lines)
             for key in keyboard.keys(_TICK_S):
-                calibration.press(key)
+                editor.press(key)
             now = time.monotonic()
-            calibration.advance(min(now - before, 5 * _TICK_S))
+            editor.advance(min(now - before, 5 * _TICK_S))
             before = now
-            if pins[calibration.servo] is not pin:
+            if pins[editor.servo] is not pin:
                 pin.detach()
 
 

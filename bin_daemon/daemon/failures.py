@@ -118,7 +118,7 @@ def _short(words: str) -> str:
     return " ".join(words.split())[:_LONGEST_WORDS]
 
 
-def told_by(folder: Path) -> tuple[int, str]:
+def recorded(folder: Path) -> tuple[int, str]:
     """The count of a state directory and the words of the last failure, for who looks from outside.
 
     0 and "" where none is kept, or the file may not be read.

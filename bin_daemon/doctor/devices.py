@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.errors import BinDaemonError, Reason
-from bin_daemon.daemon.failures import told_by
+from bin_daemon.daemon.failures import recorded
 from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _BOOT = "/boot/firmware/config.txt"
 
 def _in_use(site: Site) -> Finding:
     """What the running daemon holds is as good as the daemon says it is."""
-    count, last = told_by(site.state)
+    count, last = recorded(site.state)
     if not count:
         return good("in use by the running daemon, which would have said if it were not good")
     return warning(

@@ -11,8 +11,9 @@ import contextlib
 import logging
 import threading
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.gpio.factory import unusable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Mode(StrEnum):
     TROUBLE = "trouble"  # it needs somebody
 
 
-class Outputs:
+class Outputs(Closing):
     """The outputs of one bin, as far as it has them; all off at first.
 
     Calls may come from any thread. Raises ChuteError, naming the key and the pin, where a pin
@@ -104,12 +105,6 @@ class Outputs:
         with self._lock:
             self._light = self._led = self._buzzer = None
             self._claimed.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class _Line:

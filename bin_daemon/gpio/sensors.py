@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.messages import Readings
 from bin_daemon.gpio.factory import InputPin
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 BEAM_HOLD_S = 0.3
 
 
-class Sensors:
+class Sensors(Closing):
     """What a bin has of lid switch, beam, metal sensor, `full` switches and fill sensors.
 
     clock: what the age of a fill level is measured on. Where there are fill sensors, a thread
@@ -91,12 +92,6 @@ class Sensors:
         """Give back all pins; may be called again."""
         self._closed = True
         self._claimed.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class _Beam(InputPin):

@@ -11,8 +11,9 @@ import dataclasses
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.store import database
@@ -84,7 +85,7 @@ def translated_errors(path: Path) -> contextlib.AbstractContextManager[None]:
     return database.translated_errors("event store", path, "it is moved aside at the next start")
 
 
-class History:
+class History(Closing):
     """The stored events, read-only. Raises StoreError where the file cannot be read."""
 
     def __init__(self, path: Path) -> None:
@@ -145,12 +146,6 @@ class History:
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
         self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def event_of(row: sqlite3.Row) -> SortEvent:

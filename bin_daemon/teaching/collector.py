@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 from bin_daemon.config.sections import KeepSection
 from bin_daemon.core import clock as clock_module
 from bin_daemon.core.clock import Clock
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError
 from bin_daemon.core.messages import Decision, Image, Item, Prediction, SortEvent, Vector
 from bin_daemon.model.head import Base
@@ -54,7 +54,7 @@ class _Task:
     label: str | None
 
 
-class Keeping:
+class Keeping(Closing):
     """What the daemon keeps of items, by the owner's choice; a context manager.
 
     folder: of the samples. base: the network that looks at the items. synced: whether the wall
@@ -244,9 +244,3 @@ class Keeping:
             self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
             log.error("pictures of items still wait for the disk and are lost")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

@@ -13,11 +13,12 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self, get_args
+from typing import get_args
 
 import numpy as np
 
 from bin_daemon.config.sections import KeepSection
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Image, Vector
@@ -72,7 +73,7 @@ _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: none lo
 _ID_LENGTH = 8
 
 
-class Samples:
+class Samples(Closing):
     """The sample store of one bin; a context manager.
 
     folder: `samples.db` and `crops/` are made in it where they are missing; only their owner may
@@ -329,12 +330,6 @@ class Samples:
     def close(self) -> None:
         """Let go of the files; a second call does nothing."""
         self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _blob(embedding: Vector) -> bytes:

@@ -1,8 +1,8 @@
-"""Calibration by hand: what each key does, how fast the servo follows, what is stored."""
+"""PoseEditor by hand: what each key does, how fast the servo follows, what is stored."""
 
 import pytest
 
-from bin_daemon.chute.pose_editor import Calibration, pulse_us
+from bin_daemon.chute.pose_editor import PoseEditor, pulse_us
 from bin_daemon.cli.keyboard import decoded
 from bin_daemon.config.sections import ChuteSection, Servo
 
@@ -18,30 +18,30 @@ CHUTE = ChuteSection(
 
 
 @pytest.fixture
-def awake() -> Calibration:
-    found = Calibration(CHUTE)
+def awake() -> PoseEditor:
+    found = PoseEditor(CHUTE)
     found.press(" ")
     return found
 
 
-def press(calibration: Calibration, *keys: str) -> Calibration:
+def press(editor: PoseEditor, *keys: str) -> PoseEditor:
     for key in keys:
-        calibration.press(key)
-    return calibration
+        editor.press(key)
+    return editor
 
 
-def arrived(calibration: Calibration) -> float:
+def arrived(editor: PoseEditor) -> float:
     for _ in range(200):
-        calibration.advance(0.02)
-    return calibration.angle_deg
+        editor.advance(0.02)
+    return editor.angle_deg
 
 
 def test_no_pulse_is_sent_before_a_key_and_the_jump_is_told():
-    calibration = Calibration(CHUTE)
-    calibration.advance(1.0)
+    editor = PoseEditor(CHUTE)
+    editor.advance(1.0)
 
-    assert not calibration.pulsing
-    assert any("disc will JUMP to 20 deg" in line for line in calibration.lines())
+    assert not editor.pulsing
+    assert any("disc will JUMP to 20 deg" in line for line in editor.lines())
 
 
 def test_the_first_key_only_wakes_the_servo_at_home(awake):
