@@ -5,9 +5,11 @@ Exit codes: 0 done, 2 an input is missing or wrong (the message says which).
 
 from __future__ import annotations
 
-import argparse
+import json
 import subprocess
 import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -15,6 +17,7 @@ import yaml
 from bin_daemon.core.errors import BinDaemonError
 from export.data.pictures import FOLDS
 from export.errors import ExportError
+from export.evaluation.chambers import CHAMBERS
 from export.recipes.load import override, read_recipe, shipped
 from export.recipes.schema import FoldedRecipe
 from export.rendering.reel import command as reel
@@ -22,182 +25,17 @@ from export.rendering.studio import command as studio
 from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
 
-def _train(options: argparse.Namespace) -> None:
-    from export.data.fetch import locate
-    from export.views.relaid import relaid_set
-
-    recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
-    changes = dict(options.set or ())
-    shortcuts = {"network.backbone": options.backbone_name, "network.weights": options.weights}
-    changes |= {key: value for key, value in shortcuts.items() if value is not None}
-    recipe = override(recipe, changes)
-    run = _run_named(options.run or recipe.name)
-    if options.finetune_from:
-        from export.training.finetune import finetune
-
-        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
-        return
-    data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
-    if isinstance(recipe, FoldedRecipe):
-        from export.training.folded import train
-
-        train(run, recipe, data, options.backbone, options.fold)
-    else:
-        from export.training import keras
-
-        keras.train(run, recipe, data, options.fold, options.backbone)
-
-
-def _quantize(options: argparse.Namespace) -> None:
-    run, data = _run_and_data(options)
-    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
-        from export.conversion.folded import quantise
-
-        quantise(run, data, plain=options.plain)
-    else:
-        from export.conversion import keras as keras_convert
-
-        keras_convert.quantise(run, data)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    if options.pool:
-        from export.evaluation.pooling import pool
-
-        pool(
-            _run_named(options.run), [_run_named(name) for name in options.pool], options.arguments
-        )
-    else:
-        from export.evaluation.evaluate import evaluate
-
-        evaluate(*_run_and_data(options, "quantize"), options.arguments)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from export.report.page import report
-
-    report(*_run_and_data(options, "quantize"))
-
-
-def _package(options: argparse.Namespace) -> None:
-    from export.packaging.package import package
-
-    run = _run_named(options.run)
-    folder = options.to or REPOSITORY / "models" / run.folder.name
-    package(run, folder, options.version, despite=options.despite)
-
-
-def _import(options: argparse.Namespace) -> None:
-    if options.annotations:
-        from export.data.annotations import import_annotations
-
-        if not options.to:
-            raise ExportError("import --annotations needs --to, the folder to make")
-        print(import_annotations(options.annotations, options.to))
-        return
-    if not (options.file and options.labels and options.calibrate):
-        raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
-    from export.conversion.importer import import_model
-
-    name = options.run or options.file.stem
-    run = import_model(
-        _run_named(name),
-        options.file,
-        options.labels,
-        options.calibrate,
-        options.scale,
-        options.size,
+def _run_options(step: ArgumentParser, *, data: bool = True) -> None:
+    step.add_argument(
+        "--run", default="waste6", help="name of the run, or a path to its folder (waste6)"
     )
-    if options.to:
-        # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
-        of_run = ["--run", str(run.folder.resolve())]
-        for step in (
-            ["evaluate", *of_run],
-            ["package", *of_run, "--to", str(options.to.resolve())],
-        ):
-            command = [sys.executable, "-m", "export", *step]
-            if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
-                raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
-
-
-def _recipes(options: argparse.Namespace) -> None:
-    from export.training.rehearse import rehearse
-
-    rehearse(options.to, options.names)
-
-
-def _backbone(options: argparse.Namespace) -> None:
-    from export.networks.folding import make_backbone
-
-    make_backbone(options.to, options.weights)
-
-
-def _groups(options: argparse.Namespace) -> None:
-    from export.data.groups import agreement_of
-
-    print(agreement_of(options.folder, options.backbone))
-
-
-def _run_named(name: str) -> Run:
-    """A run by its name in the runs folder, or by a path with a folder in it."""
-    path = Path(name)
-    return Run(path if len(path.parts) > 1 else DEFAULT_RUNS / path)
-
-
-def _run_and_data(options: argparse.Namespace, made_by: str = "train") -> tuple[Run, Path]:
-    """The run, and the folder its pictures are in: the one named, or the one it was trained on."""
-    run = _run_named(options.run)
-    if made_by == "quantize":
-        run.need("model.tflite", made_by)
-    config = run.read_json("config.json", "train")
-    return run, options.data or (REPOSITORY / config["data"]).resolve()
-
-
-def _fold(text: str) -> int | None:
-    """A fold by its number, or None for none."""
-    if text == "none":
-        return None
-    if text not in [str(fold) for fold in range(FOLDS)]:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither 0 to {FOLDS - 1} nor none")
-    return int(text)
-
-
-def _setting(text: str) -> tuple[str, object]:
-    """KEY=VALUE with the value as in YAML."""
-    key, found, value = text.partition("=")
-    if not found or not key:
-        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"'{value}' is no YAML value") from error
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line; a step more is a subparser more."""
-    top = argparse.ArgumentParser(
-        prog="python -m export", description="From pictures to a model package."
-    )
-    steps = top.add_subparsers(
-        required=True,
-        metavar="train|quantize|evaluate|report|package|import|recipes|backbone|groups|reel|studio",
-    )
-
-    def add(name: str, run, text: str) -> argparse.ArgumentParser:
-        step = steps.add_parser(name, help=text, description=text)
-        step.set_defaults(step=run)
-        return step
-
-    def of_run(step: argparse.ArgumentParser, *, data: bool = True) -> None:
+    if data:
         step.add_argument(
-            "--run", default="waste6", help="name of the run, or a path to its folder (waste6)"
+            "--data", type=Path, help="folder of <class>/<picture> (that of the training)"
         )
-        if data:
-            step.add_argument(
-                "--data", type=Path, help="folder of <class>/<picture> (that of the training)"
-            )
 
-    step = add("train", _train, "train by a recipe, or go on where it was broken off")
+
+def _train_options(step: ArgumentParser) -> None:
     step.add_argument(
         "--recipe",
         help=f"a .yaml file, or one of {', '.join(shipped())} (waste6; finetune with "
@@ -237,15 +75,55 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         metavar="KEY=VALUE",
         help="change a setting of the recipe, such as training.epochs=3; can be repeated. The "
-        "settings and what they mean stand in export/plans.py",
+        "settings and what they mean stand in export/recipes/schema.py",
     )
 
-    step = add("quantize", _quantize, "calibrate and convert to int8 TFLite")
-    of_run(step)
+
+def _train(options: Namespace) -> None:
+    from export.data.fetch import locate
+    from export.views.relaid import relaid_set
+
+    recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
+    changes = dict(options.set or ())
+    shortcuts = {"network.backbone": options.backbone_name, "network.weights": options.weights}
+    changes |= {key: value for key, value in shortcuts.items() if value is not None}
+    recipe = override(recipe, changes)
+    run = _run_named(options.run or recipe.name)
+    if options.finetune_from:
+        from export.training.finetune import finetune
+
+        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
+        return
+    data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
+    if isinstance(recipe, FoldedRecipe):
+        from export.training.folded import train
+
+        train(run, recipe, data, options.backbone, options.fold)
+    else:
+        from export.training import keras
+
+        keras.train(run, recipe, data, options.fold, options.backbone)
+
+
+def _quantize_options(step: ArgumentParser) -> None:
+    _run_options(step)
     step.add_argument("--plain", action="store_true", help="leave the equalisation out")
 
-    step = add("evaluate", _evaluate, "measure the int8 file on the held-out pictures")
-    of_run(step)
+
+def _quantize(options: Namespace) -> None:
+    run, data = _run_and_data(options)
+    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
+        from export.conversion.folded import quantise
+
+        quantise(run, data, plain=options.plain)
+    else:
+        from export.conversion import keras
+
+        keras.quantise(run, data)
+
+
+def _evaluate_options(step: ArgumentParser) -> None:
+    _run_options(step)
     step.add_argument(
         "--pool",
         nargs="+",
@@ -253,18 +131,43 @@ def parser() -> argparse.ArgumentParser:
         help="measure nothing new; pool the held-out folds of --run and of these runs",
     )
 
-    step = add("report", _report, "a page with plots and examples of an evaluated run")
-    of_run(step)
 
-    step = add("package", _package, "make the model package of an evaluated run")
-    of_run(step, data=False)
+def _evaluate(options: Namespace) -> None:
+    if options.pool:
+        from export.evaluation.pooling import pool
+
+        others = [_run_named(name) for name in options.pool]
+        pool(_run_named(options.run), others, options.arguments)
+    else:
+        from export.evaluation.evaluate import evaluate
+
+        evaluate(*_run_and_data(options, "quantize"), options.arguments)
+
+
+def _report(options: Namespace) -> None:
+    from export.report.page import report
+
+    report(*_run_and_data(options, "quantize"))
+
+
+def _package_options(step: ArgumentParser) -> None:
+    _run_options(step, data=False)
     step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
     step.add_argument("--version", type=int, help="rises with every release (the recipe's)")
     step.add_argument(
         "--despite", metavar="REASON", help="package what the gate refuses; the card repeats why"
     )
 
-    step = add("import", _import, "take over a trained classifier, or annotated pictures")
+
+def _package(options: Namespace) -> None:
+    from export.packaging.package import package
+
+    run = _run_named(options.run)
+    folder = options.to or REPOSITORY / "models" / run.folder.name
+    package(run, folder, options.version, despite=options.despite)
+
+
+def _import_options(step: ArgumentParser) -> None:
     step.add_argument("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")
     step.add_argument(
         "--annotations", type=Path, help="instead of a model: LabelMe or COCO, a file or a folder"
@@ -284,13 +187,53 @@ def parser() -> argparse.ArgumentParser:
         "--to", type=Path, help="make a package in this folder, or crops and cut-outs"
     )
 
-    step = add("recipes", _recipes, "train every published backbone on drawn pictures, shortly")
+
+def _import(options: Namespace) -> None:
+    if options.annotations:
+        from export.data.annotations import import_annotations
+
+        if not options.to:
+            raise ExportError("import --annotations needs --to, the folder to make")
+        print(import_annotations(options.annotations, options.to))
+        return
+    if not (options.file and options.labels and options.calibrate):
+        raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
+    from export.conversion.importer import import_model
+
+    run = import_model(
+        _run_named(options.run or options.file.stem),
+        options.file,
+        options.labels,
+        options.calibrate,
+        options.scale,
+        options.size,
+    )
+    if options.to:
+        # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
+        of_run = ["--run", str(run.folder.resolve())]
+        for step in (
+            ["evaluate", *of_run],
+            ["package", *of_run, "--to", str(options.to.resolve())],
+        ):
+            command = [sys.executable, "-m", "export", *step]
+            if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
+                raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
+
+
+def _recipes_options(step: ArgumentParser) -> None:
     step.add_argument("names", nargs="*", metavar="BACKBONE", help="only these (all)")
     step.add_argument(
         "--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs"
     )
 
-    step = add("backbone", _backbone, "fold Keras's MobileNetV2 into what `train` starts from")
+
+def _recipes(options: Namespace) -> None:
+    from export.training.rehearse import rehearse
+
+    rehearse(options.to, options.names)
+
+
+def _backbone_options(step: ArgumentParser) -> None:
     step.add_argument(
         "--to",
         type=Path,
@@ -301,14 +244,148 @@ def parser() -> argparse.ArgumentParser:
         "--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)"
     )
 
-    text = "how well near-duplicates alone recover the groups.csv of a folder"
-    step = add("groups", _groups, text)
+
+def _backbone(options: Namespace) -> None:
+    from export.networks.folding import make_backbone
+
+    make_backbone(options.to, options.weights)
+
+
+def _groups_options(step: ArgumentParser) -> None:
     step.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
     step.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
 
-    reel.add_arguments(add("reel", reel.run, "render the project's own demo footage"))
-    studio.add_arguments(add("studio", studio.run, "render rubbish in random sorting chambers"))
+
+def _groups(options: Namespace) -> None:
+    from export.data.groups import agreement_of
+
+    print(agreement_of(options.folder, options.backbone))
+
+
+def _masks_options(step: ArgumentParser) -> None:
+    step.add_argument(
+        "reel",
+        nargs="?",
+        type=Path,
+        default=REPOSITORY / "firmware_config" / "reel",
+        help="folder with truth.yaml (firmware_config/reel)",
+    )
+    step.add_argument("--json", action="store_true", help="print JSON, not a table")
+
+
+def _masks(options: Namespace) -> None:
+    from export.evaluation.masks import measure_masks, table
+
+    figures = measure_masks(options.reel)
+    print(json.dumps(figures, indent=1) if options.json else table(figures))
+
+
+def _teach_figures_options(step: ArgumentParser) -> None:
+    step.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder of the chambers"
+    )
+    step.add_argument("--model", default="waste6", help="model package, by name or path (waste6)")
+    step.add_argument("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
+    step.add_argument("--draws", type=int, default=5, help="random choices of pictures (5)")
+
+
+def _teach_figures(options: Namespace) -> None:
+    from export.evaluation.teaching import measure_teaching
+
+    chambers = [options.data / name for name in options.chamber or CHAMBERS]
+    for line in measure_teaching(chambers, options.model, options.draws):
+        print(json.dumps(line), flush=True)
+
+
+STEPS: tuple[
+    tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int | None], str], ...
+] = (
+    ("train", _train_options, _train, "train by a recipe, or go on where it was broken off"),
+    ("quantize", _quantize_options, _quantize, "calibrate and convert to int8 TFLite"),
+    ("evaluate", _evaluate_options, _evaluate, "measure the int8 file on the held-out pictures"),
+    ("report", _run_options, _report, "a page with plots and examples of an evaluated run"),
+    ("package", _package_options, _package, "make the model package of an evaluated run"),
+    ("import", _import_options, _import, "take over a trained classifier, or annotated pictures"),
+    (
+        "recipes",
+        _recipes_options,
+        _recipes,
+        "train every published backbone on drawn pictures, shortly",
+    ),
+    (
+        "backbone",
+        _backbone_options,
+        _backbone,
+        "fold Keras's MobileNetV2 into what `train` starts from",
+    ),
+    (
+        "groups",
+        _groups_options,
+        _groups,
+        "how well near-duplicates alone recover the groups.csv of a folder",
+    ),
+    (
+        "masks",
+        _masks_options,
+        _masks,
+        "how well the chamber cuts things out: its masks against a reel's",
+    ),
+    (
+        "teach-figures",
+        _teach_figures_options,
+        _teach_figures,
+        "what teaching is worth on the pictures of real chambers",
+    ),
+    ("reel", reel.add_arguments, reel.run, "render the project's own demo footage"),
+    ("studio", studio.add_arguments, studio.run, "render rubbish in random sorting chambers"),
+)
+"""Name, options, action and purpose of each step."""
+
+
+def parser() -> ArgumentParser:
+    """The command line; a step more is a row of `STEPS` more."""
+    top = ArgumentParser(prog="python -m export", description="From pictures to a model package.")
+    steps = top.add_subparsers(required=True, metavar="STEP")
+    for name, add_options, action, purpose in STEPS:
+        step = steps.add_parser(name, help=purpose, description=purpose)
+        add_options(step)
+        step.set_defaults(step=action)
     return top
+
+
+def _run_named(name: str) -> Run:
+    """A run by its name in the runs folder, or by a path with a folder in it."""
+    path = Path(name)
+    return Run(path if len(path.parts) > 1 else DEFAULT_RUNS / path)
+
+
+def _run_and_data(options: Namespace, made_by: str = "train") -> tuple[Run, Path]:
+    """The run, and the folder its pictures are in: the one named, or the one it was trained on."""
+    run = _run_named(options.run)
+    if made_by == "quantize":
+        run.need("model.tflite", made_by)
+    config = run.read_json("config.json", "train")
+    return run, options.data or (REPOSITORY / config["data"]).resolve()
+
+
+def _fold(text: str) -> int | None:
+    """A fold by its number, or None for none."""
+    if text == "none":
+        return None
+    if text not in [str(fold) for fold in range(FOLDS)]:
+        raise ArgumentTypeError(f"'{text}' is neither 0 to {FOLDS - 1} nor none")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """KEY=VALUE with the value as in YAML."""
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise ArgumentTypeError(f"'{text}' is not KEY=VALUE")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ArgumentTypeError(f"'{value}' is no YAML value") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

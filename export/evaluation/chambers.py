@@ -22,6 +22,7 @@ from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
 from export.evaluation import metrics
 
+CHAMBERS = ("chamber_a", "chamber_b")
 STEPS = ("whole", "cropped", "normalised")
 LABELS = "labels.csv"
 EMPTY = "empty"

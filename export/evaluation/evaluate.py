@@ -32,7 +32,6 @@ from export.run import Run, training_time, versions
 from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
 
-CHAMBERS = ("chamber_a", "chamber_b")
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.npz"
 POOLED = "pooled.json"
@@ -113,7 +112,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
             report["runtimes"][name] |= figures(out.logits, truth, groups, labels)
         _save_predictions(run, held_out, outputs[main].logits, float_logits, truth, groups)
         report["robustness"] = _robustness(models[main], squares, truth, report["held_out"])
-    for chamber in CHAMBERS:
+    for chamber in chambers.CHAMBERS:
         if _knows(data.parent / chamber, labels):
             report["chambers"][chamber] = chambers.measure(
                 data.parent / chamber,

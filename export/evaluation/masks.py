@@ -1,21 +1,17 @@
 """How well the chamber finds things: its masks and boxes against those of a rendered reel.
 
 A reel (pictures, empty views, and the true mask of each item) flows in, figures flow out: overlap
-for each item, for those that lie together, and for pairs put closer and closer. The chamber that
-runs in the bin is what is measured, on stills; nothing is trained, drawn or tuned here.
-
-`python -m export.evaluation.masks [REEL]` prints the table, or with `--json` the figures.
+for each item, for those that lie together, and for pairs put closer and closer. What is measured is
+the chamber code of the bin, on stills; nothing is trained, drawn or tuned here.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +20,11 @@ import yaml
 from bin_daemon.camera.script import SCRIPT_NAME, load_script
 from bin_daemon.chamber.chamber import isolate_each
 from bin_daemon.config.sections import ChamberSection
-from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.images import read_picture
 from bin_daemon.core.messages import Array
 from bin_daemon.explain.stills import frame_mask
 from export.errors import ExportError
 
-REEL = Path(__file__).parents[2] / "firmware_config" / "reel"
 TRUTH_NAME = "truth.yaml"
 GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Between two things of a pair, as shares of the longer side of the picture."""
@@ -41,7 +35,7 @@ FOUND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class MaskedPicture:
     """A picture, its empty view (uint8 (h, w, 3) RGB), and bool (h, w) of each thing by name."""
 
     name: str
@@ -85,7 +79,7 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
     return [(row, column) for row, column in enumerate(best) if overlaps[row, column] > 0]
 
 
-def measure(shown: Shown, config: ChamberSection | None = None) -> dict:
+def measure(shown: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
     """Cut every thing out of one picture, as the bin does, and compare with the truth.
 
     Returns `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`,
@@ -111,7 +105,7 @@ def measure(shown: Shown, config: ChamberSection | None = None) -> dict:
     return {"items": items, "missed": missed, "spurious": len(found) - len(pairs)}
 
 
-def reel_pictures(reel: Path) -> Iterator[Shown]:
+def reel_pictures(reel: Path) -> Iterator[MaskedPicture]:
     """Every picture of a reel with items in it, before the empty view that the script plays last.
 
     Raises:
@@ -136,7 +130,7 @@ def reel_pictures(reel: Path) -> Iterator[Shown]:
             if empty is None:
                 raise ExportError(f"{reel / SCRIPT_NAME}: begins without an empty view")
             seen.add(step.picture)
-            yield Shown(
+            yield MaskedPicture(
                 Path(step.picture).stem,
                 read_picture(reel / step.picture),
                 read_picture(reel / empty),
@@ -144,7 +138,7 @@ def reel_pictures(reel: Path) -> Iterator[Shown]:
             )
 
 
-def paired(first: Shown, second: Shown, gap: float) -> Shown:
+def paired(first: MaskedPicture, second: MaskedPicture, gap: float) -> MaskedPicture:
     """Two items side by side on the empty view of the first, `gap` of its longer side apart.
 
     Both are cut out by their true masks and scaled to one length; they leave their shadows behind.
@@ -163,10 +157,10 @@ def paired(first: Shown, second: Shown, gap: float) -> Shown:
         truth[shown.name] = full
         left += mask.shape[1] + round(gap * longer)
     picture = np.rint(scene).astype(np.uint8)
-    return Shown(f"{first.name} and {second.name}", picture, first.empty, truth)
+    return MaskedPicture(f"{first.name} and {second.name}", picture, first.empty, truth)
 
 
-def _cut(shown: Shown, side: int) -> tuple[Array, Array]:
+def _cut(shown: MaskedPicture, side: int) -> tuple[Array, Array]:
     """The one item of a picture with its longer side at `side`: pixels, and opacity 0 to 1."""
     (mask,) = shown.truth.values()
     x, y, width, height = box_of(mask)
@@ -177,7 +171,7 @@ def _cut(shown: Shown, side: int) -> tuple[Array, Array]:
     return pixels, cv2.resize(mask[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
 
-def _summary(results: Sequence[dict]) -> dict:
+def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     items = [item for result in results for item in result["items"]]
     masks, boxes = ([item[kind] for item in items] for kind in ("iou", "box_iou"))
     worst = min(items, key=lambda item: item["iou"])
@@ -195,7 +189,7 @@ def _summary(results: Sequence[dict]) -> dict:
     }
 
 
-def measure_masks(reel: Path = REEL) -> dict:
+def measure_masks(reel: Path) -> dict[str, Any]:
     """All figures of one reel.
 
     Returns `single` and `together` (pictures of one item, and of several), each with mean, median
@@ -207,7 +201,7 @@ def measure_masks(reel: Path = REEL) -> dict:
         ExportError: the reel has no truth to compare with, or nothing in it.
     """
     shown = list(reel_pictures(reel))
-    figures: dict = {"reel": reel.name}
+    figures: dict[str, Any] = {"reel": reel.name}
     for part, some in (
         ("single", [s for s in shown if len(s.truth) == 1]),
         ("together", [s for s in shown if len(s.truth) > 1]),
@@ -229,7 +223,7 @@ def measure_masks(reel: Path = REEL) -> dict:
     return figures
 
 
-def table(figures: dict) -> str:
+def table(figures: dict[str, Any]) -> str:
     """The figures as text for a terminal or a card."""
     lines = [f"{'':26} {'mask IoU':>8} {'box IoU':>8}"]
     for part in ("single", "together"):
@@ -248,24 +242,3 @@ def table(figures: dict) -> str:
         name = f"pairs {some['gap']:.0%} apart: mean"
         lines.append(f"{name:26} {some['mean_iou']:8.3f} {some['mean_box_iou']:8.3f}  {apart}")
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure a reel and print its figures; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.evaluation.masks", description=main.__doc__
-    )
-    parser.add_argument("reel", nargs="?", type=Path, default=REEL, help="folder with truth.yaml")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure_masks(options.reel)
-    except BinDaemonError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(figures, indent=1) if options.json else table(figures))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,20 +1,18 @@
-"""What teaching is worth on the pictures of real chambers: `python -m export.evaluation.teaching`.
+"""What teaching is worth on the pictures of real chambers: the step `teach-figures`.
 
 Pictures are laid out as a person would (a folder for each class, `sessions.csv`), `bin-daemon
-teach --from` teaches a fresh state directory, and the head it puts in force is judged on the
-pictures that were not taught, cut out as a bin does. On sessions that were never taught there is a
-control, where the empty view is known: a head taught on the same pictures with their items painted
-out, judged on such ones.
+teach --from` teaches a fresh state directory, and the head it activates is judged on the pictures
+that were not taught, cut out as a bin does. On sessions that were never taught there is a control,
+where the empty view is known: a head taught on the same pictures with their items painted out,
+judged on such ones.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import io
 import json
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,26 +37,59 @@ from bin_daemon.teaching.training import Shown, learn
 from export.errors import ExportError
 from export.evaluation.chambers import Frame, read_chamber
 
-DATA = Path("../shared/data")
-SHOWN = 10
-DRAWS = 5
+TAUGHT = 10
+"""Pictures of each session that are taught."""
 CANS, BOTTLES = ("20180419_1", "20180423_11"), ("20180419_3", "20180423_4")
+"""Sessions of chamber_a that show one class each."""
+_AVERAGED = (
+    "accuracy", "macro_recall", "accepted", "accepted_right", "promised", "before",
+    "ground_accuracy", "ground_majority",
+)  # fmt: skip
 
 
-def photos(folder: Path, empties: Path) -> tuple[list[Frame], dict[str, Path]]:
-    """The plain pictures of a chamber (no hand, no open lid), and each session's empty view.
+def measure_teaching(chambers: Sequence[Path], model: str, draws: int) -> Iterator[dict[str, Any]]:
+    """Figures of one teaching after the other, and of several the means.
+
+    Args:
+        chambers: folders with `labels.csv`.
+        model: the package that is taught, by name or path.
+        draws: how many choices of the pictures that are taught.
+
+    Yields:
+        `what` was done, and its figures; of means, each with the standard deviation.
+
+    Raises:
+        ExportError: a table cannot be read, or the bin does not learn.
+    """
+    with tempfile.TemporaryDirectory() as made:
+        common = ("--model", model, "--config", _config(Path(made)))
+        for chamber in chambers:
+            frames, views = frames_and_views(chamber, Path(made))
+            embedder = Embedder(model, views)
+            both = set(CANS) <= views.keys()
+            for by in ("label", "thing") if both else ("label",):
+                runs = [
+                    judge(*draw(frames, seed), views, embedder, by, common) for seed in range(draws)
+                ]
+                yield from _summed_up(f"{chamber.name}, {TAUGHT} of each session, by {by}", runs)
+            runs = list(_unseen(frames, views, embedder, common))
+            yield from _summed_up(f"{chamber.name}, sessions never taught", runs)
+
+
+def frames_and_views(folder: Path, empties: Path) -> tuple[list[Frame], dict[str, Path]]:
+    """The frames of a chamber (no hand, no open lid), and each session's empty view.
 
     A session without an empty picture gets the median of its pictures, written to `empties`.
     """
-    found, views = read_chamber(folder)
+    frames, views = read_chamber(folder)
     members = defaultdict(list)
-    for one in found:
-        members[one.session].append(one.path)
+    for frame in frames:
+        members[frame.session].append(frame.path)
     for session, files in members.items():
         if session not in views:
             views[session] = empties / f"{folder.name}-{session}.png"
             cv2.imwrite(str(views[session]), median_empty(files)[..., ::-1])
-    return found, views
+    return frames, views
 
 
 def command(*words: object) -> str:
@@ -73,17 +104,17 @@ def command(*words: object) -> str:
     return out.getvalue()
 
 
-class Eyes:
-    """Embeddings of pictures as a bin sees them: cut out by the empty view, each looked at once."""
+class Embedder:
+    """Embeddings of frames as a bin sees them: cut out by the empty view, each computed once."""
 
     def __init__(self, model: str, views: Mapping[str, Path]) -> None:
         self._classifier = Classifier(open_package(model))
         self._views = {session: read_picture(path) for session, path in views.items()}
         self._seen: dict[Path, tuple[Array, Array | None]] = {}
 
-    def embeddings(self, photos: Sequence[Frame]) -> Array:
+    def embeddings(self, frames: Sequence[Frame]) -> Array:
         """Float32 (n, d); a picture in which no item is found is looked at whole."""
-        return np.stack([self._look(one)[0] for one in photos])
+        return np.stack([self._look(one)[0] for one in frames])
 
     def control(self, taught: Sequence[Frame], tested: Sequence[Frame]) -> dict[str, float]:
         """What a head tells of pictures whose items are painted out, taught on such pictures.
@@ -98,8 +129,8 @@ class Eyes:
         commonest = max(truth.count(label) for label in set(truth))
         return {"accuracy": float(np.mean(right)), "majority": commonest / len(truth)}
 
-    def _painted_out(self, photos: Sequence[Frame]) -> list[Shown]:
-        seen = [(one, self._look(one)[1]) for one in photos]
+    def _painted_out(self, frames: Sequence[Frame]) -> list[Shown]:
+        seen = [(one, self._look(one)[1]) for one in frames]
         return [Shown(g, one.label, one.session, str(one.path)) for one, g in seen if g is not None]
 
     def shipped(self) -> Head:
@@ -131,11 +162,24 @@ class Eyes:
         return self._seen[one.path]
 
 
+def _lay_out(folder: Path, taught: Sequence[Frame], views: Mapping[str, Path], by: str) -> None:
+    """A folder of pictures as `bin-daemon teach --from` takes it."""
+    rows = [("file", "empty", "session")]
+    for number, frame in enumerate(taught):
+        target = folder / getattr(frame, by) / f"{number}{frame.path.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(frame.path.resolve())
+        file = target.relative_to(folder).as_posix()
+        rows.append((file, str(views[frame.session].resolve()), frame.session))
+    with (folder / "sessions.csv").open("w", newline="", encoding="utf-8") as table:
+        csv.writer(table).writerows(rows)
+
+
 def judge(
     taught: Sequence[Frame],
     tested: Sequence[Frame],
     views: Mapping[str, Path],
-    eyes: Eyes,
+    embedder: Embedder,
     by: str,
     common: Sequence[str],
 ) -> dict[str, object]:
@@ -143,19 +187,11 @@ def judge(
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         lesson, state = root / "lesson", root / "state"
-        rows = []
-        for number, one in enumerate(taught):
-            target = lesson / getattr(one, by) / f"{number}{one.path.suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(one.path.resolve())
-            file = target.relative_to(lesson).as_posix()
-            rows.append((file, views[one.session].resolve(), one.session))
-        with (lesson / "sessions.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file", "empty", "session"), *rows])
+        _lay_out(lesson, taught, views, by)
         told = json.loads(command("teach", "--from", lesson, "--json", "--state", state, *common))
-        head = Head.load(paths.taught_head(state)) or eyes.shipped()
+        head = Head.load(paths.taught_head(state)) or embedder.shipped()
     truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
-    likely = softmax(head.logits(eyes.embeddings(tested)), head.temperature)
+    likely = softmax(head.logits(embedder.embeddings(tested)), head.temperature)
     thresholds = np.array([head.thresholds[label] for label in head.labels])
     passed, right = accepted(likely, truth, thresholds)
     recall = {head.labels[at]: float(right[truth == at].mean()) for at in np.unique(truth)}
@@ -173,45 +209,20 @@ def judge(
     }
 
 
-def draw(found: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
-    """SHOWN pictures of each session for teaching, and the rest."""
+def draw(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
+    """TAUGHT pictures of each session for teaching, and the rest."""
     rng = np.random.default_rng(seed)
     members = defaultdict(list)
-    for one in found:
-        members[one.session].append(one)
+    for frame in frames:
+        members[frame.session].append(frame)
     chosen = {
-        mine[at].path for mine in members.values() for at in rng.permutation(len(mine))[:SHOWN]
+        mine[at].path for mine in members.values() for at in rng.permutation(len(mine))[:TAUGHT]
     }
-    return [p for p in found if p.path in chosen], [p for p in found if p.path not in chosen]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all and print one object with all figures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.evaluation.teaching", description=__doc__
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--model", default="waste6", help="model package, by name or path")
-    parser.add_argument("--chamber", action="append", choices=["chamber_a", "chamber_b"])
-    parser.add_argument("--draws", type=int, default=DRAWS)
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as made:
-        common = ("--model", options.model, "--config", _config(Path(made)))
-        for chamber in options.chamber or ("chamber_a", "chamber_b"):
-            found, views = photos(options.data / chamber, Path(made))
-            eyes = Eyes(options.model, views)
-            for by in ("label", "thing") if chamber == "chamber_a" else ("label",):
-                runs = [
-                    judge(*draw(found, seed), views, eyes, by, common)
-                    for seed in range(options.draws)
-                ]
-                _tell(f"{chamber}, {SHOWN} of each session, by {by}", runs)
-            _tell(f"{chamber}, sessions never taught", list(_unseen(found, views, eyes, common)))
-    return 0
+    return [f for f in frames if f.path in chosen], [f for f in frames if f.path not in chosen]
 
 
 def _unseen(
-    found: Sequence[Frame], views: Mapping[str, Path], eyes: Eyes, common: Sequence[str]
+    frames: Sequence[Frame], views: Mapping[str, Path], embedder: Embedder, common: Sequence[str]
 ) -> Iterator[dict[str, object]]:
     """Teach some sessions whole, and test on the others.
 
@@ -219,28 +230,28 @@ def _unseen(
     of the three arrangements, without a control: its things lie alike in all frames, so the median
     that stands for the empty view shows them too, and nothing paints them out.
     """
-    sessions = {one.session for one in found}
+    sessions = {one.session for one in frames}
     if set(CANS) <= sessions:
         for cans in CANS:
             for bottles in BOTTLES:
                 held = {*CANS, *BOTTLES} - {cans, bottles}
-                taught, tested = _apart(found, held)
-                told = judge(taught, tested, views, eyes, "label", common)
-                control = eyes.control(taught, tested)
+                taught, tested = _apart(frames, held)
+                told = judge(taught, tested, views, embedder, "label", common)
+                control = embedder.control(taught, tested)
                 ground = {f"ground_{name}": value for name, value in control.items()}
                 yield {"held": sorted(held), **told, **ground}
     else:
         for ending in ("NoLid", "NoWindow", ""):
             held = {s for s in sessions if s in (f"metal{ending}", f"plastic{ending}")}
-            told = judge(*_apart(found, held), views, eyes, "label", common)
+            told = judge(*_apart(frames, held), views, embedder, "label", common)
             yield {"held": sorted(held), **told}
 
 
-def _apart(found: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:
+def _apart(frames: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:
     """The pictures of the other sessions, and of those held out."""
     return (
-        [one for one in found if one.session not in held],
-        [one for one in found if one.session in held],
+        [one for one in frames if one.session not in held],
+        [one for one in frames if one.session in held],
     )
 
 
@@ -255,28 +266,15 @@ def _config(folder: Path) -> str:
     return str(path)
 
 
-def _tell(words: str, runs: list[dict[str, Any]]) -> None:
-    """One line of JSON for each run, and one of their means."""
-    for run in runs:
-        print(json.dumps({"what": words, **run}))
-    figures = (
-        "accuracy", "macro_recall", "accepted", "accepted_right", "promised", "before",
-        "ground_accuracy", "ground_majority",
-    )  # fmt: skip
-    found = {f: [run[f] for run in runs if run.get(f) is not None] for f in figures}
-    for f in ("accuracy", "majority"):
-        found[f"control_{f}"] = [run["control"][f] for run in runs if run["control"]]
+def _summed_up(what: str, runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The figures of each teaching, and last their means and standard deviations."""
+    yield from ({"what": what, **run} for run in runs)
+    found = {key: [run[key] for run in runs if run.get(key) is not None] for key in _AVERAGED}
+    for key in ("accuracy", "majority"):
+        found[f"control_{key}"] = [run["control"][key] for run in runs if run["control"]]
     means = {
-        f: [round(float(s), 4) for s in (np.mean(values), np.std(values))]
-        for f, values in found.items()
+        key: [round(float(np.mean(values)), 4), round(float(np.std(values)), 4)]
+        for key, values in found.items()
         if values
     }
-    print(json.dumps({"what": f"{words}: mean and spread of {len(runs)}", **means}), flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ExportError as error:
-        print(f"export: {error}", file=sys.stderr)
-        sys.exit(2)
+    yield {"what": f"{what}: mean and spread of {len(runs)}", **means}

@@ -10,7 +10,7 @@ import pytest
 from scenes import chamber
 
 from export.evaluation.chambers import Frame
-from export.evaluation.teaching import Eyes
+from export.evaluation.teaching import Embedder
 
 OF_EACH = 10
 
@@ -29,14 +29,14 @@ def session(folder: Path, name: str, label: str, striped: bool) -> tuple[list[Fr
     folder.mkdir()
     cv2.imwrite(str(folder / "empty.png"), floor(striped))
     rng = np.random.default_rng(list(name.encode()))
-    photos = []
+    frames = []
     for number in range(OF_EACH):
         picture, path = floor(striped), folder / f"{number}.png"
         x, y = rng.integers((60, 90), (420, 300)).tolist()
         cv2.rectangle(picture, (x, y), (x + 110, y + 90), (235, 235, 235), -1)
         cv2.imwrite(str(path), picture)
-        photos.append(Frame(path, label, label, name))
-    return photos, folder / "empty.png"
+        frames.append(Frame(path, label, label, name))
+    return frames, folder / "empty.png"
 
 
 @pytest.mark.parametrize(("marked", "least", "most"), [(True, 0.9, 1.0), (False, 0.2, 0.8)])
@@ -44,8 +44,8 @@ def test_what_the_ground_tells_of_sessions_never_taught_is_found(tmp_path, marke
     taught, tested, views = [], [], {}
     for label in ("metal", "plastic"):
         for part, name in ((taught, f"{label}1"), (tested, f"{label}2")):
-            photos, views[name] = session(tmp_path, name, label, marked and label == "metal")
-            part.extend(photos)
-    control = Eyes("waste6", views).control(taught, tested)
+            frames, views[name] = session(tmp_path, name, label, marked and label == "metal")
+            part.extend(frames)
+    control = Embedder("waste6", views).control(taught, tested)
     assert control["majority"] == 0.5
     assert least <= control["accuracy"] <= most

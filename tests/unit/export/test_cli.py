@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.__main__ import main
+from export.__main__ import STEPS, main
 from export.data import fetch
 from export.run import Run
 
@@ -69,6 +69,23 @@ def test_a_fold_that_does_not_exist_is_refused(
 
     assert stop.value.code == 2
     assert "argument --fold: '5'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [name for name, *_ in STEPS])
+def test_every_step_explains_itself(step: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([step, "--help"])
+
+    assert stop.value.code == 0
+    assert f"usage: python -m export {step} " in capsys.readouterr().out
+
+
+def test_teaching_is_not_measured_without_a_chamber(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["teach-figures", "--data", str(tmp_path), "--chamber", "chamber_b"]) == 2
+
+    assert "labels.csv" in capsys.readouterr().err
 
 
 def test_an_unknown_step_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,17 +7,28 @@ import numpy as np
 import pytest
 from scenes import chamber, with_box
 
+from export.__main__ import main
 from export.errors import ExportError
 from export.evaluation import masks
-from export.evaluation.masks import Shown, box_iou, iou, matched, measure, paired, reel_pictures
+from export.evaluation.masks import (
+    MaskedPicture,
+    box_iou,
+    iou,
+    matched,
+    measure,
+    paired,
+    reel_pictures,
+)
+from export.run import REPOSITORY
 
+REEL = REPOSITORY / "firmware_config" / "reel"
 BOX = np.s_[170:281, 240:391]
 
 
-def shown(name: str = "box", colour=(190, 30, 40)) -> Shown:
+def shown(name: str = "box", colour=(190, 30, 40)) -> MaskedPicture:
     truth = np.zeros((480, 640), bool)
     truth[BOX] = True
-    return Shown(name, with_box(colour), chamber(), {name: truth})
+    return MaskedPicture(name, with_box(colour), chamber(), {name: truth})
 
 
 def test_overlap_is_the_share_of_the_union():
@@ -45,10 +56,10 @@ def test_a_box_in_the_chamber_is_found():
 def test_a_thing_that_is_not_there_is_missed_and_one_nobody_knows_of_is_spurious():
     absent = np.zeros((480, 640), bool)
     absent[400:450, 20:120] = True
-    result = measure(Shown("x", with_box((190, 30, 40)), chamber(), {"absent": absent}))
+    result = measure(MaskedPicture("x", with_box((190, 30, 40)), chamber(), {"absent": absent}))
     assert result["missed"] == ["absent"]
     assert result["spurious"] == 1
-    nothing = measure(Shown("x", chamber(), chamber(), {"absent": absent}))
+    nothing = measure(MaskedPicture("x", chamber(), chamber(), {"absent": absent}))
     assert nothing == {
         "items": [{"name": "absent", "iou": 0.0, "box_iou": 0.0}],
         "missed": ["absent"],
@@ -66,7 +77,7 @@ def test_a_pair_lies_side_by_side_with_the_gap_between():
 
 
 def test_the_masks_of_the_shipped_reel_hold():
-    results = [measure(s) for s in reel_pictures(masks.REEL)]
+    results = [measure(s) for s in reel_pictures(REEL)]
     overlaps = [item["iou"] for result in results for item in result["items"]]
     assert len(overlaps) == 22
     assert np.mean(overlaps) > 0.8
@@ -77,22 +88,22 @@ def test_the_masks_of_the_shipped_reel_hold():
 def test_a_folder_that_is_no_reel_is_told(tmp_path: Path, capsys):
     with pytest.raises(ExportError, match=r"truth\.yaml: cannot read"):
         list(reel_pictures(tmp_path))
-    assert masks.main([str(tmp_path)]) == 2
+    assert main(["masks", str(tmp_path)]) == 2
     assert "truth.yaml" in capsys.readouterr().err
 
 
 def test_a_reel_of_one_item_has_no_pairs(monkeypatch, capsys):
     monkeypatch.setattr(masks, "reel_pictures", lambda reel: iter([shown("one")]))
-    assert masks.main(["--json"]) == 0
+    assert main(["masks", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs"] == []
 
 
 def test_the_table_and_the_json_tell_the_same(monkeypatch, capsys):
     alone = [shown("one"), shown("other", (30, 50, 190))]
     monkeypatch.setattr(masks, "reel_pictures", lambda reel: iter(alone))
-    assert masks.main(["--json"]) == 0
+    assert main(["masks", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["single"]["count"] == 2
     assert [pair["gap"] for pair in figures["pairs"]] == list(masks.GAPS)
-    assert masks.main([]) == 0
+    assert main(["masks"]) == 0
     assert f"{figures['single']['mean_iou']:.3f}" in capsys.readouterr().out
