@@ -1,7 +1,7 @@
 """SQLite files of the daemon: opened so that what was committed survives a power cut.
 
-A path and a schema flow in, a connection flows out; what SQLite raises becomes `StoreError` with
-the file and what to do about it. This module knows no table but the `counters` of each store.
+A path and a schema flow in, rows flow out; what SQLite raises becomes `StoreError` with the file
+and what to do about it. This module knows no table but the `counters` of each store.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import StoreError
 
 _BUSY_TIMEOUT_S = 5.0
@@ -34,17 +36,17 @@ class StoreDamagedError(StoreError):
 
 
 @contextlib.contextmanager
-def translated_errors(store: str, path: Path, damaged: str) -> Iterator[None]:
+def translated_errors(store: str, path: Path, cure: str) -> Iterator[None]:
     """Turn what SQLite and the file system raise into StoreError.
 
-    store: what people call it ("event store"). damaged: what happens, or is to be done, then.
+    store: what people call it ("event store"). cure: what is done about a damaged one.
     """
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _DAMAGE:
-            words = f"{store} {path}: {_DAMAGE[code]}; {damaged}"
+            words = f"{store} {path}: {_DAMAGE[code]}; {cure}"
             raise StoreDamagedError(words) from error
         raise StoreError(f"{store} {path}: {_ADVICE.get(code, str(error))}") from error
     except StoreError:
@@ -116,26 +118,72 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def count_dropped(db: sqlite3.Connection, count: int) -> None:
-    """Add to the counter of what a store gave up; raises sqlite3.Error."""
-    db.execute(
-        "INSERT INTO counters VALUES ('dropped', ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (count,),
-    )
-
-
 def layout(db: sqlite3.Connection) -> int:
     """The version of the schema that the file was made with; 0 where it is empty."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check_layout(db: sqlite3.Connection, store: str, path: Path, known: int) -> None:
-    """Raise StoreError, and close, where the file is of another layout than this program knows."""
-    found = layout(db)
-    if found != known:
-        db.close()
-        raise StoreError(
-            f"{store} {path}: its layout is version {found}, this program knows {known}; use the "
-            f"version that wrote it, or move the file away"
+class Database(Closing):
+    """One SQLite file, and what every store does with it; each says how to `_open` its own.
+
+    store, cure: as `translated_errors` takes them. version: of the layout that this program knows.
+    Raises StoreError where the file cannot be used or is of another layout.
+    """
+
+    store: ClassVar[str]
+    cure: ClassVar[str]
+    version: ClassVar[int]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._translated_errors():
+            self._db = self._open()
+            self._db.row_factory = sqlite3.Row
+            if (found := layout(self._db)) != self.version:
+                self._db.close()
+                raise StoreError(
+                    f"{self.store} {path}: its layout is version {found}, this program knows "
+                    f"{self.version}; use the version that wrote it, or move the file away"
+                )
+
+    def _open(self) -> sqlite3.Connection:
+        raise NotImplementedError
+
+    def _translated_errors(self) -> contextlib.AbstractContextManager[None]:
+        return translated_errors(self.store, self.path, self.cure)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write everything inside or nothing, and wait for the disk once instead of each time."""
+        with self._translated_errors(), transaction(self._db):
+            yield self._db
+
+    def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
+        with self._translated_errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def _figure(self, sql: str) -> int:
+        """The one number that is asked for; 0 where there is none."""
+        rows = self._rows(sql)
+        return int(rows[0][0] or 0) if rows else 0
+
+    def _change(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
+        """Carry out a statement by itself; returns how many rows it touched."""
+        with self._translated_errors():
+            return self._db.execute(sql, values).rowcount
+
+    def drop_counted(self, count: int) -> None:
+        """Add to the counter of what was given up; alone, or as a part of a transaction."""
+        self._change(
+            "INSERT INTO counters VALUES ('dropped', ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (count,),
         )
+
+    def dropped(self) -> int:
+        """What was given up, ever."""
+        return self._figure("SELECT value FROM counters WHERE name = 'dropped'")
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        self._db.close()

@@ -1,4 +1,4 @@
-"""The event store as a reader sees it: schema, rows to events, errors in words.
+"""The event store as a reader sees it: schema, rows to events, figures.
 
 A path flows in, `SortEvent`s and figures flow out; `Outbox` adds the writing. `History` opens the
 file read-only, so that a command can look while the daemon runs; it never creates or changes one.
@@ -6,17 +6,14 @@ file read-only, so that a command can look while the daemon runs; it never creat
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
 
-from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
-from bin_daemon.store import database
+from bin_daemon.store.database import Database
 
 SCHEMA_VERSION = 1
 
@@ -80,24 +77,16 @@ class StoreStats:
     size_bytes: int
 
 
-def translated_errors(path: Path) -> contextlib.AbstractContextManager[None]:
-    """Turn what SQLite raises into StoreError, with the file and what to do about it."""
-    return database.translated_errors("event store", path, "it is moved aside at the next start")
-
-
-class History(Closing):
+class History(Database):
     """The stored events, read-only. Raises StoreError where the file cannot be read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with translated_errors(path):
-            self._db = self._open()
-            self._db.row_factory = sqlite3.Row
-            database.check_layout(self._db, "event store", path, SCHEMA_VERSION)
+    store = "event store"
+    cure = "it is moved aside at the next start"
+    version = SCHEMA_VERSION
 
     def _open(self) -> sqlite3.Connection:
         if not self.path.is_file():
-            raise StoreError(f"event store {self.path}: there is none yet; has the daemon run?")
+            raise StoreError(f"{self.store} {self.path}: there is none yet; has the daemon run?")
         uri = self.path.absolute().as_uri()
         db = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
         try:
@@ -111,41 +100,31 @@ class History(Closing):
             db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
         return db
 
-    def _figure(self, sql: str, *values: Any) -> int:
-        row = self._db.execute(sql, values).fetchone()
-        return int(row[0]) if row and row[0] is not None else 0
-
     def recent(self, limit: int, since: float | None = None) -> list[SortEvent]:
         """The newest events, latest first; `since` is a wall-clock time of their decision."""
-        with translated_errors(self.path):
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM events WHERE decided_at >= ? ORDER BY n DESC LIMIT ?",
-                (since if since is not None else float("-inf"), limit),
-            ).fetchall()
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM events WHERE decided_at >= ? ORDER BY n DESC LIMIT ?",
+            (since if since is not None else float("-inf"), limit),
+        )
         return [event_of(row) for row in rows]
 
     def stats(self) -> StoreStats:
         """The store in figures; a few milliseconds at 50 000 rows."""
-        with translated_errors(self.path):
-            depth, oldest, refused = self._db.execute(
-                f"SELECT COUNT(*), MIN(decided_at), COUNT(refused_at) FROM events WHERE {QUEUED}"
-            ).fetchone()
-            return StoreStats(
-                depth=depth,
-                oldest_at=oldest,
-                refused=refused,
-                rows=self._figure("SELECT COUNT(*) FROM events"),
-                dropped=self._figure("SELECT value FROM counters WHERE name = 'dropped'"),
-                size_bytes=self._used_bytes(),
-            )
+        depth, oldest, refused = self._rows(
+            f"SELECT COUNT(*), MIN(decided_at), COUNT(refused_at) FROM events WHERE {QUEUED}"
+        )[0]
+        return StoreStats(
+            depth=depth,
+            oldest_at=oldest,
+            refused=refused,
+            rows=self._figure("SELECT COUNT(*) FROM events"),
+            dropped=self.dropped(),
+            size_bytes=self._used_bytes(),
+        )
 
     def _used_bytes(self) -> int:
         pages = self._figure("PRAGMA page_count") - self._figure("PRAGMA freelist_count")
         return pages * self._figure("PRAGMA page_size")
-
-    def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
-        self._db.close()
 
 
 def event_of(row: sqlite3.Row) -> SortEvent:

@@ -11,27 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
-from bin_daemon.store import database
-from bin_daemon.store.database import StoreDamagedError
-from bin_daemon.store.history import (
-    COLUMNS,
-    QUEUED,
-    SCHEMA,
-    SCHEMA_VERSION,
-    History,
-    event_of,
-    translated_errors,
-)
+from bin_daemon.store.database import StoreDamagedError, connect
+from bin_daemon.store.history import COLUMNS, QUEUED, SCHEMA, SCHEMA_VERSION, History, event_of
 
 _DAY_S = 86_400.0
 _CHUNK = 500  # rows deleted between two looks at the size
 _DAMAGED_KEPT = 2  # a failing card must not fill itself with the remains of its stores
+_SUFFIXES = ("", "-wal", "-shm")  # the files of a database
 
 
 class Outbox(History):
@@ -48,6 +40,7 @@ class Outbox(History):
         super().__init__(path)
 
     def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
         except StoreDamagedError:
@@ -58,20 +51,12 @@ class Outbox(History):
             return db
 
     def _connect(self) -> sqlite3.Connection:
-        with translated_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return database.connect(self.path, SCHEMA, SCHEMA_VERSION)
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write everything inside or nothing, and wait for the disk once instead of each time."""
-        with translated_errors(self.path), database.transaction(self._db):
-            yield self._db
+        with self._translated_errors():
+            return connect(self.path, SCHEMA, SCHEMA_VERSION)
 
     def last_session(self) -> int:
         """The number of the latest session that was recorded; 0 before the first."""
-        with translated_errors(self.path):
-            return self._figure("SELECT value FROM counters WHERE name = 'session'")
+        return self._figure("SELECT value FROM counters WHERE name = 'session'")
 
     def open_session(self, at_least: int = 1) -> int:
         """Begin a session: count it, and return its number (never below `at_least`)."""
@@ -89,11 +74,9 @@ class Outbox(History):
             float(event.monotonic_s), event.clock_synced, event.finished_at, event.outcome,
         )  # fmt: skip
         marks = ", ".join("?" * len(values))
-        with translated_errors(self.path):
-            self._db.execute(
-                f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING",
-                values,
-            )
+        self._change(
+            f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING", values
+        )
 
     def complete(
         self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
@@ -102,22 +85,19 @@ class Outbox(History):
 
         `timings_ms` are added to those the event has.
         """
-        with translated_errors(self.path):
-            done = self._db.execute(
-                "UPDATE events SET outcome = ?, finished_at = ?,"
-                " timings_ms = json_patch(timings_ms, ?) WHERE id = ? AND outcome IS NULL",
-                (outcome, finished_at, to_json(timings_ms), event_id),
-            )
-        return done.rowcount > 0
+        changed = self._change(
+            "UPDATE events SET outcome = ?, finished_at = ?,"
+            " timings_ms = json_patch(timings_ms, ?) WHERE id = ? AND outcome IS NULL",
+            (outcome, finished_at, to_json(timings_ms), event_id),
+        )
+        return changed > 0
 
     def interrupt_open(self, before_session: int) -> int:
         """Mark the events of earlier sessions without outcome as interrupted; returns how many."""
-        with translated_errors(self.path):
-            done = self._db.execute(
-                "UPDATE events SET outcome = ? WHERE outcome IS NULL AND session < ?",
-                (Outcome.INTERRUPTED, before_session),
-            )
-        return done.rowcount
+        return self._change(
+            "UPDATE events SET outcome = ? WHERE outcome IS NULL AND session < ?",
+            (Outcome.INTERRUPTED, before_session),
+        )
 
     def pending(
         self, limit: int, skip: Collection[str] = (), *, refused: bool = False
@@ -128,11 +108,10 @@ class Outbox(History):
         whose refusal is the longest ago first; without it those it has not.
         """
         which = "IS NOT NULL ORDER BY refused_at, n" if refused else "IS NULL ORDER BY n"
-        with translated_errors(self.path):
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM events WHERE {QUEUED} AND refused_at {which} LIMIT ?",
-                (limit + len(skip),),
-            ).fetchall()
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM events WHERE {QUEUED} AND refused_at {which} LIMIT ?",
+            (limit + len(skip),),
+        )
         events = (event_of(row) for row in rows)
         return [event for event in events if event.id not in skip][:limit]
 
@@ -150,12 +129,10 @@ class Outbox(History):
 
     def refused(self, event_id: str, reason: str, at: float) -> None:
         """The broker does not take this event: keep it, behind those that were not refused."""
-        with translated_errors(self.path):
-            self._db.execute(
-                "UPDATE events SET refused_at = ?, refusal = ?"
-                " WHERE id = ? AND delivered_at IS NULL",
-                (at, reason, event_id),
-            )
+        self._change(
+            "UPDATE events SET refused_at = ?, refusal = ? WHERE id = ? AND delivered_at IS NULL",
+            (at, reason, event_id),
+        )
 
     def correct_stamps(self, boot_id: str, offset_s: float, now: float) -> int:
         """Right the wall-clock times of rows that were stamped before the clock was set.
@@ -165,21 +142,14 @@ class Outbox(History):
         finish stamped after the clock was set is right already and would land in the future.
         Returns the number of rows. The times inside the ids stay as they were.
         """
-        with translated_errors(self.path):
-            done = self._db.execute(
-                "UPDATE events SET decided_at = monotonic_s + :offset, clock_synced = 1,"
-                " finished_at = CASE"
-                "  WHEN finished_at + monotonic_s + :offset - decided_at > :now THEN finished_at"
-                "  ELSE finished_at + monotonic_s + :offset - decided_at END"
-                " WHERE boot_id = :boot AND clock_synced = 0",
-                {"offset": offset_s, "boot": boot_id, "now": now},
-            )
-        return done.rowcount
-
-    def drop_counted(self, count: int) -> None:
-        """Record that `count` events were given up before they reached the store."""
-        with translated_errors(self.path):
-            database.count_dropped(self._db, count)
+        return self._change(
+            "UPDATE events SET decided_at = monotonic_s + :offset, clock_synced = 1,"
+            " finished_at = CASE"
+            "  WHEN finished_at + monotonic_s + :offset - decided_at > :now THEN finished_at"
+            "  ELSE finished_at + monotonic_s + :offset - decided_at END"
+            " WHERE boot_id = :boot AND clock_synced = 0",
+            {"offset": offset_s, "boot": boot_id, "now": now},
+        )
 
     def prune(self, now: float | None, *, queue: bool = True) -> int:
         """Keep the store within its bounds of days, items and bytes.
@@ -193,29 +163,25 @@ class Outbox(History):
         history = "delivered_at IS NOT NULL" if queue else "outcome IS NOT NULL"
         age = "delivered_at" if queue else "decided_at"
         dropped = 0
-        with self.transaction() as db:
+        with self.transaction():
             if now is not None:
-                db.execute(
-                    f"DELETE FROM events WHERE {history} AND {age} < ?",
-                    (now - self._keep.keep_days * _DAY_S,),
-                )
+                oldest_kept = now - self._keep.keep_days * _DAY_S
+                self._change(f"DELETE FROM events WHERE {history} AND {age} < ?", (oldest_kept,))
             while excess := self._excess():
-                oldest = f"SELECT n FROM events WHERE {history} ORDER BY n LIMIT ?"
-                gone = db.execute(f"DELETE FROM events WHERE n IN ({oldest})", (excess,)).rowcount
+                gone = self._delete(f"{history} ORDER BY n", excess)
                 if not gone:
-                    oldest = (
-                        f"SELECT n FROM events WHERE {QUEUED}"
-                        " ORDER BY refused_at IS NULL, n LIMIT ?"
-                    )
-                    gone = db.execute(
-                        f"DELETE FROM events WHERE n IN ({oldest})", (excess,)
-                    ).rowcount
+                    gone = self._delete(f"{QUEUED} ORDER BY refused_at IS NULL, n", excess)
                     dropped += gone
                 if not gone:
                     break
             if dropped:
-                database.count_dropped(db, dropped)
+                self.drop_counted(dropped)
         return dropped
+
+    def _delete(self, which: str, limit: int) -> int:
+        """Delete the first rows of those; returns how many there were."""
+        first = f"SELECT n FROM events WHERE {which} LIMIT ?"
+        return self._change(f"DELETE FROM events WHERE n IN ({first})", (limit,))
 
     def _excess(self) -> int:
         """How many rows to delete next."""
@@ -233,40 +199,38 @@ class Outbox(History):
 
         On a full disk a store with free pages inside can go on like that for ever.
         """
-        with translated_errors(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        self._rows("PRAGMA wal_checkpoint(RESTART)")
 
     def alerts(self) -> list[str]:
         """The kinds of alerts that may still be retained by the broker."""
-        with translated_errors(self.path):
-            return [row["kind"] for row in self._db.execute("SELECT kind FROM alerts")]
+        return [row["kind"] for row in self._rows("SELECT kind FROM alerts")]
 
     def remember_alert(self, kind: str) -> None:
         """An alert of this kind is about to be published."""
-        with translated_errors(self.path):
-            self._db.execute("INSERT OR IGNORE INTO alerts VALUES (?)", (kind,))
+        self._change("INSERT OR IGNORE INTO alerts VALUES (?)", (kind,))
 
     def forget_alert(self, kind: str) -> None:
         """The broker holds no alert of this kind any more."""
-        with translated_errors(self.path):
-            self._db.execute("DELETE FROM alerts WHERE kind = ?", (kind,))
+        self._change("DELETE FROM alerts WHERE kind = ?", (kind,))
 
 
 def _move_aside(path: Path) -> Path:
-    """Rename a damaged store with its WAL; returns the new name of the store itself."""
+    """Rename a damaged store with its WAL; returns the new name of the store itself.
+
+    Only the latest remains are kept. Raises OSError.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    with translated_errors(path):
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-        remains = {
-            p.name.removesuffix("-wal").removesuffix("-shm")
-            for p in path.parent.glob(f"{path.name}.damaged-*")
-        }
-        for old in sorted(remains)[:-_DAMAGED_KEPT]:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(old + suffix).unlink(missing_ok=True)
+    for suffix in _SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    remains = {
+        p.name.removesuffix("-wal").removesuffix("-shm")
+        for p in path.parent.glob(f"{path.name}.damaged-*")
+    }
+    for old in sorted(remains)[:-_DAMAGED_KEPT]:
+        for suffix in _SUFFIXES:
+            path.with_name(old + suffix).unlink(missing_ok=True)
     return aside
 
 

@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core import clock as clock_module
@@ -26,6 +27,8 @@ from bin_daemon.store.history import StoreStats
 from bin_daemon.store.outbox import Outbox
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 BATCH = 100  # pieces written in one transaction
 BUFFER_LIMIT = 2000  # about 2 MB of events: days of a bin whose disk is full
@@ -133,28 +136,17 @@ class WriteBuffer:
 
     def _write(self) -> None:
         self._changed = True
-        if self._fault and time.monotonic() < self._retry_at:
-            self._bound()
-            return
-        try:
+        if not self._fault or time.monotonic() >= self._retry_at:
             if self._outbox is None or not self._session_recorded:
                 self._open()
-            if self._outbox is None or not self._session_recorded:
-                self._bound()
-                return
-            if self._fault:
-                self._outbox.make_room()
-            self._write_through(self._outbox)
-            if self._fault:
-                self._outbox.drop_counted(0)  # changes nothing, and proves that a write succeeds
-                log.info("event store %s is written again", self._path)
-            self._fault = ""
-        except StoreError as error:
-            self._failed(error)
+            if self._session_recorded:
+                self._attempt(self._write_through, None)
         self._bound()
 
     def _write_through(self, outbox: Outbox) -> None:
         """Write what waits, oldest first; each piece leaves the buffer when it is on disk."""
+        if self._fault:
+            outbox.make_room()
         while self._waiting:
             batch = list(itertools.islice(self._waiting, BATCH))
             misfits = 0
@@ -168,9 +160,13 @@ class WriteBuffer:
         if self._acked:
             outbox.delivered(self._acked)
             self._acked.clear()
-        if self._uncounted:
+        if self._uncounted or self._fault:
+            # After a fault also the number 0: it changes nothing, and proves that a write succeeds.
             outbox.drop_counted(self._uncounted)
             self._uncounted = 0
+        if self._fault:
+            log.info("event store %s is written again", self._path)
+            self._fault = ""
 
     def _bound(self) -> None:
         while len(self._waiting) > BUFFER_LIMIT:
@@ -181,24 +177,22 @@ class WriteBuffer:
         now = time.monotonic()
         if self._waiting or self._acked or self._uncounted or self._fault:
             self._write()
-        if self._outbox is None:
-            return
-        try:
-            if now >= self._stamps_at:
-                self._stamps_at = now + STAMPS_INTERVAL_S
-                self._correct_stamps(self._outbox)
-            if now >= self._prune_at:
-                self._prune_at = now + PRUNE_INTERVAL_S
-                today = self._clock.time() if self._synced() else None
-                if dropped := self._outbox.prune(today, queue=self._queue):
-                    log.error("event store %s is full: %d events dropped", self._path, dropped)
-                self._changed = True
-            if self._changed and now >= self._stats_at:
-                self._changed = False
-                self._stats_at = now + STATS_INTERVAL_S
-                self._stats = self._outbox.stats()
-        except StoreError as error:
-            self._failed(error)
+        self._attempt(lambda outbox: self._tend(outbox, now), None)
+
+    def _tend(self, outbox: Outbox, now: float) -> None:
+        if now >= self._stamps_at:
+            self._stamps_at = now + STAMPS_INTERVAL_S
+            self._correct_stamps(outbox)
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_INTERVAL_S
+            today = self._clock.time() if self._synced() else None
+            if dropped := outbox.prune(today, queue=self._queue):
+                log.error("event store %s is full: %d events dropped", self._path, dropped)
+            self._changed = True
+        if self._changed and now >= self._stats_at:
+            self._changed = False
+            self._stats_at = now + STATS_INTERVAL_S
+            self._stats = outbox.stats()
 
     def _correct_stamps(self, outbox: Outbox) -> None:
         if self._boot_id and self._synced():
@@ -210,14 +204,9 @@ class WriteBuffer:
     def pending(
         self, limit: int, skip: Collection[str], *, refused: bool = False
     ) -> list[SortEvent]:
-        """See `Outbox.pending`; nothing while the store cannot be read."""
-        if self._outbox is None:
-            return []
-        try:
-            return self._outbox.pending(limit, {*skip, *self._acked}, refused=refused)
-        except StoreError as error:
-            self._failed(error)
-            return []
+        """What `Outbox.pending` offers; nothing while the store cannot be read."""
+        skip = {*skip, *self._acked}
+        return self._attempt(lambda outbox: outbox.pending(limit, skip, refused=refused), [])
 
     def delivered(self, event_ids: Iterable[str]) -> None:
         """The broker has these events. They are not offered again even while it cannot be noted."""
@@ -227,29 +216,29 @@ class WriteBuffer:
     def refused(self, event_id: str, reason: str) -> None:
         """The broker does not take this event."""
         self._changed = True
-        self._attempt(lambda outbox: outbox.refused(event_id, reason, self._clock.time()))
+        self._attempt(lambda outbox: outbox.refused(event_id, reason, self._clock.time()), None)
 
     def alerts(self) -> list[str]:
         """Kinds of alerts of earlier sessions that the broker may still hold."""
-        found: list[str] = []
-        self._attempt(lambda outbox: found.extend(outbox.alerts()))
-        return found
+        return self._attempt(Outbox.alerts, [])
 
     def remember_alert(self, kind: str) -> None:
-        """See `Outbox.remember_alert`."""
+        """An alert of this kind is about to be published."""
         if self._queue:
-            self._attempt(lambda outbox: outbox.remember_alert(kind))
+            self._attempt(lambda outbox: outbox.remember_alert(kind), None)
 
     def forget_alert(self, kind: str) -> None:
-        """See `Outbox.forget_alert`."""
-        self._attempt(lambda outbox: outbox.forget_alert(kind))
+        """The broker holds no alert of this kind any more."""
+        self._attempt(lambda outbox: outbox.forget_alert(kind), None)
 
-    def _attempt(self, action: Callable[[Outbox], None]) -> None:
+    def _attempt(self, action: Callable[[Outbox], _Result], otherwise: _Result) -> _Result:
+        """What the action returns; `otherwise`, and the fault is kept, where the store fails."""
         if self._outbox is not None:
             try:
-                action(self._outbox)
+                return action(self._outbox)
             except StoreError as error:
                 self._failed(error)
+        return otherwise
 
     def stats(self) -> StoreStats:
         """The figures as of the last `tend`; what is dropped from memory counts as well."""
@@ -261,9 +250,8 @@ class WriteBuffer:
         """Whether all is on disk and, with a broker, delivered; asks the store itself."""
         if self._waiting or self._acked or self._outbox is None:
             return False
-        depths: list[int] = []
-        self._attempt(lambda outbox: depths.append(outbox.stats().depth))
-        return depths == [0] or (bool(depths) and not self._queue)
+        depth = self._attempt(lambda outbox: outbox.stats().depth, None)
+        return depth == 0 or (depth is not None and not self._queue)
 
     @property
     def unwritten(self) -> int:

@@ -11,19 +11,17 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from bin_daemon.config.sections import KeepSection
-from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Image, Vector
-from bin_daemon.store import database
-from bin_daemon.store.database import StoreDamagedError
+from bin_daemon.store.database import Database, StoreDamagedError, connect, translated_errors
 from bin_daemon.teaching.sample import (
     COLUMNS,
     Sample,
@@ -34,7 +32,6 @@ from bin_daemon.teaching.sample import (
     sample_of,
 )
 
-_STORE = "sample store"
 _LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE samples (
@@ -73,7 +70,7 @@ _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: none lo
 _ID_LENGTH = 8
 
 
-class Samples(Closing):
+class Samples(Database):
     """The sample store of one bin; a context manager.
 
     folder: `samples.db` and `crops/` are made in it where they are missing; only their owner may
@@ -83,21 +80,25 @@ class Samples(Closing):
     Raises StoreError where the folder cannot be used, StoreDamagedError where the index is damaged.
     """
 
+    store = "sample store"
+    cure = "`bin-daemon samples delete --all` begins anew"
+    version = _LAYOUT
+
     def __init__(self, folder: Path, keep: KeepSection | None = None) -> None:
-        self.path = folder / "samples.db"
         self._crops = folder / "crops"
         self._keep = keep or KeepSection()
-        with self._complaints():
-            _make_private(folder, self._crops, self.path)
-            self._inode = self.path.stat().st_ino
-            self._db = database.connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
-            database.check_layout(self._db, _STORE, self.path, _LAYOUT)
-            try:
-                self._db.execute("PRAGMA secure_delete = ON")
-                self._sweep()
-            except BaseException:
-                self._db.close()
-                raise
+        super().__init__(folder / "samples.db")
+        try:
+            self._rows("PRAGMA secure_delete = ON")
+            self._sweep()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        _make_private(self.path.parent, self._crops, self.path)
+        self._inode = self.path.stat().st_ino
+        return connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
 
     def replaced(self) -> bool:
         """Whether its index is no longer the file at its path: somebody began anew."""
@@ -106,26 +107,17 @@ class Samples(Closing):
         except OSError:
             return True
 
-    def _complaints(self) -> contextlib.AbstractContextManager[None]:
-        cure = "`bin-daemon samples delete --all` begins anew"
-        return database.translated_errors(_STORE, self.path, cure)
-
     def _sweep(self) -> None:
         """Remove the pictures that are not in the index.
 
         Files are written within the transaction that tells of them, so nobody's is under way here.
         """
-        with database.transaction(self._db) as db:
+        with self.transaction() as db:
             known = {f"{row[0]}.png" for row in db.execute("SELECT id FROM samples")}
             for file in self._crops.iterdir():
                 if file.name not in known:
                     with contextlib.suppress(OSError):  # gone meanwhile, or a folder of somebody's
                         file.unlink()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._complaints(), database.transaction(self._db) as db:
-            yield db
 
     def add(
         self,
@@ -164,7 +156,7 @@ class Samples(Closing):
         )  # fmt: skip
         file = self._file(sample_id)
         try:
-            with self._writing() as db:
+            with self.transaction() as db:
                 gone = self._make_room(db, size, rank)
                 write_whole(file, picture, like=self.path.stat())
                 marks = ", ".join("?" * len(values))
@@ -188,7 +180,7 @@ class Samples(Closing):
         while count >= self._keep.max_samples or used + size > limit:
             if (row := rows.fetchone()) is None:
                 raise StoreError(
-                    f"{_STORE} {self.path}: full with {count} samples ({used / 1e6:.0f} MB); "
+                    f"{self.store} {self.path}: full with {count} samples ({used / 1e6:.0f} MB); "
                     f"export and delete some, or raise teaching.keep.max_samples and max_mb"
                 )
             gone.append(str(row[0]))
@@ -201,7 +193,7 @@ class Samples(Closing):
 
         The owner of a clock that is not set yet does not call it.
         """
-        with self._writing() as db:
+        with self.transaction() as db:
             old = db.execute(
                 f"SELECT id FROM samples WHERE taken_at < ? AND {_RANK} < {_TAUGHT_RANK}",
                 (now - self._keep.max_days * _DAY_S,),
@@ -211,15 +203,10 @@ class Samples(Closing):
         self._unlink(gone)
         return len(gone)
 
-    def drop_counted(self, count: int) -> None:
-        """Record that `count` pictures were given up before they reached the store."""
-        with self._writing() as db:
-            database.count_dropped(db, count)
-
     def _drop(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
         if ids:
             db.executemany("DELETE FROM samples WHERE id = ?", [(i,) for i in ids])
-            database.count_dropped(db, len(ids))
+            self.drop_counted(len(ids))
 
     def list(
         self,
@@ -236,9 +223,8 @@ class Samples(Closing):
         if labelled is not None:
             terms.append(f"label IS {'NOT ' if labelled else ''}NULL")
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        with self._complaints():
-            rows = self._db.execute(f"SELECT {COLUMNS} FROM samples{where} ORDER BY n", given)
-            return [sample_of(row) for row in rows]
+        rows = self._rows(f"SELECT {COLUMNS} FROM samples{where} ORDER BY n", given)
+        return [sample_of(tuple(row)) for row in rows]
 
     def crop(self, sample_id: str) -> Image:
         """The picture of a sample, uint8 (h, w, 3) RGB.
@@ -251,11 +237,10 @@ class Samples(Closing):
 
     def find(self, prefix: str) -> str:
         """The id that begins with `prefix`. Raises UsageError where none or several do."""
-        with self._complaints():
-            rows = self._db.execute(
-                "SELECT id FROM samples WHERE substr(id, 1, ?) = ? LIMIT 5",
-                (len(prefix), prefix.lower()),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT id FROM samples WHERE substr(id, 1, ?) = ? LIMIT 5",
+            (len(prefix), prefix.lower()),
+        )
         found = [str(row[0]) for row in rows]
         if len(found) == 1:
             return found[0]
@@ -269,15 +254,13 @@ class Samples(Closing):
         Raises UsageError where there is no such sample or the label cannot be one.
         """
         check_label(label)
-        with self._writing() as db:
-            done = db.execute("UPDATE samples SET label = ? WHERE id = ?", (label, sample_id))
-        if not done.rowcount:
+        if not self._change("UPDATE samples SET label = ? WHERE id = ?", (label, sample_id)):
             raise UsageError(f"no sample '{sample_id}'; `bin-daemon samples list` shows them")
 
     def renew(self, network: str, embeddings: Mapping[str, Vector]) -> None:
         """Put embeddings of another network, by id of the sample, in place of those kept."""
         blobs = [(_blob(one), network, sample_id) for sample_id, one in embeddings.items()]
-        with self._writing() as db:
+        with self.transaction() as db:
             db.executemany(
                 "UPDATE samples SET size_bytes = size_bytes - LENGTH(embedding) + LENGTH(?1),"
                 " embedding = ?1, network = ?2 WHERE id = ?3",
@@ -287,7 +270,7 @@ class Samples(Closing):
     def delete(self, ids: Iterable[str]) -> int:
         """Delete samples and their pictures; returns how many there were."""
         ids = list(ids)
-        with self._writing() as db:
+        with self.transaction() as db:
             marked = [(i,) for i in ids]
             count = db.executemany("DELETE FROM samples WHERE id = ?", marked).rowcount
         self._unlink(ids)
@@ -298,25 +281,20 @@ class Samples(Closing):
 
         Nothing of it stays in the free pages of the index or in its log.
         """
-        with self._writing() as db:
+        with self.transaction() as db:
             ids = [str(row[0]) for row in db.execute("SELECT id FROM samples")]
             db.execute("DELETE FROM samples")
             db.execute("DELETE FROM counters")
         self._unlink(ids)
-        with self._complaints():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(ids)
 
     def stats(self) -> SampleStats:
         """The store in figures."""
-        with self._complaints():
-            count, labelled, size = self._db.execute(
-                "SELECT COUNT(*), COUNT(label), TOTAL(size_bytes) FROM samples"
-            ).fetchone()
-            dropped = self._db.execute(
-                "SELECT TOTAL(value) FROM counters WHERE name = 'dropped'"
-            ).fetchone()[0]
-        return SampleStats(count, labelled, int(size), int(dropped))
+        count, labelled, size = self._rows(
+            "SELECT COUNT(*), COUNT(label), TOTAL(size_bytes) FROM samples"
+        )[0]
+        return SampleStats(count, labelled, int(size), self.dropped())
 
     def _file(self, sample_id: str) -> Path:
         return self._crops / f"{sample_id}.png"
@@ -326,10 +304,6 @@ class Samples(Closing):
         for sample_id in ids:
             with contextlib.suppress(OSError):
                 self._file(sample_id).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Let go of the files; a second call does nothing."""
-        self._db.close()
 
 
 def _blob(embedding: Vector) -> bytes:
@@ -348,7 +322,7 @@ def forget(folder: Path) -> int:
         with Samples(folder) as samples:
             return samples.forget()
     except StoreDamagedError:
-        with database.translated_errors(_STORE, path, ""):
+        with translated_errors(Samples.store, path, ""):
             crops = list((folder / "crops").glob("*.png"))
             for file in (*crops, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ""))):
                 file.unlink(missing_ok=True)
