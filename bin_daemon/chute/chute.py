@@ -1,8 +1,8 @@
 """The chute: plays the route of an item, within speed limits and under an interlock.
 
 Routes and poses flow in from the configuration, `start`, `home` and `hold` from the sort cycle,
-pulses flow out through `pins`. It is ticked, by `ChuteThread` in real time or by a replay under a
-simulated clock, and never sleeps. It does not decide where an item goes, nor whether it left.
+pulses flow out through `gpio`. It is ticked by `ChuteThread` in real time, or by a simulated clock,
+and never sleeps. It does not decide where an item goes, nor whether it left.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 HOME = "home"
 
-# After a stall (swap, a suspended laptop) the chute goes on from where it was; without this cut it
-# would leap to where it should have been by then.
+# After a stall (swap, a suspended laptop) the chute goes on from where it was; without this limit
+# it would leap to where it should have been by then.
 LONGEST_STEP_S = 0.1
 
 # How long `close` waits for a tick in another thread before it lets go of the servos regardless.
@@ -62,15 +62,15 @@ class _Leg:
 class Chute(Closing):
     """Servos, poses and routes.
 
-    Construction claims the pins and sends no pulse. `tick` moves; all other calls only say what to
-    do from the next tick on, except that `hold`, `abort` and `close` silence at once what they
-    silence. All calls may come from any thread.
+    Construction claims the pins and sends no pulse. `tick` moves; all other calls only set what to
+    do from the next tick on, except that `hold`, `abort` and `close` silence servos at once. All
+    calls may come from any thread.
 
-    A hobby servo does not tell where it is, and the first pulse moves it at its own full speed. The
-    chute takes it that it was left at home, as it is after every route; then the first pulse, which
-    is home, moves nothing. Where the daemon was stopped in the middle of a route, it *does* jump
-    home, and no software can soften that; `homing: manual` leaves the moment to the operator. From
-    then on every move is a ramp from the last angle sent.
+    A hobby servo does not report where it is, and its first pulse moves it at its own full speed.
+    The chute assumes that it was left at home, as after every route; then the first pulse, which is
+    home, moves nothing. Where the daemon was stopped in the middle of a route, it *does* jump home,
+    and no software can soften that; `homing: manual` leaves the moment to the operator. From then
+    on every move is a ramp from the last angle sent.
 
     config: servos, poses, speeds; `home` must give an angle for every servo. routes: by name.
     Raises ConfigError where a servo has no home, ChuteError where a pin cannot be used.
@@ -238,8 +238,8 @@ class Chute(Closing):
             raise ChuteError("the chute is closed; open a new one")
 
     def _homing(self, speed: float) -> _Leg:
-        # Where it is not known to be home the ramp may be no longer than a point, while the servo
-        # has up to its whole range to go; it gets the time for that.
+        # Not known to be home, the ramp may have no length while the servo has up to its whole
+        # range to go; it gets the time for that.
         servos = self._config.servos.values()
         travel_s = max((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
         return _Leg(ChuteState.HOMING, HOME, 0.0, speed, 0.0 if self._homed else travel_s)

@@ -1,7 +1,7 @@
 """Slew-limited motion of several servos at once, as pure functions of time.
 
 Present angles, a pose and speeds flow in, a `Trajectory` flows out; `Chute` asks it where the
-servos belong at a time and sends the pulses. Nothing here knows of pins, clocks or threads.
+servos belong at a time and sends the pulses. It knows no pins, clocks or threads.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Ramp:
         """The angle in degrees `t_s` seconds after the start; exactly the target from its end."""
         if t_s >= self.duration_s:
             return self.target_deg
-        way_deg = self.speed_deg_s * max(0.0, t_s)
-        return self.start_deg + math.copysign(way_deg, self.target_deg - self.start_deg)
+        moved_deg = self.speed_deg_s * max(0.0, t_s)
+        return self.start_deg + math.copysign(moved_deg, self.target_deg - self.start_deg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Finds the poses of a chute by hand: keys flow in, an angle to send and lines to show flow out.
 
-The whole of it is a machine without time, pins or terminal of its own: `press` takes one key,
-`advance` lets time pass and says where the servo belongs. Nothing is written here; `stored` is what
-the person wants to keep.
+It has no clock, pins or terminal of its own: `press` takes one key, `advance` lets time pass and
+moves the angle. It writes nothing; `stored` is what the person wants to keep.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ HELP = (
 
 
 class PoseEditor:
-    """Where the servos are, where the present one is to go, and what was stored.
+    """Where the servos are, where the current one is to go, and what was stored.
 
     chute: servos and poses. servo: the one to begin with; the first by default.
-    `pulsing` is whether the present servo gets pulses: not before the first key, since the first
+    `pulsing` is whether the current servo gets pulses: not before the first key, since the first
     pulse makes it jump, and not when it has rested for `chute.detach_after_s`.
     """
 
@@ -51,22 +50,22 @@ class PoseEditor:
 
     @property
     def limits(self) -> Servo:
-        """The configuration of the present servo."""
+        """The configuration of the current servo."""
         return self._chute.servos[self.servo]
 
     @property
     def angle_deg(self) -> float:
-        """Where the present servo is, as far as pulses can tell."""
+        """Where the current servo is, as far as pulses can tell."""
         return self._angles_deg[self.servo]
 
     @property
     def pulsing(self) -> bool:
-        """Whether the present servo is to have pulses now."""
+        """Whether the current servo is to have pulses now."""
         return self.servo in self._awake and self._rested_s <= self._chute.detach_after_s
 
     @property
     def poses(self) -> Mapping[str, float | None]:
-        """The angle of the present servo in every pose, with what was stored; None: none."""
+        """The angle of the current servo in every pose, with what was stored; None: none."""
         found = {name: angles.get(self.servo) for name, angles in self._chute.poses.items()}
         for (pose, servo), angle_deg in self.stored.items():
             found[pose] = angle_deg if servo == self.servo else found.get(pose)

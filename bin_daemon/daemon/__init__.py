@@ -1,4 +1,1 @@
-"""The daemon: what sorts, what watches over it, and what it reports.
-
-It joins the other rooms and parses no arguments.
-"""
+"""The daemon: what sorts, what watches over it, and what it reports. It parses no arguments."""

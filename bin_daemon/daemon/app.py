@@ -37,7 +37,7 @@ from bin_daemon.telemetry.publisher import Telemetry
 
 log = logging.getLogger(__name__)
 
-DEGRADED = "degraded"  # the alert, and the word on the state topic
+DEGRADED = "degraded"  # the alert, and the state on its topic
 RETRY_S = 600.0  # between attempts to leave degraded mode
 # Between two reports of a start that takes long. The longest step is one fit to all pictures that
 # may be kept: less than a minute on the slowest board.
@@ -50,7 +50,7 @@ _LEAST_CLOSE_S = 0.5
 
 
 class _Interrupted(BaseException):
-    """The main thread waits for a device, and the daemon is to stop."""
+    """Raised where the main thread waits for a device while the daemon is to stop."""
 
 
 class App:
@@ -132,7 +132,7 @@ class App:
             raise _Interrupted
 
     def verbs(self) -> Mapping[str, Verb]:
-        """What the bin can be told to do, by name; from any thread."""
+        """The commands that the bin takes, by name; callable from any thread."""
         return self._verbs.verbs()
 
     def _running(self) -> Bin:
@@ -198,7 +198,7 @@ class App:
                 self._pass(bin_.beats())
                 continue
             self._pass(bin_.beats())
-            if observation is None:  # not usable, so no sign that opening it anew has helped
+            if observation is None:  # not usable, so no sign that reopening has helped
                 continue
             reopened = False
             self._reporter.monitor.frame(observation.captured_at)
@@ -213,7 +213,7 @@ class App:
                 self._reporter.report(bin_.sensors.read(), problems)
 
     def _pass(self, beats: Mapping[str, float]) -> None:
-        """Feed the watchdog, if every part has met its own deadline. Raises StalledError."""
+        """Feed the watchdog where every part met its own deadline. Raises StalledError."""
         if self._online:  # before that the worker of telemetry does not run
             beats = {**beats, "telemetry": self.telemetry.beat()}
         self._supervisor.check(beats)

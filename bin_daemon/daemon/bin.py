@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# So many frames in a row without a usable picture are a fault of the camera.
+# This many frames in a row without a usable picture are a fault of the camera.
 BAD_FRAMES = 10
 SAVE_REFERENCE_S = 3600.0
 
-# Views in which somebody or something may be in the way of the first motion.
+# Views in which something may be in the way of the first motion.
 _NO_HOMING = (View.LEARNING, View.HAND, View.MOVING, View.BLOCKED)
 
 
@@ -307,7 +307,7 @@ class Bin(Closing):
         try:
             self.chamber.save(self._files.reference)
         except (BinDaemonError, OSError) as error:
-            log.warning("the empty view is not kept: %s", error)
+            log.warning("the empty view is not saved: %s", error)
 
     def _update_scene(self) -> None:
         """Let a rendered scene react to what the machine does."""

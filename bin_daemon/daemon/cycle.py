@@ -1,7 +1,7 @@
 """One pass after another: a frame in, the sort cycle on, its actions carried out.
 
-This is where the pure rooms (chamber, sorter, decision) meet the ones that do something (camera,
-classifier, chute, and the recorder that keeps events). Everything here happens in one thread, which
+Frames flow in, motion, events and alerts flow out: here the pure rooms (chamber, sorting) meet the
+ones that act (classifier, chute, the recorder of events). All of it happens in one thread, which
 owns the interpreter; it never waits for the network or the disk.
 """
 

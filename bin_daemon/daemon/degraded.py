@@ -1,9 +1,9 @@
 """The chute and the lamp of a bin that cannot sort: everything goes to the residual route.
 
 A configuration flows in; the chute opens the way of the residual route once, under the interlock of
-lid and beam, and is silent from then on. No camera, no network. What cannot be opened is left out
-and named in `problems`. `silence_all` is for a daemon that was killed: every line low, nothing
-moved.
+lid and beam, and is silent from then on. It opens no camera and runs no network. What cannot be
+opened is left out and named in `problems`. `silence_all` is for a daemon that was killed: every
+line low, nothing moved.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ IDLE_S = 0.2
 
 
 class Degraded(Closing):
-    """Opens what can be opened; `step` until `pause_s` is over, again and again.
+    """What can be opened of such a bin; call `step` every `pause_s` seconds.
 
-    parked: the chute stands at the residual route already. `parked` afterwards says whether it
-    does. A bin whose homing is manual is not moved: nobody has said that it may.
+    parked: whether the chute already stands at the residual route; the attribute follows it. A bin
+    whose homing is manual is not moved: nobody has said that it may.
     """
 
     def __init__(self, config: Config, clock: Clock, *, parked: bool) -> None:
@@ -82,7 +82,7 @@ class Degraded(Closing):
             self._chute = None
 
     def _leave_out(self, why: object) -> None:
-        log.error("degraded mode does without a part: %s", why)
+        log.error("degraded mode goes without a part: %s", why)
         self.problems += (str(why),)
 
     @property
@@ -123,8 +123,8 @@ def _open_way(route: Route) -> Route:
 def silence_all(config: Config) -> tuple[str, ...]:
     """Claim every servo and output once and let go of it: low, off, hardware PWM disabled.
 
-    Nothing moves. What could not be claimed comes back in words; it does not keep the others from
-    being silenced.
+    Nothing moves. Returns a message for each that could not be claimed; the others are silenced all
+    the same.
     """
     from bin_daemon.gpio.outputs import Outputs
 

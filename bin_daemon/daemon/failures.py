@@ -1,8 +1,8 @@
 """How often the daemon has failed lately, counted across its restarts.
 
-Starts, ends and good minutes flow in; the count, and the words of the last failure, flow out and
-are kept in `failures.json` in the state directory. A power cut and a reboot are no failures. It
-never fails itself: without a disk to write on, it counts only what it sees.
+Starts, ends and minutes without trouble flow in; the count and the message of the last failure flow
+out, and are kept in `failures.json` in the state directory. A power cut and a reboot are no
+failures. It never fails itself: where it cannot write, it counts this start only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from bin_daemon.core.files import write_whole
 
 log = logging.getLogger(__name__)
 
-LIMIT = 5  # so many failures, and the next start does without what fails
-GOOD_S = 600.0  # good running for so long, and all is forgiven
+LIMIT = 5  # from so many failures on the daemon starts degraded
+GOOD_S = 600.0  # after so long without one, the failures are forgotten
 _FILE = "failures.json"
 _LONGEST_WORDS = 300
-_UNSEEN = "it was killed, or ended without a word; 'journalctl -u bin-daemon' may tell"
+_UNSEEN = "it was killed, or ended without a message; 'journalctl -u bin-daemon' may say more"
 
 
 class Failures:
@@ -46,7 +46,7 @@ class Failures:
         return self.count >= LIMIT
 
     def begin(self) -> None:
-        """The daemon starts; counts a start before it, of the same boot, that never ended."""
+        """The daemon starts; an earlier start of this boot that never ended is a failure."""
         kept = _read(self._path)
         self.count, self.last = kept["count"], kept["last"]
         self.parked = kept["parked"] == self._boot
@@ -60,7 +60,7 @@ class Failures:
         self._write(running=False)
 
     def stopped(self) -> None:
-        """The daemon ends as it was told to."""
+        """The daemon ends because it was asked to, or by an error that no restart can cure."""
         self._write(running=False)
 
     def left_parked(self) -> None:
@@ -69,7 +69,7 @@ class Failures:
         self._write(running=True)
 
     def good(self) -> bool:
-        """It runs well at this moment; whether that has just cleared the count."""
+        """The daemon sorts at this moment; returns whether that has just cleared the count."""
         now = self._clock.monotonic()
         if self._good_since is None:
             self._good_since = now
@@ -84,11 +84,11 @@ class Failures:
         return True
 
     def forget(self) -> None:
-        """From here on it counts anew; kept with the next note."""
+        """Count from zero again; written with the next change."""
         self.count, self.last = 0, ""
 
     def problems(self) -> tuple[str, ...]:
-        """What the operator should know, in words."""
+        """What the operator should know: that there were failures, and the last of them."""
         if not self.count:
             return ()
         times = "once" if self.count == 1 else f"{self.count} times"
@@ -107,7 +107,7 @@ class Failures:
             "parked": self._boot if self.parked else None,
         }
         try:
-            # Before there is a failure a power cut has nothing to lose.
+            # Without a failure there is nothing that a power cut could take.
             write_whole(self._path, json.dumps(kept).encode(), synced=bool(self.count))
         except OSError as error:
             log.warning("%s: failures are not counted: %s", self._path, error)
@@ -119,16 +119,16 @@ def _short(words: str) -> str:
 
 
 def recorded(folder: Path) -> tuple[int, str]:
-    """The count of a state directory and the words of the last failure, for who looks from outside.
+    """The count in a state directory and the message of the last failure, for other programs.
 
-    0 and "" where none is kept, or the file may not be read.
+    0 and "" where there is none, or the file may not be read.
     """
     kept = _read(folder / _FILE)
     return kept["count"], kept["last"]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What was kept; nothing, where there is no file or it makes no sense."""
+    """The content of the file, with nothing for what is missing or makes no sense."""
     try:
         raw = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

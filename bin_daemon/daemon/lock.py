@@ -1,8 +1,8 @@
 """Who may touch the devices of a bin: the daemon, or a person at the command line, never both.
 
 The daemon holds the lock file of its state directory for as long as it runs. Commands that move a
-servo or claim a pin take the same lock for their own time. They never make the file: one that root
-had made would keep the daemon out.
+servo or claim a pin hold the same lock while they run. They never create the file: one created by
+root would keep the daemon out.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ASK_S = 5.0
 
 
 def in_use(state: Path) -> bool:
-    """Whether a daemon runs on this state directory; one that cannot be read asks systemd."""
+    """Whether a daemon runs on this state directory; where it may not be read, systemd is asked."""
     try:
         with (state / "lock").open() as file:
-            # Shared: several that ask at the same time do not take each other for the daemon.
+            # Shared, so that two who ask at the same time do not take each other for the daemon.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -46,7 +46,7 @@ def unit_active() -> bool:
 
 @contextlib.contextmanager
 def hold(state: Path) -> Iterator[None]:
-    """Hold the lock of a state directory, made where it is missing; for the daemon itself.
+    """Hold the lock of a state directory, created where it is missing; for the daemon itself.
 
     Raises AlreadyRunningError where another daemon holds it, StoreError where it cannot be written.
     """
@@ -69,9 +69,9 @@ def hold(state: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def devices_to_oneself(states: Iterable[Path]) -> Iterator[None]:
-    """Keep the daemons of these state directories from starting, as long as the block lasts.
+    """Keep the daemons of these state directories from starting while the block lasts.
 
-    Raises AlreadyRunningError where one runs, with what to do.
+    Raises AlreadyRunningError where one runs.
     """
     with contextlib.ExitStack() as held:
         for state in states:

@@ -40,7 +40,7 @@ class Reporter:
         self._fill: dict[str, float | None] = {}
 
     def due(self) -> bool:
-        """Whether it is time to look again; the caller then calls `report`."""
+        """Whether it is time to call `report` again."""
         now = self._clock.monotonic()
         if now < self._check_due:
             return False
@@ -48,9 +48,9 @@ class Reporter:
         return True
 
     def report(self, readings: Readings, problems: tuple[str, ...] = ()) -> None:
-        """Fill levels when they change; health at its interval and when problems change.
+        """Send fill levels that changed; health at its interval and when problems change.
 
-        problems: those besides what telemetry and the sensors have to say.
+        problems: those that neither telemetry nor a sensor reports.
         """
         self._report_fill(readings)
         now = self._clock.monotonic()
@@ -89,7 +89,7 @@ class Reporter:
                 self._telemetry.resolve_alert(f"full_{stream}")
 
     def report_info(self, bin_: Bin | None, failures: int) -> None:
-        """What the bin is made of; bin_: None in degraded mode, which has no network."""
+        """Send what the bin is made of; bin_: None in degraded mode, which has no network."""
         import platform
 
         config = self._config
@@ -113,7 +113,7 @@ class Reporter:
 
 
 def _taught(head: Head) -> dict[str, Any]:
-    """What the bin was taught, and how well it did by cross-validation."""
+    """The taught head, and its accuracy in cross-validation."""
     after = head.figures["after"]
     return {
         "model": head.id,
@@ -125,7 +125,7 @@ def _taught(head: Head) -> dict[str, Any]:
 
 
 def _hardware() -> str:
-    """What the machine calls itself."""
+    """The model of the board, or the system and processor of another machine."""
     try:
         return _HARDWARE.read_text().strip("\0\n ")
     except OSError:

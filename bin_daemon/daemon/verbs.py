@@ -1,4 +1,4 @@
-"""What the bin can be told to do, from any thread: one set of verbs for every door.
+"""The commands that a bin takes, from any thread: one set of verbs for every door.
 
 Remote commands (and a local console) call the verbs; each only queues its action, which the sorting
 thread carries out between two frames. Nothing here moves anything in the caller's thread.

@@ -15,8 +15,8 @@ from bin_daemon.config.sections import CameraSection, Light
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import StalledError
 
-# How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread comes
-# round twice a second but for the pin library, and a worn card may take many seconds for a write.
+# How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread loops
+# twice a second unless the pin library is slow, and a worn card may need many seconds for a write.
 DEADLINES_S = {"chute": 1.0, "fill": 10.0, "telemetry": 60.0}
 
 # Closing a camera, opening it and waiting for its first frame, by the bounds in `camera`.
@@ -26,8 +26,8 @@ REOPEN_S = 16.0
 def longest_pass_s(camera: CameraSection, light: Light | None = None) -> float:
     """How long a pass of the main loop may take, in seconds.
 
-    In the worst one a capture fails at its deadline and the camera is opened anew, once the lamp
-    is steady, with a first frame and a last one of the warm-up that come just in time.
+    In the worst one a capture fails at its deadline and the camera is reopened once the lamp is
+    steady, with a first frame and a last one of the warm-up that come just in time.
     """
     warmup_s = camera.warmup_s + (light.warmup_s if light else 0.0)
     return 3 * camera.deadline_s + 1 / camera.fps + REOPEN_S + warmup_s

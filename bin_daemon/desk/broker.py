@@ -1,4 +1,4 @@
-"""A private mosquitto for the demo: on a free port of this machine, gone when it is closed."""
+"""A private mosquitto for the demo: on a free port of this machine, ended with the demo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Broker(Closing):
                 [find_mosquitto(), "-c", os.fspath(config)],
                 stdout=log,
                 stderr=log,
-                # Ctrl-C at the terminal is for the daemon, which has a last word to say to it.
+                # Ctrl-C at the terminal is for the daemon, which still has to sign off here.
                 start_new_session=True,
             )
         try:
@@ -55,7 +55,9 @@ class Broker(Closing):
             else:
                 return
         said = log_path.read_text(errors="replace").strip().splitlines()
-        raise BinDaemonError(f"mosquitto does not start: {said[-1] if said else 'it says nothing'}")
+        raise BinDaemonError(
+            f"mosquitto does not start: {said[-1] if said else 'it gives no reason'}"
+        )
 
     def close(self) -> None:
         """End the broker; a second call does nothing."""
@@ -70,7 +72,7 @@ class Broker(Closing):
 
 def find_mosquitto() -> str:
     """The path of the broker's program. Raises BinDaemonError where it is not installed."""
-    # Debian puts it where only root's PATH looks.
+    # Debian installs it outside the PATH of users.
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if found is None:
         raise BinDaemonError("mosquitto is not installed; sudo apt install mosquitto")

@@ -1,7 +1,7 @@
 """The whole daemon on a desk: a rendered chamber as camera, mock pins, a private broker.
 
-Nothing is faked between camera and broker: what is printed for each item is what a real subscriber
-got over MQTT. The demo only adds what the reel's script says the item truly is.
+Between camera and broker all is the real thing: what is printed for each item is what a subscriber
+got over MQTT. The demo only adds the true class of the item, from the script of the reel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DELIVERY_S = 10.0
 
 
 class _WitnessCamera(Closing):
-    """A replay camera that remembers what each sorted item truly was."""
+    """A replay camera that remembers the true class of each sorted item."""
 
     def __init__(self, camera: ReplayCamera) -> None:
         self._camera = camera
@@ -71,7 +71,7 @@ class Demo:
         self._started = time.monotonic()
 
     def run(self) -> int:
-        """Play, print, sum up; returns the exit code."""
+        """Play, print and sum up; returns the exit code: 1 where an event did not arrive."""
         with (
             tempfile.TemporaryDirectory(prefix="bin-daemon-demo-") as folder,
             Broker(Path(folder)) as broker,
@@ -115,7 +115,7 @@ class Demo:
         self._console.print()
 
     def _subscribe(self, topics: Topics, broker: Broker) -> Any:
-        """A subscriber like any other: it knows only the documented topics."""
+        """A subscriber like any other, that knows only the documented topics."""
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -166,14 +166,14 @@ class Demo:
         truths = self._witness.truths
         seconds = time.monotonic() - self._started
         outcomes = Counter(event["outcome"] for event in events)
-        told = ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "none"
+        counted = ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "none"
         known = [(e["label"], truths[e["seq"] - 1]) for e in events if e["seq"] <= len(truths)]
         known = [(label, truth) for label, truth in known if truth in labels]
         right = sum(label == truth for label, truth in known)
-        self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {told}")
+        self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {counted}")
         if known:
             self._console.print(
-                f"  the network named {right} of the {len(known)} labelled items rightly"
+                f"  the network named {right} of the {len(known)} labelled items correctly"
             )
         if missing := len(truths) - len(events):
             self._console.print(f"[red]{missing} events did not arrive[/]")

@@ -21,7 +21,7 @@ _FLOOR = 1e-6
 class AreaLikelihood:
     """How large the items of each of the n labels usually are.
 
-    low, high: float (n,), usual share of the frame. outside: float (n,), likelihood of another.
+    low, high: float (n,), usual share of the frame. outside: float (n,), likelihood of any other.
     """
 
     low: Vector
@@ -31,7 +31,7 @@ class AreaLikelihood:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """All that a bin's owner has decided beforehand, as arrays over its n labels and m routes.
+    """What the owner of a bin has decided beforehand, as arrays over its n labels and m routes.
 
     home: for each label, the index of the route that takes it.
     cost: float (n, m), what it costs to send an item of a label down a route.
@@ -93,14 +93,14 @@ def decide(
         raise ValueError("a decision needs at least one look")
     if not usable:
         uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
-        return _residual(policy, uniform, "the network gave no numbers")
+        return _made(policy, uniform, policy.residual, "the network gave no numbers")
     fused = fuse(usable, policy, readings, area)
     best = int(np.argmax(fused))
     alert = None
     if fused[best] >= policy.thresholds[best]:
         alert = policy.alerts.get(policy.labels[best])
     if several:
-        return _residual(policy, fused, "two or more separate items", alert)
+        return _made(policy, fused, policy.residual, "two or more separate items", alert=alert)
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
     mass = np.bincount(policy.home, weights=fused, minlength=len(policy.routes))
     home = int(np.argmax(mass))
@@ -111,7 +111,7 @@ def decide(
         seen += f" ({own} in all {sure:.2f})"
     if sure < policy.thresholds[first]:
         reason = f"{seen} is below its threshold {policy.thresholds[first]:.2f}"
-        return dataclasses.replace(_residual(policy, fused, reason), unsure=True)
+        return _made(policy, fused, policy.residual, reason, unsure=True)
     expected = fused @ policy.cost
     route = _cheapest(expected, home)
     name = policy.routes[route]
@@ -120,7 +120,8 @@ def decide(
         seen += f", but {name} costs {expected[route]:.2f} and {own} {dear:.2f}"
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
-        return _residual(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)", alert)
+        reason = f"{seen}, but {name} is full ({level:.0f} %)"
+        return _made(policy, fused, policy.residual, reason, alert=alert)
     diverted = route == policy.residual != home
     return _made(policy, fused, route, seen, rejected=diverted, alert=alert)
 
@@ -132,20 +133,15 @@ def _cheapest(expected: Vector, preferred: int) -> int:
     return int(np.argmin(expected))
 
 
-def _residual(
-    policy: Policy, probabilities: Vector, reason: str, alert: str | None = None
-) -> Decision:
-    return _made(policy, probabilities, policy.residual, reason, rejected=True, alert=alert)
-
-
 def _made(
     policy: Policy,
     probabilities: Vector,
     route: int,
     reason: str,
     *,
-    rejected: bool,
-    alert: str | None,
+    rejected: bool = True,
+    unsure: bool = False,
+    alert: str | None = None,
 ) -> Decision:
     best = int(np.argmax(probabilities))
     return Decision(
@@ -156,5 +152,6 @@ def _made(
         probabilities=probabilities,
         reason=reason,
         rejected=rejected,
+        unsure=unsure,
         alert=alert,
     )

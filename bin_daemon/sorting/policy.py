@@ -80,16 +80,16 @@ def policy_of(config: Config, model: Model) -> Policy:
 def without_route(config: Config, labels: Iterable[str], model: str) -> list[str]:
     """One message for each label of `model` that no route takes, with the key to edit."""
     return [
-        f"routes: no route takes '{label}', which {model} can say; add it to one's takes"
+        f"routes: no route takes '{label}', a class of {model}; add it to the takes of one"
         for label in labels
         if label not in config.route_of
     ]
 
 
 def _named_labels(config: Config) -> list[tuple[str, Iterable[str]]]:
-    """Every place of the configuration that names classes.
+    """Every key that names classes, and those classes.
 
-    A route's `takes` is not among them: a profile may serve models with more classes and fewer.
+    `takes` of a route is left out: a profile may serve models with more classes and with fewer.
     """
     decision = config.decision
     sensed = (name for name in decision.evidence.metal_sensor if name != OTHER)
@@ -122,7 +122,7 @@ def _costs(
 def _metal(fires: Mapping[str, float], labels: tuple[str, ...]) -> Vector | None:
     if not fires:
         return None
-    # A class that nobody spoke for is left as the picture has it: the sensor says nothing of it.
+    # For a class without a figure the sensor is no evidence either way.
     return _vector(fires.get(label, fires.get(OTHER, 0.5)) for label in labels)
 
 

@@ -38,9 +38,9 @@ from bin_daemon.sorting.actions import (
 
 # A view that stays blocked this long is worth an alert; a passing sleeve is not.
 BLOCKED_ALERT_S = 5.0
-# A hand is gone after a minute; a lid or a view that is not wants somebody to look.
+# A hand is gone after a minute; after that somebody should look at the lid or the view.
 HELD_ALERT_S = 60.0
-# Nothing that was thrown in moves for so long: a bag that flutters, a lamp that flickers.
+# Nothing that was thrown in moves for so long; a bag that flutters or a lamp that flickers does.
 UNREST_ALERT_S = 60.0
 # Light that flickers around the limit must not make the state flicker.
 UNBLOCKED_S = 0.5
@@ -65,11 +65,10 @@ Decider = Callable[[Sequence[Prediction], Readings, Item, bool], Decision]
 class Sorter:
     """One bin's cycle.
 
+    decide: makes the decision. is_same: whether two items are one and the same thing lying still.
     looks: fresh predictions to gather before deciding.
     clear_s: seconds that an item may take to be gone once the chute is home.
-    chute_in_view: the camera sees the chute move, so a hand is not told from it meanwhile.
-    decide: makes the decision (see `decision.decide`).
-    is_same: whether two items are one and the same thing lying still.
+    chute_in_view: the camera sees the chute move, and cannot tell a hand from it meanwhile.
     """
 
     def __init__(
@@ -95,16 +94,14 @@ class Sorter:
         self._retried = False
         self._seen_at: float | None = None
         self._since = 0.0
-        self._blocked_alert = False
         self._seeing_since: float | None = None
         self._frozen_at = 0.0
-        self._held_alert = False
-        self._unrest_alert = False
+        self._raised: set[str] = set()
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
-        """Take one frame's worth of news.
+        """Take one frame and the sensors' readings; returns what to do now, in order.
 
-        chute_idle: no motion is under way or being held. Returns what to do now, in order.
+        chute_idle: no motion is under way or being held.
         """
         now = observation.captured_at
         actions = self._interlock(observation, readings)
@@ -173,20 +170,17 @@ class Sorter:
         if forbidden and not self.frozen:
             self.frozen, self._frozen_at = True, now
             return [Freeze(why)]
-        if forbidden and not self._held_alert and now - self._frozen_at >= HELD_ALERT_S:
-            self._held_alert = True
-            says = "a sensor says so" if readings.interlocked else observation.reason
-            words = (
-                f"held for a minute because {why} ({says}); "
-                f"shut the lid, clear opening and chamber, or order 'learn' if the view has changed"
+        if forbidden and now - self._frozen_at >= HELD_ALERT_S:
+            source = "a sensor says so" if readings.interlocked else observation.reason
+            return self._raise(
+                "held",
+                f"held for a minute because {why} ({source}); shut the lid, clear opening and "
+                f"chamber, or send 'learn' if the view has changed",
             )
-            return [Raise("held", Severity.WARNING, words)]
         if forbidden or not self.frozen:
             return []
         self.frozen = False
-        over: list[Action] = [Resolve("held")] if self._held_alert else []
-        self._held_alert = False
-        return [Thaw(), *over]
+        return [Thaw(), *self._resolve("held")]
 
     def _ready(
         self, observation: Observation, readings: Readings, chute_idle: bool, now: float
@@ -197,12 +191,13 @@ class Sorter:
             self._seeing_since = now if self._seeing_since is None else self._seeing_since
             if now - self._seeing_since < UNBLOCKED_S:
                 return []
-            actions += self._unblock(now)
+            self._enter(State.WAITING, now)
+            actions += self._resolve("blocked")
         if self.frozen or observation.view in (View.EMPTY, View.LEARNING, View.HAND):
             self._forget()
             if self.state is not State.WAITING:
                 self._enter(State.WAITING, now)
-            return [*actions, *self._at_rest()]
+            return [*actions, *self._resolve("unrest")]
         if self._seen_at is None:
             self._seen_at = now
         if observation.view is View.MOVING or observation.item is None:
@@ -216,23 +211,16 @@ class Sorter:
             self._enter(State.LOOKING, now)
         self._item = observation.item
         self._several |= observation.view is View.ITEMS
-        return [*actions, *self._at_rest(), Look(observation.item)]
+        return [*actions, *self._resolve("unrest"), Look(observation.item)]
 
     def _restless(self, now: float) -> list[Action]:
-        if self._unrest_alert or now - self._since < UNREST_ALERT_S:
+        if now - self._since < UNREST_ALERT_S:
             return []
-        self._unrest_alert = True
-        words = "for a minute something has been moving in the chamber; look what it is"
-        return [Raise("unrest", Severity.WARNING, words)]
-
-    def _at_rest(self) -> list[Action]:
-        if not self._unrest_alert:
-            return []
-        self._unrest_alert = False
-        return [Resolve("unrest")]
+        words = "something has been moving in the chamber for a minute; look what it is"
+        return self._raise("unrest", words)
 
     def _clearing(self, observation: Observation, now: float) -> list[Action]:
-        """Has it left? Retry once when it has not, then give up and say so."""
+        """Finish once the item has left; retry once where it has not, then raise an alert."""
         if self.frozen:
             self._since = now  # the time to clear starts when motion may go on
             return []
@@ -243,7 +231,7 @@ class Sorter:
             return self._finish(self._left(), now)
         waited_s = now - self._since
         if waited_s >= UNREST_ALERT_S or (view is View.BLOCKED and waited_s >= BLOCKED_ALERT_S):
-            # Nobody can tell any more; what keeps one from seeing raises its own alert.
+            # Nobody knows any more; whatever blocks the view raises its own alert.
             return self._finish(Outcome.INTERRUPTED, now)
         if view not in (View.ITEM, View.ITEMS) or waited_s < self._clear_s:
             return []
@@ -268,19 +256,22 @@ class Sorter:
         if self.state is not State.BLOCKED:
             self._forget()
             self._enter(State.BLOCKED, now)
-        if self._blocked_alert or now - self._since < BLOCKED_ALERT_S:
+        if now - self._since < BLOCKED_ALERT_S:
             return []
-        self._blocked_alert = True
-        return [
-            Raise("blocked", Severity.WARNING, f"the camera sees nothing: {observation.reason}")
-        ]
+        return self._raise("blocked", f"the camera sees nothing: {observation.reason}")
 
-    def _unblock(self, now: float) -> list[Action]:
-        self._enter(State.WAITING, now)
-        if not self._blocked_alert:
+    def _raise(self, kind: str, message: str) -> list[Action]:
+        """A warning, once until it is resolved."""
+        if kind in self._raised:
             return []
-        self._blocked_alert = False
-        return [Resolve("blocked")]
+        self._raised.add(kind)
+        return [Raise(kind, Severity.WARNING, message)]
+
+    def _resolve(self, kind: str) -> list[Action]:
+        if kind not in self._raised:
+            return []
+        self._raised.remove(kind)
+        return [Resolve(kind)]
 
     def _finish(self, outcome: Outcome, now: float) -> list[Action]:
         timings = {"clear": (now - self._since) * 1e3}
