@@ -110,13 +110,17 @@ class Run:
 
 @contextlib.contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time: trainings that run side by side share what they make before.
+    """One process at a time: what trainings share is made by one, and the others find it made.
 
     Raises:
-        OSError: the lock file cannot be written.
+        ExportError: the lock file cannot be written.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise ExportError(f"{lock}: cannot be written: {error}") from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -124,7 +128,9 @@ def alone(lock: Path) -> Iterator[None]:
 def claimed(run: Run, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `config.json` says of the training that a run holds, or None where it holds none yet.
 
-    asked: what must be the same for that training to go on.
+    Args:
+        run: the run.
+        asked: what must be the same for that training to go on.
 
     Raises:
         ExportError: the run holds another training.
@@ -163,10 +169,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of each library that is installed, and the kind of machine."""
     found = {"python": platform.python_version()}
     for library in LIBRARIES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     return found
 

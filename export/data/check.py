@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import table_bytes
+from export.data.csv_tables import write_table
 from export.data.groups import copies, merge_groups, name_groups
 from export.data.hashing import LEAST_FOR_EMBEDDING, alike
 from export.data.pictures import (
@@ -113,9 +113,9 @@ def check_data(
     Raises:
         ExportError: the report has errors; the message names each with its cure.
     """
-    report, groups = examine(folder, labels, parts=parts, embed=embed, tell=run.log)
+    report, groups = examine(folder, labels, parts=parts, embed=embed, progress=run.log)
     run.write_json(REPORT, asdict(report))
-    run.write_bytes(SUSPECTS, table_bytes(("file", "why"), report.suspects()))
+    write_table(run.path(SUSPECTS), ("file", "why"), report.suspects())
     run.log("\n".join(f"data: {line}" for line in report.text().splitlines()))
     if report.errors:
         told = "\n".join(f"- {finding.message}" for finding in report.errors)
@@ -130,26 +130,24 @@ def examine(
     *,
     parts: int = len(PARTS),
     embed: Embed | None = None,
-    tell: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[Report, dict[str, str]]:
     """The report on a data folder, and the group of each picture that can be used.
 
-    Takes the arguments of `check_data`; `tell` is told how far it is.
+    Takes the arguments of `check_data`; `progress` hears how far it is.
 
     Raises:
         ExportError: there is no such folder, no picture in it, or its `groups.csv` is no table.
     """
     files = find_pictures(folder)
     ordered = sorted({label_of(file) for file in files})
-    findings = [
-        *_about_labels(set(ordered), labels),
-        *_strangers(folder, files),
-    ]
+    findings = [*_about_labels(ordered, labels), *_about_other_files(folder, files)]
     given = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else None
     if given is not None:
         findings += _about_table(files, given)
         files = [file for file in files if file in given]
-    seen = survey(folder, files, embed if len(files) >= LEAST_FOR_EMBEDDING else None, tell)
+    enough = len(files) >= LEAST_FOR_EMBEDDING
+    seen = survey(folder, files, embed if enough else None, progress)
     pairs = alike(seen.hashes, seen.embeddings)
     names = [look.file for look in seen.looks]
     same = copies([look.copy_of for look in seen.looks])
@@ -159,149 +157,126 @@ def examine(
     else:
         groups = merge_groups(given, names, same)
         grouped_by = GROUPS
-    findings += _about_files(seen, len(files))
-    findings += _about_pairs(names, same, pairs, groups)
     pictures = Counter(map(label_of, names))
     members = [(group, label_of(file)) for file, group in groups.items()]
     of_label = Counter(label for _, label, _ in dealing_order(members))
+    findings += _about_files(seen, len(files))
+    findings += _about_pairs(names, same, pairs, groups)
     findings += _about_counts(ordered, pictures, of_label, parts)
-    findings.sort(key=lambda finding: finding.severity)
     report = Report(
         {label: pictures[label] for label in ordered},
         {label: of_label[label] for label in ordered},
         grouped_by,
-        tuple(findings),
+        tuple(sorted(findings, key=lambda finding: finding.severity)),
     )
     return report, groups
 
 
-def _about_labels(found: set[str], labels: Sequence[str] | None) -> Iterable[Finding]:
+def _about_labels(found: Sequence[str], labels: Sequence[str] | None) -> Iterable[Finding]:
     spellings = defaultdict(list)
-    for label in sorted(found):
-        spellings[re.sub(r"[\s_-]+", "", label.casefold())].append(label)
+    for label in found:
+        spellings[re.sub(r"[\s_-]+", "", label.casefold())].append(f"'{label}'")
     for same in spellings.values():
         if len(same) > 1:
-            told = " and ".join(f"'{label}'" for label in same)
-            yield Finding(
-                "error", "label spelt twice", f"classes {told} differ only in spelling; merge them"
-            )
+            told = f"classes {' and '.join(same)} differ only in spelling; merge them"
+            yield _error("label spelt twice", told)
     if {label.casefold() for label in found} <= _PARTS_OF_A_SPLIT:
-        yield Finding(
-            "error",
+        yield _error(
             "a split, not classes",
-            f"the folders {', '.join(sorted(found))} are parts of a split, not classes; name one "
-            f"of them with --data",
+            f"the folders {', '.join(found)} are parts of a split, not classes; name one of them "
+            f"with --data",
         )
     elif labels is None and len(found) < 2:
-        yield Finding("error", "one class", "there is one class; a classifier needs two or more")
-    if labels is not None:
-        for label in labels:
-            if label not in found:
-                yield Finding(
-                    "error", "class missing", f"no pictures of '{label}', which the recipe names"
-                )
-        for label in sorted(found.difference(labels)):
-            yield Finding(
-                "error",
-                "class unknown",
-                f"the recipe knows no class '{label}'; move the folder away or add the class",
-            )
+        yield _error("one class", "there is one class; a classifier needs two or more")
+    for label in [label for label in labels or () if label not in found]:
+        yield _error("class missing", f"no pictures of '{label}', which the recipe names")
+    for label in [label for label in found if label not in (labels or found)]:
+        told = f"the recipe knows no class '{label}'; move the folder away or add the class"
+        yield _error("class unknown", told)
 
 
-def _strangers(folder: Path, files: Sequence[str]) -> Iterable[Finding]:
+def _about_other_files(folder: Path, files: Sequence[str]) -> Iterable[Finding]:
     """Files in the class folders that do not end as pictures do."""
-    pictures = set(files)
-    others = tuple(file for file in find_files(folder) if file not in pictures)
-    if others:
-        yield _warning(
-            "no picture", "{n} no pictures, left out; convert what shows something", others
-        )
+    others = sorted({*find_files(folder)}.difference(files))
+    yield from _warning(
+        "no picture", "{n} no pictures, left out; convert what shows something", others
+    )
 
 
-def _about_table(files: Sequence[str], given: dict[str, str]) -> Iterable[Finding]:
+def _about_table(files: Sequence[str], given: Mapping[str, str]) -> Iterable[Finding]:
     there = set(files)
-    if missing := tuple(file for file in given if file not in there):
-        yield Finding(
-            "error",
-            "missing",
-            f"{_named(missing)} listed in {GROUPS} but missing; mend the table or the folder",
-            missing,
-        )
-    if unlisted := tuple(file for file in files if file not in given):
-        yield _warning("not in the table", f"{{n}} not in {GROUPS}, left out; add rows", unlisted)
+    if missing := [file for file in given if file not in there]:
+        told = f"listed in {GROUPS} but missing; mend the table or the folder"
+        yield _error("missing", f"{_named(missing)} {told}", missing)
+    unlisted = [file for file in files if file not in given]
+    yield from _warning("not in the table", f"{{n}} not in {GROUPS}, left out; add rows", unlisted)
 
 
 def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
-    if broken := tuple(seen.broken):
+    if broken := list(seen.broken):
         first = f"{broken[0]}: {seen.broken[broken[0]]}"
         if len(broken) > BROKEN_SHARE * count:
-            message = f"{_named(broken)} unreadable, of {count} ({first}); copy the folder again"
-            yield Finding("error", "unreadable", message, broken)
+            told = f"{_named(broken)} unreadable, of {count} ({first}); copy the folder again"
+            yield _error("unreadable", told, broken)
         else:
-            yield _warning("unreadable", f"{{n}} unreadable, left out ({first})", broken)
-    small = tuple(look.file for look in seen.looks if min(look.width, look.height) < SMALL_SIDE)
-    if small:
-        cure = "too small to learn from; take larger ones"
-        yield _warning("tiny", f"{{n}} below {SMALL_SIDE} pixels, {cure}", small)
-    modes = defaultdict(list)
-    for look in seen.looks:
-        modes[look.mode].append(look.file)
-    for mode, files in sorted(modes.items()):
-        if mode != COLOUR:
-            cure = "laid on white" if mode == "transparent" else "read as colour"
-            yield _warning(
-                mode, f"{{n}} {mode}: {cure}; replace them if the bin sees others", files
-            )
+            yield from _warning("unreadable", f"{{n}} unreadable, left out ({first})", broken)
+    small = [look.file for look in seen.looks if min(look.width, look.height) < SMALL_SIDE]
+    cure = "too small to learn from; take larger ones"
+    yield from _warning("tiny", f"{{n}} below {SMALL_SIDE} pixels, {cure}", small)
+    for mode in sorted({look.mode for look in seen.looks} - {COLOUR}):
+        files = [look.file for look in seen.looks if look.mode == mode]
+        cure = "laid on white" if mode == "transparent" else "read as colour"
+        told = f"{{n}} {mode}: {cure}; replace them if the bin sees others"
+        yield from _warning(mode, told, files)
 
 
 def _about_pairs(
-    names: Sequence[str], same: Array, pairs: Array, groups: dict[str, str]
+    names: Sequence[str], same: Array, pairs: Array, groups: Mapping[str, str]
 ) -> Iterable[Finding]:
     """Copies, and near-duplicates that a split or a class boundary comes between."""
 
-    def crossing(of: Array, home: Callable[[str], str]) -> tuple[str, ...]:
-        parted = [(a, b) for a, b in of.tolist() if home(names[a]) != home(names[b])]
-        return tuple(sorted({names[i] for pair in parted for i in pair}))
+    def crossing(of: Iterable[tuple[int, int]], home: Callable[[str], str]) -> list[str]:
+        parted = [pair for pair in of if len({home(names[i]) for i in pair}) > 1]
+        return sorted({names[i] for pair in parted for i in pair})
 
-    if len(same):
-        files = tuple(sorted({names[i] for i in same.ravel()}))
-        yield _warning("copy", "{n} copies of each other; one of each is enough", files)
-    if files := crossing(same, label_of):
-        yield _warning(
-            "copy in another class",
-            "{n} the same picture in two classes; keep the right one",
-            files,
-        )
-    exact = {tuple(pair) for pair in same.tolist()}
-    near = np.array([p for p in pairs.tolist() if tuple(p) not in exact]).reshape(-1, 2)
-    if files := crossing(near, label_of):
-        yield _warning("near-duplicate in another class", "{n} alike across classes; look", files)
-    if files := crossing(near, groups.__getitem__):
-        yield _warning(
-            "near-duplicate in another group",
-            f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
-            files,
-        )
+    exact = [(a, b) for a, b in same.tolist()]
+    near = sorted({(a, b) for a, b in pairs.tolist()}.difference(exact))
+    yield from _warning(
+        "copy",
+        "{n} copies of each other; one of each is enough",
+        sorted({names[i] for pair in exact for i in pair}),
+    )
+    yield from _warning(
+        "copy in another class",
+        "{n} the same picture in two classes; keep the right one",
+        crossing(exact, label_of),
+    )
+    yield from _warning(
+        "near-duplicate in another class",
+        "{n} alike across classes; look",
+        crossing(near, label_of),
+    )
+    yield from _warning(
+        "near-duplicate in another group",
+        f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
+        crossing(near, groups.__getitem__),
+    )
 
 
 def _about_counts(
-    labels: Sequence[str], pictures: Counter, groups: Counter, parts: int
+    labels: Sequence[str], pictures: Mapping[str, int], groups: Mapping[str, int], parts: int
 ) -> Iterable[Finding]:
     for label in labels:
         count = pictures[label]
         if groups[label] < parts:
-            yield Finding(
-                "error",
+            yield _error(
                 "too few groups",
                 f"'{label}' shows {groups[label]} different things in {count} pictures, fewer than "
                 f"the {parts} parts of the split; add pictures of others",
             )
         elif count < FEW_PICTURES:
-            yield Finding(
-                "warning",
-                "few pictures",
-                f"'{label}' has {count} pictures; below {FEW_PICTURES} its figures say little",
-            )
+            told = f"'{label}' has {count} pictures; below {FEW_PICTURES} its figures say little"
+            yield Finding("warning", "few pictures", told)
 
 
 def _named(files: Sequence[str]) -> str:
@@ -310,6 +285,11 @@ def _named(files: Sequence[str]) -> str:
     return f"1 file ({shown}) is" if len(files) == 1 else f"{len(files)} files ({shown}) are"
 
 
-def _warning(kind: str, message: str, files: Sequence[str]) -> Finding:
-    """A warning in whose message `{n}` stands for the files."""
-    return Finding("warning", kind, message.replace("{n}", _named(files)), tuple(files))
+def _error(kind: str, message: str, files: Sequence[str] = ()) -> Finding:
+    return Finding("error", kind, message, tuple(files))
+
+
+def _warning(kind: str, message: str, files: Sequence[str]) -> Iterable[Finding]:
+    """A warning in whose message `{n}` stands for the files; none where there are none."""
+    if files:
+        yield Finding("warning", kind, message.replace("{n}", _named(files)), tuple(files))

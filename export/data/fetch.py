@@ -1,13 +1,12 @@
 """Published picture sets: fetched once, checked against their SHA-256, and unpacked.
 
-A recipe's `DataSpec` flows in, the folder of the class folders flows out. A download that breaks
-off goes on where it stopped. Nothing is unpacked that does not have the checksum that was stated,
-and nothing leaves the folder it is unpacked into.
+A recipe's `DataSpec` flows in, the folder of the class folders flows out. Nothing is unpacked that
+does not have the checksum that was stated, and nothing leaves the folder it is unpacked into. A
+download that breaks off goes on where it stopped, which `pooch` does not do: it begins anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from export.errors import ExportError
-from export.recipes.schema import DataSpec, Laid
+from export.recipes.schema import DataSpec, Relaid
 from export.run import REPOSITORY, alone
 
 SETS = Path(__file__).resolve().parents[1] / "sets"
@@ -46,7 +45,7 @@ def locate(
     data: DataSpec,
     folder: Path | None,
     sha256: str | None,
-    relay: Callable[[Path, Sequence[Laid]], Path],
+    relay: Callable[[Path, Sequence[Relaid]], Path],
 ) -> Path:
     """The folder of the class folders of a recipe.
 
@@ -63,7 +62,7 @@ def locate(
     if folder is not None:
         return folder
     if data.laid:
-        with _alone(name):
+        with alone(SETS / f".{name}.lock"):
             return relay(SETS / name, data.laid)
     if data.local and (REPOSITORY / data.local).is_dir():
         return (REPOSITORY / data.local).resolve()
@@ -82,22 +81,11 @@ def locate(
             f"recipe {name}: no published checksum of {data.address} is known; state the one you "
             f"trust with --sha256, or unpack the set yourself and name its folder with --data"
         )
-    with _alone(name):
+    with alone(SETS / f".{name}.lock"):
         fetch(data.address, wanted, data.archive, home)
     if not (home / data.folder).is_dir():
         raise ExportError(f"{data.address}: holds no folder {data.folder}; see {home}")
     return home / data.folder
-
-
-@contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Folds that begin side by side make a set once: the others wait, and find it made."""
-    lock = SETS / f".{name}.lock"
-    try:
-        with alone(lock):
-            yield
-    except OSError as error:
-        raise ExportError(f"{lock}: cannot be written: {error}") from error
 
 
 def fetch(address: str, sha256: str, archive: str, home: Path) -> None:

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import SUFFIXES, read_picture
+from bin_daemon.core.images import SUFFIXES, prepare, read_picture
 from bin_daemon.core.messages import Array
 from bin_daemon.teaching.folds import deal
 from bin_daemon.teaching.sample import UNLABELLED
-from export.data.csv_tables import read_table, table_bytes
+from export.data.csv_tables import read_table, write_table
 from export.errors import ExportError
 from export.run import Run
 
@@ -31,6 +32,7 @@ GROUPS = "groups.csv"
 """Table of `file`, `group`: beside the pictures where somebody knows better, else in the run."""
 
 SPLIT = "split.csv"
+_SPLIT_COLUMNS = ("file", "label", "group", "part")
 PARTS = ("train", "validation", "held_out")
 SHARES = (0.7, 0.1, 0.2)
 """Of the pictures of each class: for training, for choosing, and held out."""
@@ -54,24 +56,29 @@ def label_of(file: str) -> str:
 
 
 def group_order(group: str) -> bytes:
-    """The hash that orders groups: SHA-256 of the group id, the same on every machine.
-
-    Python's own `hash` is salted for each process and would deal other folds every time.
-    """
+    """What orders groups: their SHA-256, as Python's own `hash` is another in each process."""
     return hashlib.sha256(group.encode("utf-8")).digest()
 
 
-def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
-    """Each group with the class it counts as and its pictures, in the order of its hash.
+def main_labels(members: Iterable[tuple[str, str]]) -> dict[str, tuple[str, int]]:
+    """The class that each group counts as, and its pictures, of (group, label) of each picture.
 
     A group of several classes counts as its commonest one (the first in the alphabet on a tie).
     """
     labels_of: dict[str, Counter[str]] = defaultdict(Counter)
     for group, label in members:
         labels_of[group][label] += 1
-    for group in sorted(labels_of, key=group_order):
-        counts = labels_of[group]
-        yield group, min(counts, key=lambda label: (-counts[label], label)), counts.total()
+    return {
+        group: (min(counts, key=lambda label: (-counts[label], label)), counts.total())
+        for group, counts in labels_of.items()
+    }
+
+
+def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
+    """Each group with the class it counts as and its pictures, in the order of its hash."""
+    groups = main_labels(members)
+    for group in sorted(groups, key=group_order):
+        yield group, *groups[group]
 
 
 def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[str, int]:
@@ -90,11 +97,10 @@ def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[s
 def deal_shares(
     members: Iterable[tuple[str, str]], shares: Sequence[float] = SHARES
 ) -> dict[str, int]:
-    """Deal groups into parts of given shares: grouped, stratified, and without a seed.
+    """Deal groups into parts of given shares, in the order of their hash and stratified by class.
 
-    The groups of a class stand in the order of their hash, and each goes to the part that lacks
-    most pictures of that class. The last groups are kept for parts that would stay empty, so that a
-    class with as many groups as there are parts is in each of them.
+    Each group goes to the part that lacks most pictures of its class. The last ones are kept for
+    parts that would stay empty: a class with as many groups as there are parts is in each of them.
 
     Args:
         members: (group, label) of each picture.
@@ -127,11 +133,11 @@ def find_files(folder: Path) -> list[str]:
     What a bin exports without a label is in no class folder.
     """
     inside = [path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file()]
-    hidden = (
-        path.parts[0] == UNLABELLED or any(part.startswith(".") for part in path.parts)
+    return sorted(
+        path.as_posix()
         for path in inside
+        if path.parts[0] != UNLABELLED and not any(part.startswith(".") for part in path.parts)
     )
-    return sorted(path.as_posix() for path, out in zip(inside, hidden, strict=True) if not out)
 
 
 def find_pictures(folder: Path) -> list[str]:
@@ -208,7 +214,7 @@ def labels_of(pictures: Iterable[Picture]) -> tuple[str, ...]:
 
 def write_groups(run: Run, groups: Mapping[str, str]) -> None:
     """Keep groups in the run folder as `groups.csv`, ordered by file name."""
-    run.write_bytes(GROUPS, table_bytes(("file", "group"), sorted(groups.items())))
+    write_table(run.path(GROUPS), ("file", "group"), sorted(groups.items()))
 
 
 def split(
@@ -237,7 +243,7 @@ def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
                     f"deal whole groups, or the figures lie"
                 )
     rows = [(p.file, p.label, p.group, part) for part in PARTS for p in parts.get(part, ())]
-    run.write_bytes(SPLIT, table_bytes(("file", "label", "group", "part"), rows))
+    write_table(run.path(SPLIT), _SPLIT_COLUMNS, rows)
 
 
 def read_split(run: Run) -> dict[str, list[Picture]]:
@@ -250,7 +256,7 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
         ExportError: the run has no split, or it is damaged.
     """
     table = run.need(SPLIT, "train")
-    rows = [row for _, row in read_table(table, ("file", "label", "group", "part"))]
+    rows = [row for _, row in read_table(table, _SPLIT_COLUMNS)]
     if unknown := {row["part"] for row in rows} - set(PARTS):
         raise ExportError(f"{table}: no such part: {', '.join(sorted(unknown))}")
     parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
@@ -258,6 +264,22 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
     for row, picture in zip(rows, pictures, strict=True):
         parts[row["part"]].append(picture)
     return parts
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """The picture files of a folder without classes, at any depth, by name; relative to it."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def save_picture(path: Path, rgb: Array, *options: int) -> None:
+    """Write uint8 (h, w, 3) RGB or (h, w, 4) RGBA in the format of the suffix; makes the folder.
+
+    `options` are OpenCV's, such as `cv2.IMWRITE_JPEG_QUALITY, 95`. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = cv2.COLOR_RGBA2BGRA if rgb.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(rgb, code), options)[1].tobytes())
 
 
 def read_rgb(path: Path) -> Array:
@@ -280,8 +302,6 @@ def load_squares(folder: Path, files: Sequence[str], size: int) -> Array:
     Returns:
         uint8 (n, size, size, 3) RGB.
     """
-    from bin_daemon.core.images import prepare
-
     squares = np.empty((len(files), size, size, 3), np.uint8)
     for square, file in zip(squares, files, strict=True):
         square[:] = prepare(read_rgb(folder / file), size, size)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import read_with_mode
+from bin_daemon.core.images import prepare, read_with_mode
 from bin_daemon.core.messages import Array
 from export.data.hashing import HASH_BITS, perceptual_hash
 from export.networks.embedding import Embed
@@ -60,7 +60,7 @@ def survey(
     folder: Path,
     files: Sequence[str],
     embed: Embed | None = None,
-    tell: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Survey:
     """Decode each of `files` (relative to `folder`) once.
 
@@ -68,7 +68,7 @@ def survey(
         folder: the data folder.
         files: its pictures.
         embed: the network whose embeddings are wanted, or None.
-        tell: is told how far it is, now and then.
+        progress: hears how far it is, now and then.
     """
     looks: list[Look] = []
     hashes: list[Array] = []
@@ -80,8 +80,8 @@ def survey(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(files), _BATCH):
-            if tell and start and start % _TOLD_EVERY == 0:
-                tell(f"data: {start} of {len(files)} pictures looked at")
+            if progress and start and start % _TOLD_EVERY == 0:
+                progress(f"data: {start} of {len(files)} pictures looked at")
             batch = files[start : start + _BATCH]
             squares = []
             for file, seen in zip(batch, pool.map(look, batch), strict=True):
@@ -103,8 +103,6 @@ def survey(
 
 def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, Array | None] | str:
     """Look, hash and prepared square of one picture, or why it cannot be read."""
-    from bin_daemon.core.images import prepare
-
     path = folder / file
     try:
         pixels, mode = read_with_mode(path)

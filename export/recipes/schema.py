@@ -26,8 +26,8 @@ Side = Annotated[int, Interval(ge=32, le=1024)]
 
 
 @section
-class Laid:
-    """A folder of photographs, at any depth, whose items are laid on drawn grounds."""
+class Relaid:
+    """A folder of photographs, at any depth, whose items are relaid on drawn backgrounds."""
 
     label: str
     folder: str
@@ -56,8 +56,8 @@ class DataSpec:
     """Where the class folders lie within the archive."""
     local: str | None = None
     """A folder, relative to the repository, that is taken where it exists."""
-    laid: tuple[Laid, ...] = ()
-    """Folders a set is made of, in which no ground gives a class away (`export.views.relaid`)."""
+    laid: tuple[Relaid, ...] = ()
+    """Folders a set is made of whose backgrounds give no class away (`export.views.relaid`)."""
 
 
 @section
@@ -134,7 +134,7 @@ class KerasTraining:
 
 @section
 class FoldedTraining:
-    """How the folded network learns; see `export.training.folded` and `export.views.view_cache`."""
+    """How the folded network learns, and from which views."""
 
     small_epochs: Annotated[int, Interval(ge=0)] = 26
     small_size: Side = 160
@@ -144,12 +144,13 @@ class FoldedTraining:
     """In the last epochs. The views are cropped, so that less than the network's 224 shows things
     as large as a bin does (Touvron et al. 2019, arXiv:1906.06423)."""
     batch: Annotated[int, Interval(ge=2, le=1024)] = 32
-    """Photographs in a batch; unknown and rendered things come on top."""
+    """Photographs in a batch; unknown and rendered items come on top."""
     board_epochs: Annotated[int, Interval(ge=0)] = 0
-    """Of an ending, with every photograph on its board and no rendered items, at `large_size`; the
-    learning rate rises once more, to a third, and falls. 0: there is none."""
+    """Of a fine-tuning phase, with every photograph on its plain background and no rendered items,
+    at `large_size`; the learning rate rises once more, to a third, and falls. 0: there is none."""
     board_weak_light_shares: tuple[Share, ...] = (0.0,)
-    """Of each ending, the share of the views in weak light; the mean of their weights is taken."""
+    """Of each fine-tuning phase, the share of the views in weak light; the mean of the phases'
+    weights is taken."""
     learning_rate: Positive = 1.2e-3
     weight_decay: Annotated[float, Interval(ge=0)] = 0.02
     warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
@@ -161,7 +162,7 @@ class FoldedTraining:
     balance: Share = 0.5
     """Exponent of class balancing: 0 draws classes as they come, 1 all equally often."""
     clean_views: Annotated[int, Interval(ge=0, le=200)] = 8
-    """Of each photograph on its board, beside the photograph as it is."""
+    """Of each photograph on its plain background, beside the photograph as it is."""
     chamber_views: Annotated[int, Interval(ge=0, le=200)] = 8
     """Of each photograph, its item cut out and laid into drawn chambers."""
     chamber_share: Share = 0.35
@@ -174,23 +175,23 @@ class FoldedTraining:
     """Rendered items in a batch, as a share of its photographs."""
     unknown_views: Annotated[int, Interval(ge=0)] = 1500
     unknown_share: Share = 0.08
-    """Things of no class in a batch, as a share of its photographs."""
+    """Out-of-distribution views in a batch, as a share of its photographs."""
     weak_light_share: Share = 0.0
     """Share of all views that are shown in weak light, as a noisy sensor sees them."""
     seed: Annotated[int, Interval(ge=0)] = 1
 
     @property
     def epochs(self) -> int:
-        """Epochs at both sizes together, without the board epochs."""
+        """Epochs at both sizes together, without the fine-tuning phases."""
         return self.small_epochs + self.large_epochs
 
     def size(self, epoch: int) -> int:
         """Side of the training pictures in an epoch, counted from 0."""
         return self.small_size if epoch < self.small_epochs else self.large_size
 
-    def endings(self) -> tuple[FoldedTraining, ...]:
-        """The plans of the board epochs, each of which goes on from the epochs before them."""
-        boards = dataclasses.replace(
+    def fine_tuning_phases(self) -> tuple[FoldedTraining, ...]:
+        """The plan of each fine-tuning phase; all of them go on from the epochs before."""
+        phase = dataclasses.replace(
             self,
             small_epochs=0,
             large_epochs=self.board_epochs,
@@ -202,7 +203,7 @@ class FoldedTraining:
             average=0.99,
         )
         shares = self.board_weak_light_shares if self.board_epochs else ()
-        return tuple(dataclasses.replace(boards, weak_light_share=share) for share in shares)
+        return tuple(dataclasses.replace(phase, weak_light_share=share) for share in shares)
 
 
 @section

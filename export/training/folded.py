@@ -1,4 +1,4 @@
-"""Train the folded network on a bank of views: photographs, drawn chambers, renderings, nothing.
+"""Train the folded network on cached views: photographs, drawn chambers, renderings, nothing.
 
 Reads pictures and backbone; leaves in the run folder `weights.npz`, `float.npz` (scores of the
 held-out pictures), and what `export.training.loop` leaves. The held-out fold is looked at once, at
@@ -41,7 +41,7 @@ from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
 from export.run import Run, claimed, relative, versions
 from export.training.loop import learn
-from export.views.batches import Material, gather
+from export.views.batches import TrainingViews, gather
 from export.views.view_cache import SIZE
 
 if TYPE_CHECKING:
@@ -92,15 +92,15 @@ def train(
         run.log("train: weights.npz is there already; only the held-out fold is measured again")
         trained = read_weights(run.path("weights.npz"))
     else:
-        material = gather(run, recipe, data, pictures, labels, fold)
-        if len(material.chosen) < recipe.training.batch:
+        views = gather(run, recipe, data, pictures, labels, fold)
+        if len(views.chosen) < recipe.training.batch:
             raise ExportError(
-                f"{data}: {len(material.chosen)} pictures to learn from do not fill a batch of "
+                f"{data}: {len(views.chosen)} pictures to learn from do not fill a batch of "
                 f"{recipe.training.batch}; add pictures, or set training.batch lower with --set"
             )
         head = _probe if shipped is None else _gone_on
-        weights = {**weights, **head(weights, material, len(labels))}
-        trained = learn(run, material, len(labels), weights, recipe.training)
+        weights = {**weights, **head(weights, views, len(labels))}
+        trained = learn(run, views, len(labels), weights, recipe.training)
         run.write_arrays("weights.npz", **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
     _measure(run, trained, data, parts["held_out"], labels)
@@ -204,12 +204,12 @@ def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
     write_split(run, parts)
 
 
-def _probe(backbone: Weights, material: Material, classes: int) -> Weights:
+def _probe(backbone: Weights, views: TrainingViews, classes: int) -> Weights:
     """A head for the untouched backbone: ridge regression to class scores, in closed form.
 
     Starting from it, the first steps do not tear the backbone apart to please a random head.
     """
-    features, labels = _features({**backbone, **blank_head(classes)}, material)
+    features, labels = _features({**backbone, **blank_head(classes)}, views)
     features = features.astype(np.float64)
     middle = features.mean(axis=0)
     centred = features - middle
@@ -226,24 +226,24 @@ def _probe(backbone: Weights, material: Material, classes: int) -> Weights:
     }
 
 
-def _gone_on(start: Weights, material: Material, classes: int) -> Weights:
+def _gone_on(start: Weights, views: TrainingViews, classes: int) -> Weights:
     """The head of `start` fitted to the pictures as a bin is taught, pulled towards what it was.
 
     Small steps that spare the layers below would take hundreds of epochs to make a new class known
     (first the head, then all layers: Kumar et al. 2022, arXiv:2202.10054).
     """
-    features, labels = _features(start, material)
+    features, labels = _features(start, views)
     length = float(np.median(np.linalg.norm(features, axis=1)))
     prior = start[f"{HEAD}/kernel"] * length, start[f"{HEAD}/bias"]
     kernel, bias = solver.fit(solver.unit(features), labels, prior, HEAD_STRENGTH)
     return {f"{HEAD}/kernel": kernel / np.float32(length), f"{HEAD}/bias": bias}
 
 
-def _features(weights: Weights, material: Material) -> tuple[Array, Array]:
+def _features(weights: Weights, views: TrainingViews) -> tuple[Array, Array]:
     """Embeddings float32 (2 m, 1280) and labels int64 (2 m,) of each picture's first and last view.
 
-    One view on the board and one in a chamber, where there are chambers, say enough.
+    One view on the plain background and one in a chamber, where there are chambers, say enough.
     """
-    last = material.photographs.shape[1] - 1
-    shown = np.concatenate([material.photographs[material.chosen, k] for k in (0, last)])
-    return predict(weights, shown)[1], np.tile(material.labels, 2)
+    last = views.photographs.shape[1] - 1
+    shown = np.concatenate([views.photographs[views.chosen, k] for k in (0, last)])
+    return predict(weights, shown)[1], np.tile(views.labels, 2)

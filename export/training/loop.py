@@ -14,32 +14,33 @@ import numpy as np
 from export.networks.mobilenet import Network, Weights, normalise
 from export.recipes.schema import FoldedTraining
 from export.run import CURVES, Run
-from export.views.batches import Material, batches, epoch_order, prefetch
+from export.views.batches import TrainingViews, batches, epoch_order, prefetch
 
 
 def learn(
-    run: Run, material: Material, classes: int, start: Weights, plan: FoldedTraining
+    run: Run, views: TrainingViews, classes: int, start: Weights, plan: FoldedTraining
 ) -> Weights:
-    """Train as planned: the mixture first, then, where the plan has them, the endings on boards.
+    """Train as planned: the mixture first, then the fine-tuning phases where the plan has some.
 
-    Each ending goes on from the mixture. They stay close enough to each other for the mean of their
-    weights to know most of what each has learnt (Wortsman et al. 2022, arXiv:2203.05482).
+    Each phase goes on from the mixture, on plain backgrounds. They stay close enough to each other
+    for the mean of their weights to know most of what each has learnt (Wortsman et al. 2022,
+    arXiv:2203.05482).
     """
-    endings = plan.endings()
-    total = plan.epochs + sum(ending.epochs for ending in endings)
-    trained = _stage(run, material, classes, start, plan, before=0, total=total)
-    ended, before = [], plan.epochs
-    for ending in endings:
-        ended.append(_stage(run, material, classes, trained, ending, before=before, total=total))
-        before += ending.epochs
-    if not ended:
+    phases = plan.fine_tuning_phases()
+    total = plan.epochs + sum(phase.epochs for phase in phases)
+    trained = _stage(run, views, classes, start, plan, before=0, total=total)
+    tuned, before = [], plan.epochs
+    for phase in phases:
+        tuned.append(_stage(run, views, classes, trained, phase, before=before, total=total))
+        before += phase.epochs
+    if not tuned:
         return trained
-    return {name: np.mean([one[name] for one in ended], axis=0) for name in trained}
+    return {name: np.mean([one[name] for one in tuned], axis=0) for name in trained}
 
 
 def _stage(
     run: Run,
-    material: Material,
+    views: TrainingViews,
     classes: int,
     start: Weights,
     plan: FoldedTraining,
@@ -55,7 +56,7 @@ def _stage(
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(plan.seed)
-    steps = max(1, len(epoch_order(material.labels, plan, 0)) // plan.batch)
+    steps = max(1, len(epoch_order(views.labels, plan, 0)) // plan.batch)
     network = Network(start, relative=True)
     variables = list(network.variables)
     averages = [tf.Variable(variable) for variable in variables]
@@ -99,7 +100,7 @@ def _stage(
         began = time.monotonic()
         losses = [
             float(step(tf.constant(pixels), tf.constant(targets)))
-            for pixels, targets in prefetch(batches(material, classes, plan, epoch))
+            for pixels, targets in prefetch(batches(views, classes, plan, epoch))
         ]
         epoch_done.assign(epoch + 1)
         manager.save()

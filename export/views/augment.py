@@ -14,7 +14,7 @@ from bin_daemon.core.messages import Array
 
 ROTATION_DEG = 20.0
 ZOOM_OUT_SHARE = 0.2
-FLAT_GROUND_SHARE = 0.6
+FLAT_BACKGROUND_SHARE = 0.6
 GAMMA = 2.2
 """Exponent between pixel values and light, close to that of sRGB."""
 
@@ -34,11 +34,11 @@ def augment(square: Array, size: int, rng: np.random.Generator) -> Array:
 
 
 def rewarp(square: Array, size: int, rng: np.random.Generator) -> Array:
-    """Flip, rotate, crop or zoom out, in a single affine warp; see `augment` for shapes.
+    """Flip, rotate, crop or zoom out, in a single affine warp; shapes as in `augment`.
 
     Most pictures are cropped to 40-100 % of their area; some are zoomed out instead, because in a
     bin the item fills less of the view than in a studio. What then lies outside the picture is a
-    mirror of it, or a flat ground that continues its border.
+    mirror of it, or a flat background that continues its border.
     """
     zooms_out = rng.random() < ZOOM_OUT_SHARE
     area = rng.uniform(1.0, 2.5) if zooms_out else rng.uniform(0.4, 1.0)
@@ -56,24 +56,17 @@ def rewarp(square: Array, size: int, rng: np.random.Generator) -> Array:
     matrix[:, :2] = view * (to_source / to_result)
     # Pixel centres lie at half integers: x_pixel + 0.5 = (x + 1) * side / 2.
     matrix[:, 2] = (centre + 1.0) * to_source - 0.5 - matrix[:, :2] @ np.full(2, to_result - 0.5)
-    border = cv2.BORDER_REFLECT_101
-    fill = (0.0, 0.0, 0.0)
-    if rng.random() < FLAT_GROUND_SHARE:
-        border, fill = cv2.BORDER_CONSTANT, tuple(float(v) for v in _ground_colour(square, rng))
-    return cv2.warpAffine(
-        square,
-        matrix,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=border,
-        borderValue=fill,
-    )
+    border, fill = cv2.BORDER_REFLECT_101, [0.0, 0.0, 0.0]
+    if rng.random() < FLAT_BACKGROUND_SHARE:
+        border, fill = cv2.BORDER_CONSTANT, _background_colour(square, rng).tolist()
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(square, matrix, (size, size), None, flags, border, fill)
 
 
-def _ground_colour(square: Array, rng: np.random.Generator) -> Array:
+def _background_colour(square: Array, rng: np.random.Generator) -> Array:
     """A colour that continues the picture's border: its median, moved a little; float (3,)."""
     edge = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
-    return np.clip(np.median(edge, axis=0) + rng.normal(0.0, 6.0, 3), 0, 255)
+    return np.asarray(np.clip(np.median(edge, axis=0) + rng.normal(0.0, 6.0, 3), 0, 255))
 
 
 def recolour(picture: Array, rng: np.random.Generator) -> Array:
@@ -106,7 +99,7 @@ def degrade(picture: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.12:
         noise = rng.normal(0.0, rng.uniform(2.0, 9.0), picture.shape)
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    return _compressed(picture, 30, 90, rng) if rng.random() < 0.12 else picture
+    return recompressed(picture, int(rng.integers(30, 90))) if rng.random() < 0.12 else picture
 
 
 def starve(picture: Array, rng: np.random.Generator) -> Array:
@@ -118,13 +111,13 @@ def starve(picture: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.7:
         seen = seen + rng.normal(0.0, rng.uniform(2.0, 20.0), picture.shape)
     seen = np.clip(seen, 0, 255).astype(np.uint8)
-    return _compressed(seen, 8, 60, rng) if rng.random() < 0.4 else seen
+    return recompressed(seen, int(rng.integers(8, 60))) if rng.random() < 0.4 else seen
 
 
-def _compressed(picture: Array, worst: int, best: int, rng: np.random.Generator) -> Array:
-    """Written as JPEG of a random quality, 0 to 100, and read again."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(worst, best))]
-    return cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+def recompressed(picture: Array, quality: int) -> Array:
+    """Written as JPEG of a quality, 0 to 100, and read again; the channels take no part."""
+    written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR))
 
 
 def jitter(view: Array, size: int, rng: np.random.Generator) -> Array:

@@ -2,7 +2,7 @@
 
 A random generator and a size flow in, a float picture of an empty chamber in white light flows out.
 No chamber that is used for measuring was copied; the ranges are wide on purpose, so that a network
-learns to look past the ground instead of learning one ground.
+learns to look past the background instead of learning one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Picture = Array
 
 
 @functools.cache
-def _noise_bank() -> Picture:
+def _noise_field() -> Picture:
     """Normal noise to cut windows from; drawing it anew would take longer than all the rest."""
     return np.random.default_rng(0).standard_normal((777, 777, 3), np.float32)
 
@@ -27,23 +27,23 @@ def _noise_bank() -> Picture:
 def noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Noise of deviation 1, float32 of `shape` (h, w) or (h, w, 3), at most 512 pixels a side."""
     y, x = rng.integers(0, 777 - 512, 2)
-    window = _noise_bank()[y : y + shape[0], x : x + shape[1]]
+    window = _noise_field()[y : y + shape[0], x : x + shape[1]]
     return window if len(shape) == 3 else window[..., int(rng.integers(3))]
 
 
-def draw_ground(size: int, rng: np.random.Generator) -> Picture:
+def draw_background(size: int, rng: np.random.Generator) -> Picture:
     """An empty chamber, float32 (size, size, 3), 0 to 1: floor, grain, seams, rails, dirt."""
-    ground = np.full((size, size, 3), _paint(rng), np.float32)
+    background = np.full((size, size, 3), _paint(rng), np.float32)
     if rng.random() < 0.6:
-        _walls(ground, rng)
-    ground *= _grain(size, rng)
+        _walls(background, rng)
+    background *= _grain(size, rng)
     for _ in range(rng.poisson(1.2)):
-        _bar(ground, rng)
+        _bar(background, rng)
     for _ in range(rng.poisson(0.7)):
-        _hole(ground, rng)
+        _hole(background, rng)
     if rng.random() < 0.3:
-        _dirt(ground, rng)
-    return np.clip(ground, 0.0, 1.0)
+        _dirt(background, rng)
+    return np.clip(background, 0.0, 1.0)
 
 
 def draw_light(size: int, rng: np.random.Generator) -> Picture:
@@ -86,21 +86,21 @@ def _grain(size: int, rng: np.random.Generator) -> Array:
     return (1.0 + strength * grain / max(1e-6, float(grain.std())))[..., None]
 
 
-def _walls(ground: Picture, rng: np.random.Generator) -> None:
+def _walls(background: Picture, rng: np.random.Generator) -> None:
     """Meet the floor with one to three walls along near-straight seams, in place."""
-    size = ground.shape[0]
+    size = background.shape[0]
     for side in rng.permutation(4)[: rng.integers(1, 4)]:
         depth = rng.uniform(0.05, 0.35)
         ends = depth + rng.uniform(-0.08, 0.08, 2)
         far = np.array([[0, 0], [1, 0], [1, ends[1]], [0, ends[0]]]) * size
         turned = _turn(far, int(side), size)
-        mask = np.zeros(ground.shape[:2], np.uint8)
+        mask = np.zeros(background.shape[:2], np.uint8)
         cv2.fillPoly(mask, [turned], 1)
-        wall = ground[0, 0] * rng.uniform(0.5, 1.6) if rng.random() < 0.6 else _paint(rng)
-        ground[mask > 0] = wall
+        wall = background[0, 0] * rng.uniform(0.5, 1.6) if rng.random() < 0.6 else _paint(rng)
+        background[mask > 0] = wall
         seam = turned[2:4].reshape(1, -1, 2)
-        shade = (ground[0, 0] * rng.uniform(0.3, 1.0)).tolist()
-        cv2.polylines(ground, seam, False, shade, int(rng.integers(1, max(2, size // 60))))
+        shade = (background[0, 0] * rng.uniform(0.3, 1.0)).tolist()
+        cv2.polylines(background, seam, False, shade, int(rng.integers(1, max(2, size // 60))))
 
 
 def _turn(points: Array, quarter: int, size: int) -> Array:
@@ -110,39 +110,39 @@ def _turn(points: Array, quarter: int, size: int) -> Array:
     return np.stack(turned, axis=1).round().astype(np.int32)
 
 
-def _bar(ground: Picture, rng: np.random.Generator) -> None:
+def _bar(background: Picture, rng: np.random.Generator) -> None:
     """A rail, a slot or a strip of lamps across the view, in place."""
-    size = ground.shape[0]
+    size = background.shape[0]
     at, thickness = rng.uniform(0.0, 1.0), rng.uniform(0.005, 0.06)
     slope = rng.normal(0.0, 0.04)
     band = np.array(
         [[-0.1, at], [1.1, at + slope], [1.1, at + slope + thickness], [-0.1, at + thickness]]
     )
     turned = _turn(band * size, int(rng.integers(2)), size)
-    mask = np.zeros(ground.shape[:2], np.float32)
+    mask = np.zeros(background.shape[:2], np.float32)
     cv2.fillPoly(mask, [turned], 1.0)
     if rng.random() < 0.5:
         mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 4.0))
     colour = _paint(rng)
     if rng.random() < 0.3:  # a lamp or its mirror image
         colour = np.clip(colour / colour.max() * rng.uniform(0.8, 1.6), 0.0, 1.6)
-    ground += mask[..., None] * (colour - ground)
+    background += mask[..., None] * (colour - background)
 
 
-def _hole(ground: Picture, rng: np.random.Generator) -> None:
+def _hole(background: Picture, rng: np.random.Generator) -> None:
     """A screw, a hole or a sensor's window, in place."""
-    size = ground.shape[0]
+    size = background.shape[0]
     centre = tuple(int(v) for v in rng.integers(0, size, 2))
     radius = max(1, int(rng.uniform(0.005, 0.04) * size))
-    cv2.circle(ground, centre, radius, _paint(rng).tolist(), -1, cv2.LINE_AA)
+    cv2.circle(background, centre, radius, _paint(rng).tolist(), -1, cv2.LINE_AA)
 
 
-def _dirt(ground: Picture, rng: np.random.Generator) -> None:
+def _dirt(background: Picture, rng: np.random.Generator) -> None:
     """Stains and scratches, in place."""
-    size = ground.shape[0]
+    size = background.shape[0]
     stain = cv2.resize(rng.random((12, 12)).astype(np.float32), (size, size), interpolation=2)
-    ground *= (1.0 - rng.uniform(0.05, 0.4) * np.clip(stain - 0.6, 0.0, 1.0) / 0.4)[..., None]
+    background *= (1.0 - rng.uniform(0.05, 0.4) * np.clip(stain - 0.6, 0.0, 1.0) / 0.4)[..., None]
     for _ in range(rng.integers(0, 6)):
         ends = rng.integers(0, size, (2, 2))
         shade = float(rng.uniform(0.05, 0.9))
-        cv2.line(ground, ends[0].tolist(), ends[1].tolist(), (shade,) * 3, 1, cv2.LINE_AA)
+        cv2.line(background, ends[0].tolist(), ends[1].tolist(), (shade,) * 3, 1, cv2.LINE_AA)

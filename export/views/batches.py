@@ -1,8 +1,7 @@
 """What a training sees: which views it draws from, and in which order.
 
 Pictures with their folds flow in; out flow batches of views with soft targets, each epoch's order
-fixed by the recipe's seed. Views come from banks that all folds share; a fold takes from them only
-what it may see.
+fixed by the recipe's seed. All folds share the cached views; a fold takes only what it may see.
 """
 
 from __future__ import annotations
@@ -10,39 +9,46 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.data.pictures import Picture, label_indices
+from export.data.pictures import Picture, label_indices, main_labels
 from export.recipes.schema import FoldedRecipe, FoldedTraining
 from export.run import REPOSITORY, Run, relative
 from export.views.augment import blend, jitter, starve
 from export.views.renderings import Rendered, read_renderings
-from export.views.view_cache import open_bank, photograph_views, rendered_views, unknown_views
+from export.views.view_cache import cached_views, photograph_views, rendered_views, unknown_views
+
+CACHE = "banks"
+"""The folder of cached views, beside the runs."""
+
+Batch = tuple[Array, Array]
+"""Pixels uint8 (batch, size, size, 3), targets float32 (batch, classes)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a training draws from.
-
-    photographs: uint8 (n, 1 + clean + chamber, s, s, 3) views of all photographs. chosen: int (m,),
-    those this training may see. labels: int64 (m,) of them. clean: how many of the views are on the
-    board, beside the first. unknown: (u, 1, s, s, 3), u may be 0. rendered: (r, v, s, s, 3) with
-    rendered_labels int64 (r,), r may be 0.
-    """
+class TrainingViews:
+    """What a training draws from; `s` is the side of a view, 224."""
 
     photographs: Array
+    """uint8 (n, 1 + clean + chamber, s, s, 3), of all photographs."""
     chosen: Array
+    """int (m,): the photographs that this training may see."""
     labels: Array
+    """int64 (m,): their classes."""
     clean: int
+    """How many views show the whole photograph, beside the first."""
     unknown: Array
+    """(u, 1, s, s, 3), out of distribution; u may be 0."""
     rendered: Array
+    """(r, v, s, s, 3); r may be 0."""
     rendered_labels: Array
+    """int64 (r,)."""
 
 
 def learnable(pictures: Sequence[Picture]) -> Array:
@@ -51,14 +57,8 @@ def learnable(pictures: Sequence[Picture]) -> Array:
     Near-identical pictures with different labels teach noise; which of them is right is for a
     person to say. They are still measured on.
     """
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for picture in pictures:
-        found[picture.group][picture.label] += 1
-    main = {
-        group: min(counts, key=lambda label: (-counts[label], label))
-        for group, counts in found.items()
-    }
-    return np.array([picture.label == main[picture.group] for picture in pictures], bool)
+    main = main_labels((picture.group, picture.label) for picture in pictures)
+    return np.array([picture.label == main[picture.group][0] for picture in pictures], bool)
 
 
 def gather(
@@ -68,31 +68,26 @@ def gather(
     pictures: list[Picture],
     labels: Sequence[str],
     fold: int | None,
-) -> Material:
-    """Open the banks, which all folds share, and say what of them this fold may see."""
+) -> TrainingViews:
+    """Open the views, which all folds share, and say what of them this fold may see."""
     plan = recipe.training
-    banks = run.folder.parent / "banks"
+    cached = functools.partial(cached_views, run, run.folder.parent / CACHE)
     files = [picture.file for picture in pictures]
     make = functools.partial(photograph_views, data, files, plan.clean_views, plan.chamber_views)
-    sizes = [[file, (data / file).stat().st_size] for file in files]
-    facts = [relative(data), sizes, plan.clean_views, plan.chamber_views]
-    photographs = open_bank(run, banks, data.name, facts, len(files), make)
-    unknown = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
-    if plan.unknown_views:
-        unknown = open_bank(
-            run, banks, "unknown", plan.unknown_views, plan.unknown_views, unknown_views
-        )
-    rendered = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
+    facts = [relative(data), _sizes(data, files), plan.clean_views, plan.chamber_views]
+    photographs = cached(data.name, facts, len(files), make)
+    unknown = rendered = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
+    if count := plan.unknown_views:
+        unknown = cached("unknown", count, count, unknown_views)
     items: list[Rendered] = []
     if plan.rendered is not None:
         studio = REPOSITORY / plan.rendered
         items = read_renderings(studio, labels)
-        sizes = [[item.file, (studio / item.file).stat().st_size] for item in items]
         make = functools.partial(rendered_views, studio, items, plan.rendered_views)
-        facts = [sizes, plan.rendered_views]
-        rendered = open_bank(run, banks, "rendered", facts, len(items), make)
+        facts = [_sizes(studio, [item.file for item in items]), plan.rendered_views]
+        rendered = cached("rendered", facts, len(items), make)
     seen = learnable(pictures) & np.array([picture.fold != fold for picture in pictures])
-    return Material(
+    return TrainingViews(
         photographs=photographs,
         chosen=np.flatnonzero(seen),
         labels=label_indices(pictures, labels)[seen],
@@ -101,6 +96,10 @@ def gather(
         rendered=rendered,
         rendered_labels=np.array([labels.index(item.label) for item in items], np.int64),
     )
+
+
+def _sizes(folder: Path, files: Sequence[str]) -> list[list[Any]]:
+    return [[file, (folder / file).stat().st_size] for file in files]
 
 
 def epoch_order(labels: Array, plan: FoldedTraining, epoch: int) -> Array:
@@ -122,51 +121,56 @@ def _likely(labels: Array, balance: float) -> Array:
 
 
 def batches(
-    material: Material, classes: int, plan: FoldedTraining, epoch: int
-) -> Iterator[tuple[Array, Array]]:
-    """Batches of an epoch: uint8 (batch, size, size, 3), float32 targets (batch, classes).
+    views: TrainingViews, classes: int, plan: FoldedTraining, epoch: int
+) -> Iterator[Batch]:
+    """Batches of an epoch.
 
-    Each photograph of the epoch is shown on its board or in a chamber; a share of every batch more
-    shows nothing of any class, with all classes equally right, and another share rendered items.
+    Each photograph of the epoch is shown as a whole or in a chamber; a share of every batch more
+    is out of distribution, with all classes equally right, and another share rendered items.
     """
     rng, dusk = (np.random.default_rng((plan.seed, epoch, part)) for part in (1, 2))
-    order = epoch_order(material.labels, plan, epoch)
+    order = epoch_order(views.labels, plan, epoch)
     flat = plan.label_smoothing / classes
     soft = np.eye(classes, dtype=np.float32) * (1.0 - plan.label_smoothing) + np.float32(flat)
-    on_board, total = 1 + material.clean, material.photographs.shape[1]
-    unknown = round(plan.batch * plan.unknown_share) if len(material.unknown) else 0
-    rendered = round(plan.batch * plan.rendered_share) if len(material.rendered) else 0
-    likely = _likely(material.rendered_labels, plan.balance)
+    unknown = round(plan.batch * plan.unknown_share) if len(views.unknown) else 0
+    rendered = round(plan.batch * plan.rendered_share) if len(views.rendered) else 0
+    likely = _likely(views.rendered_labels, plan.balance)
     for first in range(0, len(order) - plan.batch + 1, plan.batch):
         members = order[first : first + plan.batch]
-        view = rng.integers(0, on_board, plan.batch)
-        if total > on_board:
-            in_chamber = rng.random(plan.batch) < plan.chamber_share
-            view = np.where(in_chamber, rng.integers(on_board, total, plan.batch), view)
-        views = [
-            material.photographs[material.chosen[i], k] for i, k in zip(members, view, strict=True)
-        ]
-        views += [material.unknown[i, 0] for i in rng.integers(0, len(material.unknown), unknown)]
-        items = rng.choice(len(material.rendered), rendered, p=likely) if rendered else members[:0]
-        view = rng.integers(0, material.rendered.shape[1], rendered)
-        views += [material.rendered[i, k] for i, k in zip(items, view, strict=True)]
+        shown = _shown(views, members, plan.chamber_share, rng)
+        shown += [views.unknown[i, 0] for i in rng.integers(0, len(views.unknown), unknown)]
+        items = rng.choice(len(views.rendered), rendered, p=likely) if rendered else members[:0]
+        which = rng.integers(0, views.rendered.shape[1], rendered)
+        shown += [views.rendered[i, k] for i, k in zip(items, which, strict=True)]
         targets = np.concatenate(
             [
-                soft[material.labels[members]],
+                soft[views.labels[members]],
                 np.full((unknown, classes), 1.0 / classes, np.float32),
-                soft[material.rendered_labels[items]],
+                soft[views.rendered_labels[items]],
             ]
         )
-        mixed = rng.permutation(len(views))
-        pixels = np.stack([jitter(views[i], plan.size(epoch), rng) for i in mixed])
+        mixed = rng.permutation(len(shown))
+        pixels = np.stack([jitter(shown[i], plan.size(epoch), rng) for i in mixed])
         for i in np.flatnonzero(dusk.random(len(pixels)) < plan.weak_light_share):
             pixels[i] = starve(pixels[i], dusk)
         yield blend(pixels, targets[mixed], plan.blend_share, rng)
 
 
-def prefetch(batches: Iterator, depth: int = 4) -> Iterator:
+def _shown(
+    views: TrainingViews, members: Array, chamber_share: float, rng: np.random.Generator
+) -> list[Array]:
+    """A view of each of these photographs, whole or, for a share of them, in a chamber."""
+    whole, total = 1 + views.clean, views.photographs.shape[1]
+    which = rng.integers(0, whole, len(members))
+    if total > whole:
+        in_chamber = rng.random(len(members)) < chamber_share
+        which = np.where(in_chamber, rng.integers(whole, total, len(members)), which)
+    return [views.photographs[views.chosen[i], k] for i, k in zip(members, which, strict=True)]
+
+
+def prefetch(batches: Iterator[Batch], depth: int = 4) -> Iterator[Batch]:
     """Make batches in a thread of their own while TensorFlow works on the one before."""
-    ready: queue.Queue = queue.Queue(depth)
+    ready: queue.Queue[Batch | Exception | None] = queue.Queue(depth)
 
     def fill() -> None:
         try:

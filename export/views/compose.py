@@ -1,11 +1,10 @@
 """Put a photographed item into a chamber that never was, as that chamber's camera would see it.
 
 A picture and its mask flow in, the crop that the daemon would hand to the network flows out: the
-item lies on a drawn ground, crushed, turned, cut by the edge, in coloured and weak
-light, seen by a cheap sensor; then it is cut out and its light made neutral by the daemon's own
-functions. What is clear stays as solid as it looks on its board: how light goes through things is
-for the renderer (`export.rendering.studio`). Every random number comes from the generator handed
-in.
+item lies on a drawn background, crushed, turned, cut by the edge, in coloured and weak light, seen
+by a cheap sensor; then it is cut out and its light made neutral by the daemon's own functions. What
+is clear stays as solid as in its photograph: how light goes through things is for the renderer
+(`export.rendering.studio`). Every random number comes from the generator handed in.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import numpy as np
 from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Array
-from export.views.backgrounds import draw_ground, draw_light, noise
+from export.views.augment import recompressed
+from export.views.backgrounds import draw_background, draw_light, noise
 from export.views.cutouts import CutOut
 
 FRAME = 256
@@ -64,20 +64,20 @@ def compose(item: CutOut | None, size: int, rng: np.random.Generator) -> tuple[A
         uint8 RGB of the empty chamber at a third of the size, uint8 (size, size, 3) RGB of the
         chamber with the item, and float32 (size, size), the item's coverage.
     """
-    ground = draw_ground(size, rng)
+    background = draw_background(size, rng)
     light = draw_light(size, rng)
-    scene, mask = ground, np.zeros((size, size), np.float32)
+    scene, mask = background, np.zeros((size, size), np.float32)
     if item is not None:
         thing, mask = _lay(item, size, rng)
-        # As bright under white light as it was beside its board.
-        thing = np.clip(thing / np.maximum(item.board, 0.2) * 0.92, 0.0, 1.2)
-        scene = _unite(ground, thing, mask, rng)
+        # As bright under white light as it was on its own background.
+        thing = np.clip(thing / np.maximum(item.background, 0.2) * 0.92, 0.0, 1.2)
+        scene = _unite(background, thing, mask, rng)
     cast = np.exp(rng.normal(0.0, rng.choice(CASTS), 3))
     cast /= np.exp(np.mean(np.log(cast)))
     lit = (light * cast).astype(np.float32)
     lit *= _exposure(scene[::STRIDE, ::STRIDE] * lit[::STRIDE, ::STRIDE], rng)
     lens = _Lens(rng)
-    empty = lens.see(ground[::STRIDE, ::STRIDE] * lit[::STRIDE, ::STRIDE], None)
+    empty = lens.see(background[::STRIDE, ::STRIDE] * lit[::STRIDE, ::STRIDE], None)
     return empty, lens.see(scene * lit, rng), mask
 
 
@@ -120,28 +120,24 @@ def _lay(item: CutOut, size: int, rng: np.random.Generator) -> tuple[Array, Arra
     map_x = (back[0, 0] * dx + back[0, 1] * dy + middle[0]).astype(np.float32)
     map_y = (back[1, 0] * dx + back[1, 1] * dy + middle[1]).astype(np.float32)
     mask = item.mask
-    if rng.random() < 0.5:  # a rim of board must not give the class away
+    if rng.random() < 0.5:  # a rim of its background must not give the class away
         mask = cv2.erode(mask, np.ones((3, 3)), iterations=int(rng.integers(1, 3)))
-    picture, mask = _shrunk(item.picture, mask, map_x, map_y, reach / extent)
+    picture = item.picture
+    if reach / extent < 0.5:  # halved once where it shrinks by more, so that nothing aliases
+        picture, mask = (
+            cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            for one in (picture, mask)
+        )
+        map_x, map_y = map_x * np.float32(0.5), map_y * np.float32(0.5)
     thing = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cover = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return thing.astype(np.float32) / 255.0, cover
 
 
-def _shrunk(picture, mask, map_x, map_y, scale):
-    """Halve the source once where it is shrunk by more than that, so that nothing aliases."""
-    if scale < 0.5:
-        picture = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        mask = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        map_x *= 0.5
-        map_y *= 0.5
-    return picture, mask
-
-
-def _unite(ground: Array, thing: Array, mask: Array, rng: np.random.Generator) -> Array:
-    """Ground and item as one reflectance, with shadow and mirror image; float32 (s, s, 3)."""
+def _unite(background: Array, thing: Array, mask: Array, rng: np.random.Generator) -> Array:
+    """Background and item as one reflectance, with shadow and mirror image; float32 (s, s, 3)."""
     size = mask.shape[0]
-    under = ground
+    under = background
     if rng.random() < 0.7:
         shift = rng.normal(0.0, 0.03 * size, 2)
         soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.01, 0.05) * size)
@@ -178,8 +174,7 @@ class _Lens:
             picture = picture + deviation * noise(picture.shape, rng)
         seen = cv2.convertScaleAbs(np.clip(picture, 0.0, 1.0), alpha=255.0)
         if self._quality and rng is not None:
-            setting = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-            seen = cv2.imdecode(cv2.imencode(".jpg", seen, setting)[1], cv2.IMREAD_COLOR)
+            seen = recompressed(seen, self._quality)
         return seen
 
 
@@ -194,9 +189,4 @@ def _box(mask: Array, rng: np.random.Generator) -> tuple[int, int, int, int]:
     # Parts of clear things go unseen, and shadows are taken along.
     left, right = left + width * rng.uniform(-0.08, 0.1), right - width * rng.uniform(-0.08, 0.1)
     top, bottom = top + height * rng.uniform(-0.08, 0.1), bottom - height * rng.uniform(-0.08, 0.1)
-    return (
-        round(left),
-        round(top),
-        max(8, round(right - left)),
-        max(8, round(bottom - top)),
-    )
+    return round(left), round(top), max(8, round(right - left)), max(8, round(bottom - top))

@@ -1,14 +1,14 @@
-"""Cut items from the plain board they were photographed on.
+"""Cut items from the plain background they were photographed on.
 
-A picture flows in, a `CutOut` flows out, or None where the item cannot be told from the board
-(white paper on white). The board is a smooth surface of light fitted robustly to the picture's
+A picture flows in, a `CutOut` flows out, or None where the item cannot be told from the background
+(white paper on white). The background is a smooth surface of light fitted robustly to the picture's
 border; what it does not explain, less the shadow that the item throws, is the item. A picture
-without a board is all item. Nothing here knows about classes.
+without a plain background is all item. Nothing here knows about classes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -17,41 +17,44 @@ from bin_daemon.core.messages import Array
 
 WORK = 160
 """Longer side at which the mask is made, in pixels; it is scaled up softly."""
-RIM = 0.06  # of the picture: where the board is looked for
-_BRIGHT = 90.0  # grey levels: darker borders are no board in light
-_COLOURLESS = 0.22  # spread of the channels over their mean: more is no white board
-_SIDES = 0.45  # of the border that must fit the board
+RIM = 0.06  # of the picture: where the background is looked for
+_BRIGHT = 90.0  # grey levels: darker borders are no lit background
+_COLOURLESS = 0.22  # spread of the channels over their mean: more is not white
+_SIDES = 0.45  # of the border that must fit the background
 _BAY = 41  # pixels at WORK: narrower bays of the outline are light seen through a clear thing
 _LEAST, _MOST = 0.02, 0.8  # of the picture that an item covers
 
 
 @dataclass(frozen=True, slots=True)
 class CutOut:
-    """An item without its board.
-
-    picture: uint8 (h, w, 3) RGB. mask: float32 (h, w), 0 to 1. board: float32 (3,), the colour of
-    the board, 0 to 1.
-    """
+    """An item without its background."""
 
     picture: Array
+    """uint8 (h, w, 3) RGB."""
     mask: Array
-    board: Array
+    """float32 (h, w), 0 to 1."""
+    background: Array = field(default_factory=lambda: np.full(3, 0.9, np.float32))
+    """Colour of the background, float32 (3,), 0 to 1; white where it is not known."""
 
 
 def cut_out(picture: Array) -> CutOut | None:
-    """The item of a uint8 (h, w, 3) RGB picture; None where a board is seen and no item on it."""
+    """The item of a uint8 (h, w, 3) RGB picture; None where it shows a plain background alone."""
     height, width = picture.shape[:2]
     scale = WORK / max(height, width)
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    board = board_of(small)
-    if board is None:
-        return CutOut(picture, np.ones((height, width), np.float32), np.full(3, 0.9, np.float32))
-    item = _closed(_segmented(small, _seeds(small, board)))
+    background = background_of(small)
+    if background is None:
+        return CutOut(picture, np.ones((height, width), np.float32))
+    item = _closed(_segmented(small, _seeds(small, background)))
     if not _LEAST <= item.mean() <= _MOST:
         return None
-    soft = cv2.GaussianBlur(item.astype(np.float32), (0, 0), 0.8)
-    mask = np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
-    return CutOut(picture, mask, np.median(board.reshape(-1, 3), axis=0) / np.float32(255.0))
+    mask = np.clip(cv2.resize(softened(item), (width, height)), 0.0, 1.0)
+    return CutOut(picture, mask, np.median(background.reshape(-1, 3), axis=0) / np.float32(255.0))
+
+
+def softened(mask: Array) -> Array:
+    """A mask of 0 and 1 with a soft rim, float32 of its shape."""
+    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
 
 
 def rounded(size: int, rng: np.random.Generator) -> Array:
@@ -72,23 +75,17 @@ def _segmented(picture: Array, seeds: Array) -> Array:
     """The item, uint8 (h, w) of 0 and 1, by GrabCut (Rother et al. 2004) from its seeds."""
     mask = seeds.copy()
     cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    bgr = np.ascontiguousarray(picture[..., ::-1])
     try:
-        cv2.grabCut(
-            np.ascontiguousarray(picture[..., ::-1]),
-            mask,
-            None,
-            np.zeros((1, 65)),
-            np.zeros((1, 65)),
-            3,
-            cv2.GC_INIT_WITH_MASK,
-        )
+        cv2.grabCut(bgr, mask, None, *models, 3, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # one of its two colour models found no pixels
         return np.zeros(seeds.shape, np.uint8)
     return _whole(((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
 
 
-def board_of(picture: Array) -> Array | None:
-    """The empty board under the light of `picture`, float32 (h, w, 3); None where there is none.
+def background_of(picture: Array) -> Array | None:
+    """The plain background under the light of `picture`, float32 (h, w, 3); None without one.
 
     A quadratic surface for each channel, fitted to the border by iterated least squares that drop
     what lies far from it (an item that touches the border).
@@ -117,15 +114,15 @@ def board_of(picture: Array) -> Array | None:
     return (terms @ fit.astype(np.float32)).astype(np.float32)
 
 
-def _seeds(picture: Array, board: Array) -> Array:
+def _seeds(picture: Array, background: Array) -> Array:
     """What is surely, probably and hardly the item, as labels for GrabCut, uint8 (h, w)."""
     frame = picture.astype(np.float32)
-    ratio = frame.mean(axis=2) / np.maximum(board.mean(axis=2), 1.0)
-    tint = np.abs(frame - board * ratio[..., None]).max(axis=2)
-    differs = np.abs(frame - board).max(axis=2)
+    ratio = frame.mean(axis=2) / np.maximum(background.mean(axis=2), 1.0)
+    tint = np.abs(frame - background * ratio[..., None]).max(axis=2)
+    differs = np.abs(frame - background).max(axis=2)
     edges = cv2.morphologyEx(cv2.blur(picture, (2, 2)), cv2.MORPH_GRADIENT, np.ones((3, 3)))
     edged = cv2.blur(edges.max(axis=2).astype(np.float32), (5, 5))
-    # A soft dimming without colour and without edges is the item's shadow on the board.
+    # A soft dimming without colour and without edges is the item's shadow.
     shadow = (ratio > 0.55) & (ratio < 1.0) & (tint < 10.0) & (edged < 14.0)
     likely = ((differs > 16.0) & ~shadow) | (tint > 10.0)
     likely = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2)))
@@ -150,7 +147,7 @@ def _whole(mask: Array) -> Array:
 
 
 def _closed(mask: Array) -> Array:
-    """The mask with its bays filled: of clear things the middle looks like the board."""
+    """The mask with its bays filled: of clear things the middle looks like the background."""
     wide = cv2.copyMakeBorder(mask, *[_BAY] * 4, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _disc(_BAY))
     return _whole(closed[_BAY:-_BAY, _BAY:-_BAY])

@@ -1,4 +1,4 @@
-"""Sets whose items are all laid on the same drawn grounds, so that no ground gives a class away.
+"""Sets whose items are all relaid on drawn backgrounds, so that none gives a class away.
 
 Folders of photographs flow in, a folder of crops in class folders flows out, with the group of
 each. Half of the items keep an outline of a thing (their own, or that of another picture where
@@ -11,21 +11,21 @@ import functools
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from bin_daemon.core.images import SUFFIXES, prepare
+from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import table_bytes
-from export.data.pictures import GROUPS, read_groups, read_rgb
+from export.data.csv_tables import write_table
+from export.data.pictures import GROUPS, pictures_below, read_groups, read_rgb, save_picture
 from export.errors import ExportError
-from export.recipes.schema import Laid
+from export.recipes.schema import Relaid
 from export.run import REPOSITORY
 from export.views.compose import cropped
-from export.views.cutouts import CutOut, cut_out, rounded
+from export.views.cutouts import CutOut, cut_out, rounded, softened
 from export.views.workers import in_processes
 
 SIZE = 224
@@ -46,7 +46,7 @@ class Source:
     crops: int
 
 
-def relaid_set(home: Path, parts: Sequence[Laid]) -> Path:
+def relaid_set(home: Path, parts: Sequence[Relaid]) -> Path:
     """Make the set `home` of these folders, or find it made; one that was broken off is made anew.
 
     Raises:
@@ -54,8 +54,8 @@ def relaid_set(home: Path, parts: Sequence[Laid]) -> Path:
     """
     sources = [source for part in parts for source in _sources(part)]
     facts = [FORMAT, [asdict(part) for part in parts], len(sources)]
-    told = home / FACTS
-    if told.is_file() and json.loads(told.read_text(encoding="utf-8")) != facts:
+    known = home / FACTS
+    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != facts:
         raise ExportError(f"{home}: was made of other folders; delete it, and it is made anew")
     files = {_file(source, k): source.group for source in sources for k in range(source.crops)}
     if (home / GROUPS).is_file() and read_groups(home / GROUPS) == files:
@@ -63,26 +63,19 @@ def relaid_set(home: Path, parts: Sequence[Laid]) -> Path:
     print(f"laying {len(files)} crops of {len(sources)} photographs in {home}", flush=True)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        told.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        _lay_all(home, sources)
-        (home / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(files.items())))
+        known.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        relay = functools.partial(_relay_one, home, sources)
+        for _ in in_processes(relay, range(len(sources)), chunk=8):
+            pass
+        write_table(home / GROUPS, ("file", "group"), sorted(files.items()))
     except OSError as error:
         raise ExportError(f"{home}: cannot keep the crops: {error}") from error
     return home
 
 
-def _lay_all(home: Path, sources: Sequence[Source]) -> None:
-    for _ in in_processes(functools.partial(_lay_one, home, sources), range(len(sources)), chunk=8):
-        pass
-
-
-def _sources(part: Laid) -> list[Source]:
+def _sources(part: Relaid) -> list[Source]:
     folder = REPOSITORY / part.folder
-    files = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-    )
+    files = pictures_below(folder)
     if not files:
         raise ExportError(f"{folder}: holds no pictures for the class {part.label}")
     known = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else {}
@@ -109,22 +102,21 @@ def _file(source: Source, k: int) -> str:
     return f"{source.label}/{source.name}_{k}.jpg"
 
 
-def _lay_one(home: Path, sources: Sequence[Source], i: int) -> None:
+def _relay_one(home: Path, sources: Sequence[Source], i: int) -> None:
     source = sources[i]
     rng = np.random.default_rng((FORMAT, i))
     picture = read_rgb(source.path)
     item = cut_out(picture)
     for k in range(source.crops):
-        laid = item
-        if rng.random() < ROUNDED or item is None:
-            laid = _shaped(picture, item, rounded(256, rng))
+        patch = rng.random() < ROUNDED
+        if patch or item is None:
+            shown = _shaped(picture, item, rounded(256, rng))
         elif item.mask.min() > 0.99:
-            laid = _shaped(picture, item, _borrowed(sources, rng))
-        path = home / _file(source, k)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        view = prepare(cropped(laid, rng), SIZE, SIZE)
-        setting = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        path.write_bytes(cv2.imencode(".jpg", view[..., ::-1], setting)[1].tobytes())
+            shown = _shaped(picture, item, _borrowed(sources, rng))
+        else:
+            shown = item
+        view = prepare(cropped(shown, rng), SIZE, SIZE)
+        save_picture(home / _file(source, k), view, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
 
 
 def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> Array:
@@ -140,17 +132,12 @@ def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> Array:
 
 def _shaped(picture: Array, item: CutOut | None, outline: Array) -> CutOut:
     """A part of the item in another outline; `outline` is uint8 (h, w) of 0 and 1."""
-    height, width = picture.shape[:2]
-    box = (0, 0, width, height)
-    board = np.full(3, 0.9, np.float32)
-    if item is not None:
-        box, board = cv2.boundingRect((item.mask > 0.5).astype(np.uint8)), item.board
-    left, top, wide, high = box
-    soft = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), 0.8)
-    mask = np.zeros((height, width), np.float32)
-    mask[top : top + high, left : left + wide] = np.clip(cv2.resize(soft, (wide, high)), 0.0, 1.0)
-    if item is not None:
-        mask *= item.mask
-        if not (mask > 0.5).any():  # a thin thing, of which the outline meets nothing
-            return item
-    return CutOut(picture, mask, board)
+    whole = item or CutOut(picture, np.ones(picture.shape[:2], np.float32))
+    left, top, wide, high = cv2.boundingRect((whole.mask > 0.5).astype(np.uint8))
+    mask = np.zeros_like(whole.mask)
+    soft = np.clip(cv2.resize(softened(outline), (wide, high)), 0.0, 1.0)
+    mask[top : top + high, left : left + wide] = soft
+    mask *= whole.mask
+    if item is not None and not (mask > 0.5).any():  # a thin thing, which the outline misses
+        return item
+    return replace(whole, mask=mask)

@@ -1,7 +1,7 @@
 """A small set of drawn pictures in class folders: made in a second, learnt in a few epochs.
 
 For tests and `make recipes`, where a training must be real but no photograph may be needed. Each
-class is a shape with a texture and a colour of its own, on a random ground, anywhere in view. A
+class is a shape with a texture and a colour of its own, on a random background, anywhere in view. A
 seed flows in; folders of PNG files, and a table of groups, flow out.
 """
 
@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import table_bytes
-from export.data.pictures import GROUPS
+from export.data.csv_tables import write_table
+from export.data.pictures import GROUPS, save_picture
 
 SIDE = 112
 COLOURS = (
@@ -39,8 +39,8 @@ def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
         rng: source of every random number.
         side: of the picture in pixels.
     """
-    ground = rng.integers(90, 170, 3) + rng.integers(-12, 13, (7, 7, 3))
-    picture = cv2.resize(ground.astype(np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+    background = rng.integers(90, 170, 3) + rng.integers(-12, 13, (7, 7, 3))
+    picture = cv2.resize(background.astype(np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
     item = np.empty_like(picture)
     item[:] = np.clip(np.array(COLOURS[kind]) + rng.integers(-18, 19, 3), 0, 255)
     _texture(item, kind % 3, rng)
@@ -50,13 +50,13 @@ def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
     corners = (0, 3, 4, 0, 6, 4, 3, 0, 5)[kind]
     angle = rng.uniform(0.0, 360.0)
     if corners == 0:
-        axes = (radius, radius * (1.0, 1.0, 1.0, 0.55, 1.0, 1.0, 1.0, 0.8, 1.0)[kind])
-        box = (tuple(centre.tolist()), (2 * axes[0], 2 * axes[1]), angle)
-        cv2.ellipse(mask, box, 255, -1, cv2.LINE_AA)
+        flat = (1.0, 1.0, 1.0, 0.55, 1.0, 1.0, 1.0, 0.8, 1.0)[kind]
+        box = centre.tolist(), (2 * radius, 2 * (radius * flat)), angle
+        cv2.ellipse(mask, box, (255,), -1, cv2.LINE_AA)
     else:
         turns = np.deg2rad(angle + np.arange(corners) * 360.0 / corners)
         points = centre + 1.15 * radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-        cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 255, cv2.LINE_AA)
+        cv2.fillPoly(mask, [np.round(points).astype(np.int32)], (255,), cv2.LINE_AA)
     share = mask[..., None] / 255.0
     light = rng.uniform(0.85, 1.15)
     noise = rng.normal(0.0, 3.0, picture.shape)
@@ -92,13 +92,9 @@ def render(folder: Path, labels: Sequence[str], each: int, seed: int = 1) -> Pat
     rng = np.random.default_rng(seed)
     rows = []
     for kind, label in enumerate(labels):
-        (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(each):
             file = f"{label}/{number:03d}.png"
-            rgb = draw(kind, rng)
-            (folder / file).write_bytes(
-                cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-            )
+            save_picture(folder / file, draw(kind, rng))
             rows.append((file, f"{label}-{number:03d}"))
-    (folder / GROUPS).write_bytes(table_bytes(("file", "group"), rows))
+    write_table(folder / GROUPS, ("file", "group"), rows)
     return folder

@@ -1,4 +1,4 @@
-"""Things that are none of the classes: empty chambers, arms, noise, blobs, fruit.
+"""Out-of-distribution pictures, none of the classes: empty chambers, arms, noise, blobs, fruit.
 
 A random generator flows in, crops flow out as the daemon would hand them on. Drawn chambers and
 blobs are shown to a network in training, with no class right; arms and noise are kept for
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from bin_daemon.core.images import SUFFIXES, prepare
+from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Array
-from export.data.pictures import load_squares, read_rgb
+from export.data.pictures import load_squares, pictures_below, read_rgb
 from export.views.compose import FRAME, cropped, empty_crop
-from export.views.cutouts import CutOut, rounded
+from export.views.cutouts import CutOut, rounded, softened
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 
@@ -25,18 +26,17 @@ SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
 def arm(rng: np.random.Generator) -> Array:
     """A forearm with a fist and perhaps a sleeve, in a drawn chamber; uint8 (s, s, 3) RGB."""
     size = FRAME
-    picture = np.zeros((size, size, 3), np.uint8)
     mask = np.zeros((size, size), np.uint8)
     wrist, fist = rng.uniform(0.07, 0.13), rng.uniform(0.12, 0.2)
     axis, tip = size * rng.uniform(0.4, 0.6), size * rng.uniform(0.55, 0.75)
     edge = wrist * rng.uniform(1.1, 1.6)
     limb = np.array([[axis - edge * size, 0], [axis + edge * size, 0]])
     hand = np.array([[axis + wrist * size, tip], [axis - wrist * size, tip]])
-    cv2.fillPoly(mask, [np.vstack([limb, hand]).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.vstack([limb, hand]).astype(np.int32)], (1,))
     middle = (round(axis), round(tip))
     radii = (round(fist * size), round(fist * size * rng.uniform(0.8, 1.3)))
-    cv2.ellipse(mask, middle, radii, 0, 0, 360, 1, -1)
-    picture[:] = SKIN[int(rng.integers(len(SKIN)))]
+    cv2.ellipse(mask, middle, radii, 0, 0, 360, (1,), -1)
+    picture = np.full((size, size, 3), SKIN[int(rng.integers(len(SKIN)))], np.uint8)
     if rng.random() < 0.6:
         sleeve = round(tip * rng.uniform(0.3, 0.8))
         picture[:sleeve] = rng.integers(0, 256, 3)
@@ -44,7 +44,7 @@ def arm(rng: np.random.Generator) -> Array:
 
 
 def blob(rng: np.random.Generator) -> Array:
-    """A smooth thing of any colour and no class, in a drawn chamber; uint8 (s, s, 3) RGB."""
+    """A smooth blob of any colour, in a drawn chamber; uint8 (s, s, 3) RGB."""
     size = FRAME
     mask = rounded(size, rng)
     # Shaded like a ball, with patches of other colours.
@@ -67,9 +67,7 @@ def noise_picture(rng: np.random.Generator) -> Array:
 
 
 def _crop_of(picture: Array, mask: Array, rng: np.random.Generator) -> Array:
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
-    item = CutOut(picture, soft, np.full(3, 0.9, np.float32))
-    return cropped(item, rng)
+    return cropped(CutOut(picture, softened(mask)), rng)
 
 
 SHOWN: dict[str, Callable[[np.random.Generator], Array]] = {
@@ -93,8 +91,8 @@ def measure(
     empties: Sequence[Path],
     size: int,
     accept: Callable[[Array], Array],
-) -> dict:
-    """How many things of no class a model would accept.
+) -> dict[str, Any]:
+    """How many out-of-distribution pictures a model would accept.
 
     Those of the kinds that training showed come from the same pencil, only others: they are
     counted, but have no part in the share.
@@ -117,11 +115,8 @@ def measure(
         pictures["rendered empty chambers"] = np.stack(
             [prepare(read_rgb(path), size, size) for path in empties]
         )
-    if organic is not None:
-        found = [path for path in organic.rglob("*") if path.suffix.lower() in SUFFIXES]
-        files = sorted(path.relative_to(organic).as_posix() for path in found)
-        if files:
-            pictures["fruit and vegetables"] = load_squares(organic, files, size)
+    if organic is not None and (files := pictures_below(organic)):
+        pictures["fruit and vegetables"] = load_squares(organic, files, size)
     kinds = {
         name: {"shown": len(these), "accepted": int(accept(these).sum()), "trained": name in SHOWN}
         for name, these in pictures.items()

@@ -1,8 +1,8 @@
-"""A bank of views: every training picture as a camera might see it, many times, made once.
+"""Views of every training picture, as a camera might see it many times: made once and kept.
 
 Sources flow in; out flows an array on disk that trainings draw from. Composing a chamber takes
-longer than a training step, and all folds share the views. A bank that was broken off is gone on
-with; one that is there already, made by the same settings from the same pictures, is used as it is.
+longer than a training step, and all folds share the views. What was broken off is gone on with;
+what is there already, made by the same settings from the same pictures, is used as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from export.views.workers import in_processes
 SIZE = 224
 SOURCE_MARGIN = 1.15
 """Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
-FORMAT = 2  # rises when views are made in another way, so that old banks are not used
+FORMAT = 2  # rises when views are made in another way, so that old ones are not used
 
 Views = Array
 """uint8 (views, 224, 224, 3) RGB of one source."""
@@ -40,18 +40,17 @@ Maker = Callable[[int], Views]
 
 
 def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: int, i: int) -> Views:
-    """One photograph as it is, `clean` times changed on its board, `chamber` times in a chamber.
+    """One photograph as it is, `clean` times changed as a whole, `chamber` times in a chamber.
 
-    One whose item cannot be cut out is shown on its board instead.
+    One whose item cannot be cut out is changed as a whole instead.
     """
     rng = np.random.default_rng((FORMAT, i))
     picture = read_rgb(folder / files[i])
     square = prepare(picture, *[round(SIZE * SOURCE_MARGIN)] * 2)
     item = cut_out(picture) if chamber else None
     views = [prepare(picture, SIZE, SIZE)]
-    views += [augment(square, SIZE, rng) for _ in range(clean)]
-    for _ in range(chamber):
-        if item is None:
+    for k in range(clean + chamber):
+        if k < clean or item is None:
             views.append(augment(square, SIZE, rng))
         else:
             views.append(prepare(cropped(item, rng), SIZE, SIZE))
@@ -78,14 +77,14 @@ def unknown_views(i: int) -> Views:
     return prepare(draw(rng), SIZE, SIZE)[None]
 
 
-def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Maker) -> Array:
-    """Make a bank, go on with it, or find it made.
+def cached_views(run: Run, cache: Path, name: str, facts: Any, count: int, make: Maker) -> Array:
+    """Views of many sources: made, gone on with, or found made.
 
     Args:
-        run: told of the progress.
-        banks: folder of all banks.
-        name: of this one, for people.
-        facts: all that decides what is in it, as plain data.
+        run: its log hears of the progress.
+        cache: folder of all that is kept.
+        name: of these views, for people.
+        facts: all that decides what they are, as plain data.
         count: of the sources.
         make: gives the views of one.
 
@@ -96,38 +95,38 @@ def open_bank(run: Run, banks: Path, name: str, facts: Any, count: int, make: Ma
         ExportError: the disk is full, or a source cannot be read.
     """
     text = json.dumps([FORMAT, SIZE, facts], sort_keys=True)
-    folder = banks / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    try:
-        with alone(folder / "lock"):
+    folder = cache / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    with alone(folder / "lock"):
+        try:
             return _filled(run, name, folder, count, make)
-    except OSError as error:
-        raise ExportError(f"{folder}: cannot keep the views: {error}") from error
+        except OSError as error:
+            raise ExportError(f"{folder}: cannot keep the views: {error}") from error
 
 
 def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> Array:
     done_file = folder / "done.npy"
     done = np.load(done_file) if done_file.is_file() else np.zeros(count, bool)
-    array = _opened(folder / "views.npy", done, make)
+    views = _opened(folder / "views.npy", done, make)
     todo = np.flatnonzero(~done)
     if len(todo):
-        run.log(f"bank {name}: {len(todo)} of {count} sources to make, in {folder.name}")
+        run.log(f"views {name}: {len(todo)} of {count} sources to make, in {folder.name}")
     made = in_processes(make, todo.tolist(), chunk=4)
-    for n, (i, views) in enumerate(zip(todo, made, strict=True), start=1):
-        array[i] = views
+    for n, (i, some) in enumerate(zip(todo, made, strict=True), start=1):
+        views[i] = some
         done[i] = True
         if n % 200 == 0 or n == len(todo):
-            array.flush()
+            views.flush()
             np.save(done_file, done)
-            run.log(f"bank {name}: {n} of {len(todo)}")
-    return array
+            run.log(f"views {name}: {n} of {len(todo)}")
+    return views
 
 
-def _opened(path: Path, done: Array, make: Maker) -> Array:
+def _opened(path: Path, done: Array, make: Maker) -> np.memmap[Any, np.dtype[Any]]:
     if done.any() and path.is_file():
-        return np.load(path, mmap_mode="r" if done.all() else "r+")
+        return np.lib.format.open_memmap(path, "r" if done.all() else "r+")
     first = make(0)
     done[:] = False
-    array = np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
+    views = np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
     with path.open("r+b") as file:  # where the disk is full a hole in it would end the process
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+    return views

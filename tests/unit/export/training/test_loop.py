@@ -17,7 +17,7 @@ def stages(monkeypatch):
     """Stages that add as much as 100 times their share of weak light, and a list of their calls."""
     calls = []
 
-    def stage(run, material, classes, start, plan, *, before, total):
+    def stage(run, views, classes, start, plan, *, before, total):
         calls.append((before, plan.epochs, total))
         return {"kernel": start["kernel"] + 1 + 100 * np.float32(plan.weak_light_share)}
 

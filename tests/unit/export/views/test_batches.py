@@ -1,4 +1,4 @@
-"""What a training sees: banks of views, and batches drawn from them."""
+"""What a training sees: cached views, and batches drawn from them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from export.data.pictures import Picture
 from export.errors import ExportError
 from export.recipes.schema import FoldedTraining
 from export.run import Run
-from export.views.batches import Material, batches, epoch_order, learnable
+from export.views.batches import TrainingViews, batches, epoch_order, learnable
 from export.views.renderings import Rendered
-from export.views.view_cache import open_bank, rendered_views
+from export.views.view_cache import cached_views, rendered_views
 
 
 def made(count, i):
@@ -41,11 +41,11 @@ def counted(calls, i):
 
 
 def opened_at_once(folder, together):
-    """What each of two processes does: open the bank when both are ready."""
+    """What each of two processes does: open the views when both are ready."""
     run = Run(folder / "run")
     together.wait()
-    bank = opened(run, folder, functools.partial(counted, folder / "calls"))
-    assert [int(bank[i].mean()) for i in range(9)] == list(range(9))
+    kept = opened(run, folder, functools.partial(counted, folder / "calls"))
+    assert [int(kept[i].mean()) for i in range(9)] == list(range(9))
 
 
 @pytest.fixture
@@ -56,32 +56,32 @@ def run(tmp_path):
 
 
 def opened(run, tmp_path, make, facts="same"):
-    return open_bank(run, tmp_path / "banks", "drawn", facts, 9, make)
+    return cached_views(run, tmp_path / "cache", "drawn", facts, 9, make)
 
 
-def test_a_bank_holds_the_views_of_each_source(run, tmp_path):
-    bank = opened(run, tmp_path, functools.partial(made, 2))
-    assert bank.shape == (9, 2, 4, 4, 3)
-    assert [int(bank[i].mean()) for i in range(9)] == list(range(9))
+def test_the_views_of_each_source_are_kept(run, tmp_path):
+    kept = opened(run, tmp_path, functools.partial(made, 2))
+    assert kept.shape == (9, 2, 4, 4, 3)
+    assert [int(kept[i].mean()) for i in range(9)] == list(range(9))
 
 
-def test_a_bank_that_is_there_is_used_as_it_is(run, tmp_path):
+def test_views_that_are_there_are_used_as_they_are(run, tmp_path):
     opened(run, tmp_path, functools.partial(made, 2))
     again = opened(run, tmp_path, functools.partial(broken, 0))
     assert int(again[8].mean()) == 8
 
 
-def test_other_facts_make_another_bank(run, tmp_path):
+def test_other_facts_make_other_views(run, tmp_path):
     opened(run, tmp_path, functools.partial(made, 2))
     assert opened(run, tmp_path, functools.partial(made, 3), "other").shape[1] == 3
 
 
-def test_a_broken_off_bank_says_why(run, tmp_path):
+def test_what_broke_off_says_why(run, tmp_path):
     with pytest.raises(ExportError, match="cannot keep the views"):
         opened(run, tmp_path, functools.partial(broken, 4))
 
 
-def test_a_bank_that_the_disk_cannot_hold_says_so(run, tmp_path, monkeypatch):
+def test_views_that_the_disk_cannot_hold_say_so(run, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -92,7 +92,7 @@ def test_a_bank_that_the_disk_cannot_hold_says_so(run, tmp_path, monkeypatch):
     assert opened(run, tmp_path, functools.partial(made, 2)).shape == (9, 2, 4, 4, 3)
 
 
-def test_two_that_want_the_same_bank_at_once_share_one(run, tmp_path):
+def test_two_that_want_the_same_views_at_once_share_them(run, tmp_path):
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(2)
     both = [context.Process(target=opened_at_once, args=(tmp_path, together)) for _ in range(2)]
@@ -140,11 +140,11 @@ def test_pictures_that_contradict_their_group_are_not_learnt_from():
     assert learnable(pictures).tolist() == [True, True, False, True]
 
 
-def material(unknown=0, rendered=0):
+def views(unknown=0, rendered=0):
     photographs = np.full((90, 5, 8, 8, 3), 10, np.uint8)
     photographs[:, 3:] = 110  # the two views in chambers
     photographs[60:] = 60  # those that this training may not see
-    return Material(
+    return TrainingViews(
         photographs=photographs,
         chosen=np.arange(60),
         labels=np.repeat([0, 1, 2], [40, 15, 5]),
@@ -157,7 +157,7 @@ def material(unknown=0, rendered=0):
 
 def drawn(plan, **parts):
     """What kind each view of 30 epochs is (10, 60, 110, 170 or 230), and its targets."""
-    pairs = [pair for epoch in range(30) for pair in batches(material(**parts), 3, plan, epoch)]
+    pairs = [pair for epoch in range(30) for pair in batches(views(**parts), 3, plan, epoch)]
     levels = np.concatenate([pixels.mean(axis=(1, 2, 3)) for pixels, _ in pairs])
     kinds = np.array([10, 60, 110, 170, 230])
     nearest = kinds[np.abs(levels[:, None] - kinds).argmin(axis=1)]
@@ -196,18 +196,19 @@ def test_nothing_known_has_every_class_equally_right():
 
 def test_first_epochs_are_small_and_the_last_are_large():
     plan = FoldedTraining(small_epochs=1, small_size=64, large_epochs=1, batch=20)
-    sizes = [next(batches(material(), 3, plan, epoch))[0].shape for epoch in range(2)]
+    sizes = [next(batches(views(), 3, plan, epoch))[0].shape for epoch in range(2)]
     assert sizes == [(20, 64, 64, 3), (20, 224, 224, 3)]
 
 
-def test_board_epochs_show_boards_and_what_is_unknown_alone():
-    plan = FoldedTraining(batch=20, large_size=32, blend_share=0.0, board_epochs=3).endings()[0]
+def test_fine_tuning_shows_plain_backgrounds_and_what_is_unknown_alone():
+    whole = FoldedTraining(batch=20, large_size=32, blend_share=0.0, board_epochs=3)
+    (plan,) = whole.fine_tuning_phases()
     kinds, _ = drawn(plan, unknown=4, rendered=5)
     assert plan.epochs == 3
     assert set(kinds.tolist()) == {10, 230}
 
 
-def test_an_ending_shows_its_share_in_weak_light():
+def test_a_fine_tuning_phase_shows_its_share_in_weak_light():
     plan = FoldedTraining(
         batch=20,
         large_size=32,
@@ -216,10 +217,10 @@ def test_an_ending_shows_its_share_in_weak_light():
         board_epochs=1,
         board_weak_light_shares=(0.0, 0.3),
     )
-    lit = dataclasses.replace(material(), photographs=material().photographs + np.uint8(100))
+    lit = dataclasses.replace(views(), photographs=views().photographs + np.uint8(100))
     shown = [
-        np.concatenate([pixels for pixels, _ in batches(lit, 3, ending, 0)]).astype(int)
-        for ending in plan.endings()
+        np.concatenate([pixels for pixels, _ in batches(lit, 3, phase, 0)]).astype(int)
+        for phase in plan.fine_tuning_phases()
     ]
     changed = (shown[0] != shown[1]).reshape(len(shown[0]), -1).any(axis=1)
     assert 0.15 < changed.mean() < 0.45

@@ -1,4 +1,4 @@
-"""Cutting items from their board, and laying them into drawn chambers."""
+"""Cutting items from their plain background, and laying them into drawn chambers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from export.views import unknown
-from export.views.backgrounds import draw_ground, draw_light
+from export.views.backgrounds import draw_background, draw_light
 from export.views.compose import FRAME, compose, cropped, empty_crop
-from export.views.cutouts import board_of, cut_out
+from export.views.cutouts import background_of, cut_out
 
 
-def on_board(colour=(150, 30, 40), board=225, slope=20.0):
-    """A picture of an ellipse on a board whose light falls off, and the ellipse's mask."""
+def on_white(colour=(150, 30, 40), white=225, slope=20.0):
+    """A picture of an ellipse on a white table whose light falls off, and the ellipse's mask."""
     height, width = 192, 256
     x = np.linspace(-1.0, 1.0, width)
-    picture = np.repeat((board + slope * x)[None, :, None], height, axis=0)
+    picture = np.repeat((white + slope * x)[None, :, None], height, axis=0)
     picture = np.repeat(picture, 3, axis=2).astype(np.uint8)
     mask = np.zeros((height, width), np.uint8)
     cv2.ellipse(mask, (130, 100), (60, 35), 20, 0, 360, 1, -1)
@@ -25,18 +25,18 @@ def on_board(colour=(150, 30, 40), board=225, slope=20.0):
     return np.clip(picture + noise, 0, 255).astype(np.uint8), mask > 0
 
 
-def test_an_item_is_cut_from_its_board():
-    picture, truth = on_board()
+def test_an_item_is_cut_from_its_plain_background():
+    picture, truth = on_white()
     item = cut_out(picture)
     found = item.mask > 0.5
     assert (found & truth).sum() / (found | truth).sum() > 0.9
     assert item.mask.shape == picture.shape[:2]
     assert item.mask.dtype == np.float32
-    np.testing.assert_allclose(item.board, 225 / 255, atol=0.05)
+    np.testing.assert_allclose(item.background, 225 / 255, atol=0.05)
 
 
-def test_a_soft_shadow_on_the_board_is_no_part_of_the_item():
-    picture, truth = on_board()
+def test_a_soft_shadow_is_no_part_of_the_item():
+    picture, truth = on_white()
     shade = cv2.GaussianBlur(np.roll(truth, 40, axis=1).astype(np.float32), (0, 0), 9.0)
     shaded = (picture * np.where(truth, 1.0, 1.0 - 0.25 * shade)[..., None]).astype(np.uint8)
     found = cut_out(shaded).mask > 0.5
@@ -44,30 +44,30 @@ def test_a_soft_shadow_on_the_board_is_no_part_of_the_item():
 
 
 def test_white_on_white_is_no_cut_out():
-    picture, _ = on_board(colour=(226, 226, 226))
+    picture, _ = on_white(colour=(226, 226, 226))
     assert cut_out(picture) is None
 
 
-def test_a_picture_without_a_board_is_all_item():
+def test_a_picture_without_a_plain_background_is_all_item():
     texture = np.random.default_rng(1).integers(0, 90, (120, 160, 3)).astype(np.uint8)
-    assert board_of(texture) is None
+    assert background_of(texture) is None
     assert cut_out(texture).mask.min() == 1.0
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_grounds_and_lights_are_in_range(seed):
-    ground = draw_ground(96, np.random.default_rng(seed))
+def test_backgrounds_and_lights_are_in_range(seed):
+    background = draw_background(96, np.random.default_rng(seed))
     light = draw_light(96, np.random.default_rng(seed))
-    assert ground.shape == light.shape == (96, 96, 3)
-    assert ground.min() >= 0.0
-    assert ground.max() <= 1.0
+    assert background.shape == light.shape == (96, 96, 3)
+    assert background.min() >= 0.0
+    assert background.max() <= 1.0
     assert light.min() > 0.0
     assert np.isfinite(light).all()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_an_item_lies_where_its_coverage_says(seed):
-    picture, _ = on_board()
+    picture, _ = on_white()
     item = cut_out(picture)
     _, with_item, mask = compose(item, FRAME, np.random.default_rng(seed))
     _, without, nothing = compose(None, FRAME, np.random.default_rng(seed))
@@ -78,14 +78,14 @@ def test_an_item_lies_where_its_coverage_says(seed):
 
 
 def test_a_composition_is_the_same_for_the_same_generator():
-    item = cut_out(on_board()[0])
+    item = cut_out(on_white()[0])
     first, second = (cropped(item, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 def test_a_clear_thing_is_cut_out_whole():
-    """A bottle of which only rim, ribs and label differ from the board."""
-    picture, _ = on_board(colour=(226, 226, 226))
+    """A bottle of which only rim, ribs and label differ from the table."""
+    picture, _ = on_white(colour=(226, 226, 226))
     outline = np.zeros(picture.shape[:2], np.uint8)
     cv2.ellipse(outline, (130, 100), (60, 35), 20, 0, 300, 1, 4)
     cv2.ellipse(outline, (130, 100), (30, 18), 20, 0, 360, 1, 4)

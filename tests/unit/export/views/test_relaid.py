@@ -1,4 +1,4 @@
-"""Sets whose items lie on drawn grounds alone."""
+"""Sets whose items lie on drawn backgrounds alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 from export.data.pictures import list_pictures
 from export.errors import ExportError
-from export.recipes.schema import Laid
+from export.recipes.schema import Relaid
 from export.views.relaid import relaid_set
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """Six pictures of green texture without a board, and four of red things on boards."""
+    """Six pictures of green texture without a plain background, and four of red things on white."""
     folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    for kind in ("flat", "boards/tin"):
+    for kind in ("flat", "plain/tin"):
         (folder / kind).mkdir(parents=True)
     for i in range(6):
         texture = rng.integers(0, 90, (96, 128, 3)).astype(np.uint8)
@@ -27,14 +27,14 @@ def parts(tmp_path_factory):
         name = ("apple", "pear")[i % 2]
         cv2.imwrite(str(folder / f"flat/{name}_{i:03d}.png"), texture[..., ::-1])
     for i in range(4):
-        board = np.full((96, 128, 3), 220, np.uint8)
-        cv2.ellipse(board, (60, 45), (35, 20 + i), 10 * i, 0, 360, (170, 30, 30), -1)
-        cv2.imwrite(str(folder / f"boards/tin/{i}.png"), board[..., ::-1])
+        table = np.full((96, 128, 3), 220, np.uint8)
+        cv2.ellipse(table, (60, 45), (35, 20 + i), 10 * i, 0, 360, (170, 30, 30), -1)
+        cv2.imwrite(str(folder / f"plain/tin/{i}.png"), table[..., ::-1])
     table = "file,group\n" + "".join(f"tin/{i}.png,{i // 2}\n" for i in range(4))
-    (folder / "boards/groups.csv").write_text(table)
+    (folder / "plain/groups.csv").write_text(table)
     return (
-        Laid(label="organic", folder=str(folder / "flat"), crops=3),
-        Laid(label="inorganic", folder=str(folder / "boards"), most=3, crops=2),
+        Relaid(label="organic", folder=str(folder / "flat"), crops=3),
+        Relaid(label="inorganic", folder=str(folder / "plain"), most=3, crops=2),
     )
 
 
@@ -48,7 +48,7 @@ def contents(home):
     return {path.relative_to(home): path.read_bytes() for path in home.rglob("*.*")}
 
 
-def test_every_class_lies_on_the_same_grounds(home):
+def test_every_class_lies_on_the_same_backgrounds(home):
     pictures = list_pictures(home)
     assert Counter(picture.label for picture in pictures) == {"organic": 18, "inorganic": 6}
     for picture in pictures:
@@ -57,7 +57,7 @@ def test_every_class_lies_on_the_same_grounds(home):
 
 def test_crops_of_one_thing_share_a_group(home):
     groups = {picture.group for picture in list_pictures(home)}
-    assert groups == {"flat-apple", "flat-pear", "boards-0", "boards-1"}
+    assert groups == {"flat-apple", "flat-pear", "plain-0", "plain-1"}
 
 
 def test_a_set_that_is_there_is_left_alone(home, parts):
@@ -81,7 +81,7 @@ def test_a_set_of_other_folders_is_not_mixed_with_it(home, parts):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ExportError, match="nowhere: holds no pictures for the class organic"):
-        relaid_set(tmp_path / "set", [Laid(label="organic", folder=str(tmp_path / "nowhere"))])
+        relaid_set(tmp_path / "set", [Relaid(label="organic", folder=str(tmp_path / "nowhere"))])
 
 
 def test_a_set_that_cannot_be_kept_says_why(tmp_path, parts):
