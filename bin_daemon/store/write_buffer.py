@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
 import logging
 import sqlite3
@@ -41,16 +42,11 @@ _NOTHING = StoreStats(depth=0, oldest_at=None, refused=0, rows=0, dropped=0, siz
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Decided:
-    event: SortEvent
+class _Piece:
+    """A write that waits; event: whether it brings a new one."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Completed:
-    event_id: str
-    outcome: Outcome
-    finished_at: float
-    timings_ms: Mapping[str, float]
+    write: Callable[[Outbox], object]
+    event: bool = False
 
 
 # What SQLite says of values rather than of the disk.
@@ -79,7 +75,7 @@ class WriteBuffer:
         self._synced = synced
         self._boot_id = clock_module.boot_id() if boot_id is None else boot_id
         self._outbox: Outbox | None = None
-        self._waiting: collections.deque[_Decided | _Completed] = collections.deque()
+        self._waiting: collections.deque[_Piece] = collections.deque()
         self._acked: dict[str, float] = {}  # delivered, and not yet recorded as such
         self._uncounted = 0  # dropped, and not yet recorded as such
         self._stats = _NOTHING
@@ -126,13 +122,17 @@ class WriteBuffer:
 
     def decided(self, event: SortEvent) -> None:
         """Keep an event from the moment its route is decided; `tend` brings it to the disk."""
-        self._waiting.append(_Decided(event))
+        self._waiting.append(_Piece(functools.partial(Outbox.decide, event=event), event=True))
 
     def completed(
         self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
     ) -> None:
         """Add the outcome to an event; `tend` brings it to the disk."""
-        self._waiting.append(_Completed(event_id, outcome, finished_at, timings_ms))
+        complete = functools.partial(
+            Outbox.complete, event_id=event_id, outcome=outcome, finished_at=finished_at,
+            timings_ms=timings_ms,
+        )  # fmt: skip
+        self._waiting.append(_Piece(complete))
 
     def _write(self) -> None:
         self._changed = True
@@ -149,14 +149,11 @@ class WriteBuffer:
             outbox.make_room()
         while self._waiting:
             batch = list(itertools.islice(self._waiting, BATCH))
-            misfits = 0
             with outbox.transaction():
-                for piece in batch:
-                    if not _write_piece(outbox, piece):
-                        misfits += isinstance(piece, _Decided)
+                misfits = [piece for piece in batch if not _write_piece(outbox, piece)]
             for _ in batch:
                 self._waiting.popleft()
-            self._uncounted += misfits
+            self._uncounted += sum(piece.event for piece in misfits)
         if self._acked:
             outbox.delivered(self._acked)
             self._acked.clear()
@@ -170,7 +167,7 @@ class WriteBuffer:
 
     def _bound(self) -> None:
         while len(self._waiting) > BUFFER_LIMIT:
-            self._uncounted += isinstance(self._waiting.popleft(), _Decided)
+            self._uncounted += self._waiting.popleft().event
 
     def tend(self) -> None:
         """Do what is due: write what waits, prune, correct stamps, count. Cheap when nothing is."""
@@ -182,11 +179,14 @@ class WriteBuffer:
     def _tend(self, outbox: Outbox, now: float) -> None:
         if now >= self._stamps_at:
             self._stamps_at = now + STAMPS_INTERVAL_S
-            self._correct_stamps(outbox)
+            wall = self._right_time()
+            if self._boot_id and wall is not None:
+                offset = wall - self._clock.monotonic()
+                if rows := outbox.correct_stamps(self._boot_id, offset, wall):
+                    log.info("clock set: corrected the times of %d events", rows)
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_INTERVAL_S
-            today = self._clock.time() if self._synced() else None
-            if dropped := outbox.prune(today, queue=self._queue):
+            if dropped := outbox.prune(self._right_time(), queue=self._queue):
                 log.error("event store %s is full: %d events dropped", self._path, dropped)
             self._changed = True
         if self._changed and now >= self._stats_at:
@@ -194,12 +194,9 @@ class WriteBuffer:
             self._stats_at = now + STATS_INTERVAL_S
             self._stats = outbox.stats()
 
-    def _correct_stamps(self, outbox: Outbox) -> None:
-        if self._boot_id and self._synced():
-            now = self._clock.time()
-            offset = now - self._clock.monotonic()
-            if rows := outbox.correct_stamps(self._boot_id, offset, now):
-                log.info("clock set: corrected the times of %d events", rows)
+    def _right_time(self) -> float | None:
+        """The wall clock; None while it is not set."""
+        return self._clock.time() if self._synced() else None
 
     def pending(
         self, limit: int, skip: Collection[str], *, refused: bool = False
@@ -256,7 +253,7 @@ class WriteBuffer:
     @property
     def unwritten(self) -> int:
         """Events that are in memory only."""
-        return sum(isinstance(piece, _Decided) for piece in self._waiting)
+        return sum(piece.event for piece in self._waiting)
 
     def problems(self) -> tuple[str, ...]:
         """What the operator should know of the store."""
@@ -280,13 +277,10 @@ class WriteBuffer:
             self._outbox = None
 
 
-def _write_piece(outbox: Outbox, piece: _Decided | _Completed) -> bool:
+def _write_piece(outbox: Outbox, piece: _Piece) -> bool:
     """Whether the piece is in the store now. Raises StoreError where the disk is to blame."""
     try:
-        if isinstance(piece, _Decided):
-            outbox.decide(piece.event)
-        else:
-            outbox.complete(piece.event_id, piece.outcome, piece.finished_at, piece.timings_ms)
+        piece.write(outbox)
     except (StoreError, TypeError, ValueError) as error:
         if isinstance(error, StoreError) and not isinstance(error.__cause__, _UNFIT):
             raise

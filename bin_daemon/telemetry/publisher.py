@@ -45,22 +45,19 @@ _Args = ParamSpec("_Args")
 class TelemetryStats:
     """How telemetry is, in figures.
 
-    broker: whether one is configured. connected: whether it has accepted. outbox_depth: completed
-    events that wait for delivery, outbox_oldest_s: the age of the first of them, events_refused:
-    those among them that the broker refuses. events_unwritten: in memory only, since the disk takes
-    no write. events_dropped: given up for want of room, ever. last_error: the latest trouble with
-    the broker, also when it is over; empty before the first.
+    connected: whether the broker has accepted. outbox_depth: completed events that wait for
+    delivery, outbox_oldest_s: the age of the first of them, events_refused: those among them that
+    the broker refuses. events_unwritten: in memory only, since the disk takes no write.
+    events_dropped: given up for want of room, ever. last_error: the latest trouble with the broker,
+    also when it is over; empty before the first.
     """
 
-    session: int
-    broker: bool
     connected: bool
     outbox_depth: int
     outbox_oldest_s: float
     events_refused: int
     events_unwritten: int
     events_dropped: int
-    store_bytes: int
     last_error: str
 
 
@@ -124,17 +121,15 @@ class Telemetry:
         """An item's route is decided: store its event."""
         self._buffer.decided(event)
 
+    @_posted
     def completed(
-        self, event_id: str, outcome: Outcome, finished_at: float | None = None,
-        timings_ms: Mapping[str, float] | None = None,
-    ) -> None:  # fmt: skip
+        self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
+    ) -> None:
         """How the sorting of an item ended: the event is complete and may be delivered.
 
-        finished_at: wall clock, now by default. timings_ms: added to those of the event.
+        finished_at: wall clock. timings_ms: added to those of the event.
         """
-        at = self._clock.time() if finished_at is None else finished_at
-        timings = dict(timings_ms or {})
-        self._inbox.put(lambda: self._buffer.completed(event_id, outcome, at, timings))
+        self._buffer.completed(event_id, outcome, finished_at, timings_ms)
 
     def retain(self, topic: str, value: Any) -> None:
         """Publish a message or mapping, retained, on one of `topics`; None empties the topic.
@@ -284,9 +279,8 @@ class Telemetry:
         self._take_snapshot()
 
     def _finished(self) -> bool:
-        if self._closing_at is None:
-            return False
-        return self._delivery.idle() or time.monotonic() >= self._closing_at
+        until = self._closing_at
+        return until is not None and (self._delivery.idle() or time.monotonic() >= until)
 
     @_posted
     def _begin_closing(self, deadline: float) -> None:
@@ -306,17 +300,15 @@ class Telemetry:
 
     def _tell_refusals(self) -> None:
         refused = self._buffer.stats().refused > 0
-        if refused != self._refusal_told:
-            self._refusal_told = refused
-            if not refused:
-                self.resolve_alert(UNDELIVERED)
-                return
-            self.raise_alert(Alert(
-                UNDELIVERED, Severity.ERROR,
-                f"The broker refuses events of this bin; they are kept. Check that it may "
-                f"publish on {self.topics.item}.",
-                self._clock.time(),
-            ))  # fmt: skip
+        if refused and not self._refusal_told:
+            words = (
+                f"The broker refuses events of this bin; they are kept. Check that it may publish "
+                f"on {self.topics.item}."
+            )
+            self.raise_alert(Alert(UNDELIVERED, Severity.ERROR, words, self._clock.time()))
+        elif self._refusal_told and not refused:
+            self.resolve_alert(UNDELIVERED)
+        self._refusal_told = refused
 
     def _broker(self) -> str:
         return f"{self._mqtt.host}:{self._mqtt.port}" if self._mqtt else "none"
@@ -325,24 +317,18 @@ class Telemetry:
         store = self._buffer.stats()
         oldest = store.oldest_at if store.depth else None
         self._snapshot = TelemetryStats(
-            session=self.session,
-            broker=self._mqtt is not None,
             connected=self._connection is not None,
             outbox_depth=store.depth,
             outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),
             events_refused=store.refused,
             events_unwritten=self._buffer.unwritten,
             events_dropped=store.dropped,
-            store_bytes=store.size_bytes,
             last_error=self._last_error,
         )
-        problems = list(self._buffer.problems())
-        if self._broker_problem:
-            problems.append(self._broker_problem)
-        for topic, words in self._delivery.refused_topics.items():
-            problems.append(f"broker {self._broker()} refuses {topic}: {words}")
+        refused = [f"{topic}: {words}" for topic, words in self._delivery.refused_topics.items()]
         if store.refused and self._mqtt is not None:
-            problems.append(
-                f"broker {self._broker()} refuses {store.refused} events on {self.topics.item}"
-            )
-        self._problems = tuple(problems)
+            refused.append(f"{store.refused} events on {self.topics.item}")
+        problems = [f"broker {self._broker()} refuses {what}" for what in refused]
+        if self._broker_problem:
+            problems.insert(0, self._broker_problem)
+        self._problems = (*self._buffer.problems(), *problems)

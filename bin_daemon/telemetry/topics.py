@@ -6,7 +6,6 @@ alert's kind, a fill stream, a verb) is checked: nobody can smuggle in a level o
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 from bin_daemon.core.errors import UsageError
@@ -14,42 +13,17 @@ from bin_daemon.core.errors import UsageError
 _LEVEL = re.compile(r"[a-zA-Z0-9_-]+")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one bin: `<prefix>/<bin_id>/...`; the prefix may have several levels."""
 
-    prefix: str
-    bin_id: str
-
-    @property
-    def root(self) -> str:
-        """What every topic of this bin begins with, without a slash at the end."""
-        return f"{self.prefix}/{self.bin_id}"
-
-    @property
-    def status(self) -> str:
-        """Whether the bin is online; also the topic of the last will."""
-        return f"{self.root}/status"
-
-    @property
-    def info(self) -> str:
-        """What the bin is made of: versions, model, hardware."""
-        return f"{self.root}/info"
-
-    @property
-    def health(self) -> str:
-        """How the bin is, in figures."""
-        return f"{self.root}/health"
-
-    @property
-    def state(self) -> str:
-        """Where the sort cycle stands, and the counters."""
-        return f"{self.root}/state"
-
-    @property
-    def item(self) -> str:
-        """The sort events."""
-        return f"{self.root}/event/item"
+    def __init__(self, prefix: str, bin_id: str) -> None:
+        self.root = f"{prefix}/{bin_id}"  # what every topic of this bin begins with
+        self.status = f"{self.root}/status"  # whether the bin is online; also the last will
+        self.info = f"{self.root}/info"  # what the bin is made of: versions, model, hardware
+        self.health = f"{self.root}/health"  # how the bin is, in figures
+        self.state = f"{self.root}/state"  # where the sort cycle stands, and the counters
+        self.item = f"{self.root}/event/item"  # the sort events
+        self.command_filter = f"{self.root}/cmd/#"  # what to subscribe to for the commands
 
     def alert(self, kind: str) -> str:
         """The alert of a kind. Raises UsageError where `kind` is no topic level."""
@@ -58,11 +32,6 @@ class Topics:
     def fill(self, stream: str) -> str:
         """The fill level of a compartment. Raises UsageError where `stream` is no topic level."""
         return f"{self.root}/fill/{_level(stream, 'fill stream')}"
-
-    @property
-    def command_filter(self) -> str:
-        """What to subscribe to for the commands."""
-        return f"{self.root}/cmd/#"
 
     def command(self, verb: str) -> str:
         """Where a command is sent to. Raises UsageError where `verb` is no topic level."""

@@ -242,7 +242,7 @@ def sort_items(telemetry: Telemetry, count: int, first: int = 1) -> list[str]:
     events = [sort_event(telemetry.session, first + i) for i in range(count)]
     for event in events:
         telemetry.decided(event)
-        telemetry.completed(event.id, Outcome.SORTED)
+        telemetry.completed(event.id, Outcome.SORTED, time.time(), {})
     return [event.id for event in events]
 
 

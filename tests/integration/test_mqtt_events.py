@@ -43,7 +43,7 @@ def test_an_event_is_delivered_when_its_outcome_is_known_and_not_before(
     telemetry.decided(whole)
     telemetry.completed(whole.id, Outcome.REJECTED, 1.8e9, {"move": 810.0})
     wait_until(lambda: ear.items(), "the completed event")
-    telemetry.completed(open_one.id, Outcome.JAMMED, 1.8e9 + 1)
+    telemetry.completed(open_one.id, Outcome.JAMMED, 1.8e9 + 1, {})
     wait_until(lambda: len(ear.items()) == 2, "the other one")
 
     expected = dataclasses.replace(
@@ -149,7 +149,7 @@ def test_an_event_that_waited_more_than_a_minute_is_historical(
     late = sort_event(1, 1, monotonic_s=SystemClock().monotonic() - 61)
 
     telemetry.decided(late)
-    telemetry.completed(late.id, Outcome.SORTED)
+    telemetry.completed(late.id, Outcome.SORTED, time.time(), {})
     wait_until(lambda: ear.items(), "the event")
 
     assert ear.items()[0]["historical"] is True
@@ -203,7 +203,7 @@ def test_an_event_the_broker_finds_too_long_does_not_block_the_others(
     long_one = sort_event(1, 1, reason="x" * 3000)
 
     telemetry.decided(long_one)
-    telemetry.completed(long_one.id, Outcome.SORTED)
+    telemetry.completed(long_one.id, Outcome.SORTED, time.time(), {})
     ids = sort_items(telemetry, 2, first=2)
     wait_until(lambda: len(ear.items()) == 2, "the others")
     wait_until(lambda: telemetry.stats().events_refused == 1, "the refusal")
