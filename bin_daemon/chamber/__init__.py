@@ -1,5 +1,4 @@
-"""What lies in the chamber: the empty background, what differs from it, the item cut out.
+"""What lies in the chamber: the background, what differs from it, the item cut out.
 
-Frames flow in, observations flow out. Pure: no network is run here, no thread started, no clock
-read.
+Frames flow in, observations flow out. It runs no network, starts no thread and reads no clock.
 """

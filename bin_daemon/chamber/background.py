@@ -1,10 +1,10 @@
-"""What the empty chamber looks like: learnt, followed, and compared under the light of the moment.
+"""The background model: what the empty chamber looks like, learnt, updated, fitted to the light.
 
-Small frames (uint8, about 160 pixels wide) flow in; out flows which pixels the empty view cannot
-explain. Three things it does explain: sensor noise (measured while learning), a shift of about two
-small pixels (the range of each 5x5 neighbourhood counts as seen), and a change of light (a gain per
-channel with a slope across the picture, fitted robustly, so that an item does not bend it). Where
-the camera was bumped further, `moved` gives the empty view as it appears from there.
+Small frames (uint8, about 160 pixels wide) flow in; out flows which pixels are foreground. Three
+things are not: sensor noise (measured while learning), a shift of about two small pixels (the range
+of each 5x5 neighbourhood is tolerated), and a change of light (a gain per channel with a slope
+across the picture, fitted robustly, so that an item does not bend it). Where the camera was bumped
+further, `moved` gives the empty view as it appears from there.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ Floats = npt.NDArray[np.float32]
 NOISE_FLOOR = 0.6  # grey levels: quantisation and JPEG leave this much
 FLOOR_LEVELS = 4.0  # a pixel has changed if it differs by this, by SIGMAS of noise at least,
 RELATIVE = 0.06  # and by this share of its brightness more: reflections of what lies elsewhere
-STRONG = 2.2  # surely changed: this many times that tolerance
+STRONG = 2.2  # certainly changed: this many times that tolerance
 STEP_LEVELS = 6.0  # an edge is new above this,
 STEP_SIGMAS = 9.0  # or this many sigmas: nine noisy pixels span about three
 CLIPPED = 250.0  # from here on the sensor may have been at its limit
 GAIN_LIMITS = (0.15, 6.0)
-_DARK = 6.0  # added before logarithms, so that dark pixels do not rule the fit
-_NEAR = 0.25  # log ratio: closer to the light of the last frame may be ground
+_DARK = 6.0  # added before logarithms, so that dark pixels do not dominate the fit
+_NEAR = 0.25  # log ratio: closer to the light of the last frame may be background
 _STRIDE = 5
-JUMP = 0.1  # log gain: light further from the learnt one is looked at twice
+JUMP = 0.1  # log gain: light further from the learnt one is checked by the detail it shows
 BLOCK = 10  # pixels of the small frame
 ALIKE = 0.4  # correlation of fine detail in a block
-RECOGNISED = 0.2  # share of the blocks that have any
+RECOGNISED = 0.2  # share of the blocks that have any detail
 
 
 def detail(view: Bytes) -> Floats:
-    """Grey levels less their surroundings, float32 (h, w)."""
+    """Grey levels minus their local mean (high-pass), float32 (h, w)."""
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(grey - cv2.blur(grey, (9, 9)), np.float32)
 
@@ -64,11 +64,11 @@ def _plane(shape: tuple[int, int], stride: int) -> Floats:
     return np.stack([np.ones_like(x).ravel(), x.ravel(), y.ravel()], axis=1)
 
 
-class Ground:
+class Background:
     """The empty view, float32 (h, w, 3) at working resolution, and its noise in grey levels.
 
-    shift: pixels (x, y) by which it is displaced against `home`, where it was learnt. What has come
-    into view at the borders since is not known, and nothing differs there.
+    shift: pixels (x, y) by which it is displaced from `home`, where it was learnt. What has come
+    into view at the borders since is unknown, and nothing differs there.
     """
 
     def __init__(self, mean: Floats, noise: float) -> None:
@@ -82,12 +82,12 @@ class Ground:
         self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
         self.shift = (0.0, 0.0)
-        self._home: Ground | None = None
+        self._home: Background | None = None
         self.known = np.full(self._shape, 255, np.uint8)
         self._relight()
 
     @classmethod
-    def learn(cls, frames: list[Bytes]) -> Ground:
+    def learn(cls, frames: list[Bytes]) -> Background:
         """The empty view from several still frames, uint8 (h, w, 3); noise from their spread."""
         stack = np.stack(frames).astype(np.float32)
         mean = np.median(stack, axis=0) if len(frames) > 2 else stack.mean(axis=0)
@@ -100,17 +100,17 @@ class Ground:
         return cls(mean.astype(np.float32), noise)
 
     @property
-    def home(self) -> Ground:
+    def home(self) -> Background:
         """The empty view where it was learnt; this one unless it is displaced."""
         return self._home or self
 
-    def moved(self, x: float, y: float) -> Ground:
-        """`home`, in the light last seen, displaced by x pixels to the right and y down."""
+    def moved(self, x: float, y: float) -> Background:
+        """`home` in the light last seen, displaced by x pixels to the right and y down."""
         if (x, y) == (0.0, 0.0):
             self.home.light = self.light
             self.home._relight()
             return self.home
-        moved = Ground(displaced(self.home.mean, x, y), self.noise)
+        moved = Background(displaced(self.home.mean, x, y), self.noise)
         moved.light, moved.shift, moved._home = self.light, (x, y), self.home
         for border in ("top", "bottom", "left", "right"):
             from_border(moved.known, border)[: moved.unseen(border)] = 0
@@ -118,24 +118,24 @@ class Ground:
         return moved
 
     def seen_from(self, x: float, y: float) -> Bytes:
-        """What `moved` would expect to see: uint8 (h, w, 3), without what it takes to compare."""
+        """The picture that `moved` would expect, uint8 (h, w, 3), for a fraction of its cost."""
         return as_bytes(cv2.multiply(displaced(self.home.mean, x, y), self._gain))
 
     def unseen(self, border: str) -> int:
-        """Rows (columns) of pixels along `border` of which nothing is known."""
+        """Rows (columns) of unknown pixels along `border`."""
         x, y = self.shift
         depth = {"top": y, "bottom": -y, "left": x, "right": -x}[border]
         return math.ceil(depth) + 1 if depth > 0 else 0
 
     def _relight(self) -> None:
-        """Work out the tolerances in the light of the moment."""
+        """Compute the expected picture and its tolerances in the present light."""
         constant, x, y = self.light
         across = np.exp(constant + self._columns[:, None] * x)[None]  # (1, w, 3)
         down = np.exp(self._rows[:, None] * y)[:, None]  # (h, 1, 3)
         self._gain = np.ascontiguousarray(across * down, np.float32)
         self.expected = as_bytes(cv2.multiply(self.mean, self._gain))
         self._low, self._high = spans(self.expected, 5)
-        # What was clipped may have been of any brightness, and shows it in less light.
+        # What was clipped may have been of any brightness, and less light shows it.
         clipped = np.where(self.mean >= CLIPPED, np.uint8(255), np.uint8(0))
         self._high = as_bytes(cv2.max(self._high, cv2.dilate(clipped, np.ones((5, 5), np.uint8))))
         self._bounds: dict[bool, tuple[Bytes, Bytes]] = {}
@@ -171,14 +171,14 @@ class Ground:
         """uint8 (h, w): 255 where `small` has an edge and the empty view has none nearby.
 
         Soft light makes no edges, so this sees what `outside` must tolerate: white paper on a white
-        ground, the outline of clear plastic.
+        background, the outline of clear plastic.
         """
         return as_bytes(cv2.compare(local_range(small), self._step_limit, cv2.CMP_GT))
 
     def follow(self, small: Bytes, share: float) -> None:
-        """Move the empty view by `share` (0 to 1) towards `small`, and to its light entirely.
+        """Update the empty view: by `share` (0 to 1) towards `small`, to its light entirely.
 
-        A displaced one is at home here from now on.
+        Where it is displaced, that place becomes its home.
         """
         cv2.multiply(self.mean, self._gain, dst=self.mean)
         self.light = np.zeros((3, 3), np.float32)
@@ -191,10 +191,10 @@ class Ground:
         self._relight()
 
     def recognised(self, small: Bytes) -> bool:
-        """Whether the fine detail of the empty view can be made out somewhere in `small`.
+        """Whether the fine detail of the empty view can be found somewhere in `small`.
 
-        Detail is correlated block by block, so that an item may hide most of it. A view that has no
-        detail is taken for recognised: there is nothing to tell by.
+        Detail is correlated block by block, so that an item may hide most of it. A view without
+        detail counts as recognised, since nothing could tell.
         """
         then, now = detail(self.expected), detail(small)
         power, seen, both = (self._blocks(p) for p in (then * then, now * now, then * now))
@@ -211,7 +211,7 @@ class Ground:
         return bool(np.mean(self._blocks(fine * fine) > self._least_power) > 0.1)
 
     def _blocks(self, product: Floats) -> Floats:
-        """Means over blocks of the view."""
+        """Mean of each block of the view."""
         size = (max(1, self._shape[1] // BLOCK), max(1, self._shape[0] // BLOCK))
         return np.asarray(cv2.resize(product, size, interpolation=cv2.INTER_AREA), np.float32)
 
@@ -220,9 +220,9 @@ class Ground:
     ) -> None:
         """Write the empty view as .npz, atomically; raises PictureError where it cannot.
 
-        frame: height and width of the frames it was learnt from.
+        frame: height and width of the frames it was learnt from. region: see `ChamberSection`.
         """
-        # Packed in memory: a zip file that meets a full disk half-way complains once more later on.
+        # Packed in memory: a zip file that meets a full disk half-way raises again when collected.
         packed = io.BytesIO()
         np.savez(packed, mean=self.mean * self._gain, noise=self.noise, frame=frame, region=region)
         try:
@@ -234,8 +234,11 @@ class Ground:
     @classmethod
     def load(
         cls, path: Path, region: tuple[float, float, float, float]
-    ) -> tuple[Ground, tuple[int, int]] | None:
-        """The empty view at `path` and its frame size; None where missing, damaged or other."""
+    ) -> tuple[Background, tuple[int, int]] | None:
+        """The empty view at `path` and its frame size (height, width).
+
+        None where it is missing, damaged or of another region.
+        """
         try:
             with np.load(path, allow_pickle=False) as file:
                 mean, noise = file["mean"], float(file["noise"])
@@ -250,9 +253,10 @@ class Ground:
         return cls(mean, noise), (frame[0], frame[1])
 
     def fit_light(self, small: Bytes) -> bool:
-        """Fit the light to `small`; whether it moved enough to matter.
+        """Fit gain and slope to `small`; whether they changed enough to matter.
 
-        A view in which the empty one is not recognised any more is no other light: it is left out.
+        Iteratively reweighted least squares with Tukey's biweight. Where the empty view would not
+        be recognised in the new light, it is no change of light, and nothing changes.
         """
         ratio = np.log(small[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float32) + _DARK)
         ratio -= np.log(self.mean[::_STRIDE, ::_STRIDE].reshape(-1, 3) + _DARK)
@@ -287,7 +291,7 @@ class Ground:
 
 
 def _shorth(values: Floats) -> float:
-    """Middle of the shortest interval that holds 40 % of the values: a mode, hard to bend."""
+    """Mean of the shortest interval that holds 40 % of the values: a robust mode."""
     ordered = np.sort(values)
     n = max(2, int(0.4 * len(ordered)))
     widths = ordered[n - 1 :] - ordered[: len(ordered) - n + 1]

@@ -1,9 +1,9 @@
 """What the camera sees of the chamber: empty, moving, an item at rest, a hand, or nothing at all.
 
 Frames flow in, Observations flow out; an idle frame costs a fraction of a millisecond, and only an
-item at rest is cut out for the network. The empty view is learnt at the start (or loaded) and
-followed while nothing lies there. All time is that of the frames; nothing here waits or reads files
-but `load` and `save`.
+item at rest is cut out for the network. The empty view (the background) is learnt at the start, or
+loaded, and updated while nothing lies there. All time is that of the frames; nothing here waits,
+and only `load` and `save` touch files.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.chamber.background import Ground
-from bin_daemon.chamber.crop import is_same, light_table, square
+from bin_daemon.chamber.background import Background
+from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.chamber.pixels import Bytes, white_share
-from bin_daemon.chamber.registration import realigned
-from bin_daemon.chamber.segmentation import Scene, segment
+from bin_daemon.chamber.registration import registered
+from bin_daemon.chamber.segmentation import Segmentation, segment
 from bin_daemon.chamber.stillness import StillFrames, StillnessDetector
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError
@@ -27,35 +27,34 @@ from bin_daemon.core.messages import Blockage, Frame, Image, Item, Observation, 
 
 LEARN_FRAMES = 6
 FOLLOW_EVERY_S = 1.0
-FOLLOW_S = 20.0  # time constant with which the empty view follows what changes slowly
-CALM_S = 2.0  # empty for so long before the empty view is touched
-# Nobody holds an arm so still for so long; what has is lying against the entrance.
-REST_AT_ENTRANCE_S = 2.0
+FOLLOW_S = 20.0  # time constant of the running average that the background is
+CALM_S = 2.0  # empty for so long before the background is updated
+REST_AT_ENTRANCE_S = 2.0  # nobody holds an arm so still for so long
 DARK_LEVEL = 10.0
 BRIGHT_SHARE = 0.6
 COVERED_SHARE = 0.8  # of the view: no item hides so much of the chamber
 ELSEWHERE_SHARE = 0.9
-ELSEWHERE_S = 1.0  # another view, still for so long, is learnt
-SPECK = 0.25  # of the least area: so few pixels that differ are not looked at
+ELSEWHERE_S = 1.0  # another view that has been still for so long is learnt
+SPECK = 0.25  # of the least area: fewer pixels than that are not looked at
 HYSTERESIS = 0.6  # what is an item stays one down to this share of the least area
 
 
 class Chamber:
     """The chamber of one bin, as its camera sees it.
 
-    A hand is what touches an entrance border; it stays one until it has not moved for 2 s, which no
-    arm manages and an item that lies against the border does. A change along all of such a border
-    is an open lid, and that it stays. Not thread-safe: one thread observes.
+    Whatever touches an entrance border is a hand, until it has not moved for 2 s: no arm keeps
+    that still, an item that leans against the border does. A change along all of such a border is
+    an open lid, and stays one. Not thread-safe: one thread observes.
     """
 
     def __init__(self, config: ChamberSection) -> None:
         self._config = config
-        self._ground: Ground | None = None
-        self._loaded = False  # the empty view is from a file and has not been seen to fit
+        self._background: Background | None = None
+        self._loaded = False  # the background is from a file and has not been seen to fit
         self._frame_shape: tuple[int, int] | None = None
         self._still_frames = StillFrames()
         self._stillness = StillnessDetector()
-        self._scene: Scene | None = None  # of the frame that the present rest began with
+        self._seen: Segmentation | None = None  # of the frame that the present rest began with
         self._differing = 0
         self._settled = False
         self._present = False
@@ -65,19 +64,19 @@ class Chamber:
 
     @property
     def reference(self) -> Image | None:
-        """The empty view in its present light, uint8 RGB at working resolution; None unlearnt."""
-        return None if self._ground is None else self._ground.expected.copy()
+        """The empty view in the present light, uint8 RGB at working resolution; None unlearnt."""
+        return None if self._background is None else self._background.expected.copy()
 
     @reference.setter
     def reference(self, empty: Image) -> None:
         """Take a picture of the empty chamber, uint8 (height, width, 3) RGB of the frame's size."""
         check_image(empty, "reference")
         self._frame_shape = (empty.shape[0], empty.shape[1])
-        self._take(Ground.learn([shrink(self._region(empty)[0])]))
+        self._take(Background.learn([shrink(self._region(empty)[0])]))
 
     def learn(self) -> None:
         """Forget the empty view and learn it from the next still frames."""
-        self._ground = None
+        self._background = None
         self._table = None
         self._loaded = False
         self._still_frames.clear()
@@ -95,48 +94,48 @@ class Chamber:
                 self.learn()  # another size is another view
             self._frame_shape = shape
         small = self._small(image, frame.small)
-        if self._ground is not None and self._ground.mean.shape != small.shape:
+        if self._background is not None and self._background.mean.shape != small.shape:
             self.learn()  # the camera makes its small pictures in another way
         if blocked := self._unusable(small, now):
             self._pause()
             return blocked
-        if self._ground is None:
+        if self._background is None:
             return self._learn_from(small, now)
-        weak = self._ground.outside(small) | self._ground.new_edges(small)
+        weak = self._background.outside(small) | self._background.new_edges(small)
         least = self._config.min_area * weak.size
         differing = cv2.countNonZero(weak)
         if differing <= SPECK * least:
             self._stillness.reset()
             self._still_frames.clear()
             return self._empty(small, now, differing / weak.size)
-        still_s = self._stillness.still_s(small, now, self._ground.noise)
+        still_s = self._stillness.still_s(small, now, self._background.noise)
         settled = still_s >= self._config.settle_s
         grown = abs(differing - self._differing) > max(SPECK * least, 0.05 * self._differing)
-        if self._scene is None or still_s == 0.0 or grown or settled != self._settled:
-            self._scene = self._look(small, least * HYSTERESIS if self._present else least)
+        if self._seen is None or still_s == 0.0 or grown or settled != self._settled:
+            self._seen = self._segment(small, least * HYSTERESIS if self._present else least)
             self._differing, self._settled = differing, settled
-        return self._judge(frame, small, self._scene, still_s)
+        return self._judge(frame, small, self._seen, still_s)
 
-    def _look(self, small: Bytes, least: float) -> Scene:
-        """Work out what `small` shows, in the light and from the place that it was taken in."""
-        assert self._ground is not None
-        if self._ground.fit_light(small):
+    def _segment(self, small: Bytes, least: float) -> Segmentation:
+        """What lies in `small`, after the background has been fitted to its light and place."""
+        assert self._background is not None
+        if self._background.fit_light(small):
             self._table = None
-        if (moved := realigned(small, self._ground)) is not None:
-            self._ground, self._table = moved, None
+        if (moved := registered(small, self._background)) is not None:
+            self._background, self._table = moved, None
             moved.fit_light(small)
-        return segment(small, self._ground, self._config.entrance, least)
+        return segment(small, self._background, self._config.entrance, least)
 
     def _region(self, image: Image) -> tuple[Image, tuple[int, int]]:
-        """The watched part of the frame, and its left top corner."""
+        """The region of interest of the frame, and its left top corner."""
         height, width = image.shape[:2]
         x, y, right, bottom = watched(width, height, self._config)
         return image[y:bottom, x:right], (x, y)
 
     def _small(self, image: Image, small: Image | None) -> Bytes:
-        """The watched part at working resolution, from the camera's own small picture if it serves.
+        """The region at working resolution, from the camera's own small picture if it serves.
 
-        It does not where the watched part is so little of it that `image` shows more.
+        It does not where the region is so small a part of it that `image` shows more.
         """
         if small is not None:
             check_image(small, "small picture")
@@ -144,7 +143,7 @@ class Chamber:
             if abs(small.shape[1] - width) > 1:
                 raise PictureError(
                     f"small picture: {small.shape[1]}x{small.shape[0]} pixels are not the view of "
-                    f"{image.shape[1]}x{image.shape[0]}; both must have the same aspect"
+                    f"{image.shape[1]}x{image.shape[0]}; both must have the same aspect ratio"
                 )
             part = self._region(small)[0]
             if max(part.shape[:2]) > LONGEST // 2:
@@ -152,42 +151,42 @@ class Chamber:
         return shrink(self._region(image)[0])
 
     def _unusable(self, small: Bytes, now: float) -> Observation | None:
-        """The blocked view of a frame that shows nothing, whatever the chamber looks like."""
+        """View.BLOCKED where a frame is too dark or too bright to show anything, else None."""
         level = max(cv2.mean(small)[:3])
         if level < DARK_LEVEL:
             words = f"dark: mean brightness {level:.0f} of 255; is the lamp on, the lens free?"
             return Observation(View.BLOCKED, now, reason=words, blockage=Blockage.DARK)
         if level > 180.0:
             white = white_share(small)
-            known = 0.0 if self._ground is None else white_share(self._ground.expected)
+            known = 0.0 if self._background is None else white_share(self._background.expected)
             if white > BRIGHT_SHARE and white > known + 0.3:
                 words = f"overexposed: {white:.0%} of the view is white; is light falling in?"
                 return Observation(View.BLOCKED, now, reason=words, blockage=Blockage.OVEREXPOSED)
         return None
 
     def _learn_from(self, small: Bytes, now: float) -> Observation:
-        """Gather still frames until there are enough for an empty view."""
+        """Gather still frames until there are enough to learn the background from."""
         still_s = self._still_frames.add(small, now, 1.0)
         gathered = len(self._still_frames.frames)
         if gathered >= LEARN_FRAMES and still_s >= self._config.settle_s:
-            self._take(Ground.learn(self._still_frames.frames))
+            self._take(Background.learn(self._still_frames.frames))
         words = (
             f"learning the empty view: {min(gathered, LEARN_FRAMES)} of {LEARN_FRAMES} still frames"
         )
         return Observation(View.LEARNING, now, reason=words)
 
-    def _take(self, ground: Ground) -> None:
+    def _take(self, background: Background) -> None:
         self.learn()
-        self._ground = ground
+        self._background = background
 
     def _pause(self) -> None:
-        """What was at rest before the view was lost counts for nothing afterwards."""
+        """The view is lost: what was at rest before counts for nothing afterwards."""
         self._stillness.reset()
         self._empty_since = None
 
     def _empty(self, small: Bytes, now: float, changed: float) -> Observation:
-        """Nothing lies there: follow the empty view once it has been calm for a while."""
-        assert self._ground is not None
+        """Nothing lies there: update the background once that has been so for a while."""
+        assert self._background is not None
         self._present = False
         self._loaded = False
         if self._empty_since is None:
@@ -195,129 +194,110 @@ class Chamber:
         # After hours without a frame (the lamp was off) one frame must not become the whole view.
         since = min(now - self._followed_at, 2 * FOLLOW_EVERY_S)
         if now - self._empty_since >= CALM_S and since >= FOLLOW_EVERY_S:
-            self._ground.follow(small, 1.0 - float(np.exp(-since / FOLLOW_S)))
+            self._background.follow(small, 1.0 - float(np.exp(-since / FOLLOW_S)))
             self._followed_at = now
         return Observation(View.EMPTY, now, changed=changed)
 
-    def _judge(self, frame: Frame, small: Bytes, scene: Scene, still_s: float) -> Observation:
-        """Something differs: say what, and whether it is at rest."""
-        assert self._ground is not None
-        now, changed = frame.captured_at, scene.changed
-        if changed > COVERED_SHARE or not scene.recognised:
+    def _judge(self, frame: Frame, small: Bytes, seen: Segmentation, still_s: float) -> Observation:
+        """Something differs: say what it is, and whether it is at rest."""
+        now, changed = frame.captured_at, seen.changed
+        if changed > COVERED_SHARE or not seen.recognised:
             return self._unknown(small, now, changed)
         self._still_frames.clear()
-        if scene.lid:
-            self._empty_since = None
-            words = f"lid: the view has changed along the whole {scene.lid} border"
-            return Observation(View.HAND, now, reason=words, changed=changed)
-        if not scene.things:
+        if not (seen.lid or seen.segments):
             return self._empty(small, now, changed)
         self._empty_since = None
+        if seen.lid:
+            words = f"lid: the view has changed along the whole {seen.lid} border"
+            return Observation(View.HAND, now, reason=words, changed=changed)
         self._present = True
-        if scene.reaches and still_s < max(REST_AT_ENTRANCE_S, self._config.settle_s):
-            words = f"hand: something reaches in from the {scene.reaches}"
+        if seen.reaches and still_s < max(REST_AT_ENTRANCE_S, self._config.settle_s):
+            words = f"hand: something reaches in from the {seen.reaches}"
             return Observation(View.HAND, now, reason=words, changed=changed)
         if still_s == 0.0 or still_s < self._config.settle_s:
             words = f"at rest for {still_s:.1f} of {self._config.settle_s:g} s"
             return Observation(View.MOVING, now, reason=words, changed=changed)
-        view = View.ITEM if len(scene.things) == 1 else View.ITEMS
-        words = f"{len(scene.things)} at rest for {still_s:.1f} s"
-        return Observation(view, now, self._item(frame.image, scene), words, changed)
+        view = View.ITEM if len(seen.segments) == 1 else View.ITEMS
+        words = f"{len(seen.segments)} at rest for {still_s:.1f} s"
+        return Observation(view, now, self._item(frame.image, seen), words, changed)
 
     def _unknown(self, small: Bytes, now: float, changed: float) -> Observation:
-        """The empty chamber is not to be seen: covered, or this is another view by now.
+        """The empty chamber is not recognised: the lens is covered, or the camera was moved.
 
-        A cover is out of focus and shows no detail. A view that differs from end to end, and has
-        detail, and keeps still, is what the camera sees since it was moved or refocused.
+        A cover is out of focus and shows no detail. A view that differs from end to end, has
+        detail and keeps still is what the camera sees since it was moved or refocused.
         """
-        assert self._ground is not None
+        assert self._background is not None
         self._pause()
-        still_s = self._still_frames.add(small, now, self._ground.noise)
+        still_s = self._still_frames.add(small, now, self._background.noise)
         elsewhere = self._loaded or changed > ELSEWHERE_SHARE
         if still_s >= ELSEWHERE_S and elsewhere and len(self._still_frames.frames) >= LEARN_FRAMES:
-            ground = Ground.learn(self._still_frames.frames)
-            if ground.has_detail:
-                self._take(ground)
+            background = Background.learn(self._still_frames.frames)
+            if background.has_detail:
+                self._take(background)
                 words = "learnt anew: the whole view has changed"
                 return Observation(View.LEARNING, now, reason=words, changed=changed)
-        words = f"covered: {changed:.0%} of the view is not that of the empty chamber"
-        return Observation(
-            View.BLOCKED, now, reason=words, changed=changed, blockage=Blockage.COVERED
-        )
+        words = f"covered: {changed:.0%} of the view differs from the empty chamber"
+        covered = Blockage.COVERED
+        return Observation(View.BLOCKED, now, reason=words, changed=changed, blockage=covered)
 
-    def _item(self, image: Image, scene: Scene) -> Item:
+    def _item(self, image: Image, seen: Segmentation) -> Item:
         """Cut out what lies there; the box spans all of it."""
-        assert self._ground is not None
-        if self._table is None and self._config.normalise:
-            self._table = light_table(self._ground.expected)
+        if self._table is None and self._config.normalise and self._background is not None:
+            self._table = light_table(self._background.expected)
         part, corner = self._region(image)
         part_height, part_width = part.shape[:2]
-        height, width = scene.mask.shape
+        height, width = seen.mask.shape
         fx, fy = part_width / width, part_height / height
-        left = min(t.box[0] for t in scene.things)
-        top = min(t.box[1] for t in scene.things)
-        right = max(t.box[0] + t.box[2] for t in scene.things)
-        bottom = max(t.box[1] + t.box[3] for t in scene.things)
+        left, top, across, down = cv2.boundingRect(seen.mask.astype(np.uint8))
         x, y = corner[0] + round(left * fx), corner[1] + round(top * fy)
-        box = (x, y, round((right - left) * fx), round((bottom - top) * fy))
-        rows, columns = np.nonzero(scene.mask)
+        box = (x, y, round(across * fx), round(down * fy))
+        rows, columns = np.nonzero(seen.mask)
         centre = (
             (corner[0] + (float(columns.mean()) + 0.5) * fx) / image.shape[1],
             (corner[1] + (float(rows.mean()) + 0.5) * fy) / image.shape[0],
         )
         share = part_width * part_height / (image.shape[0] * image.shape[1])
-        area = len(rows) / scene.mask.size * share
+        area = len(rows) / seen.mask.size * share
         crop = square(image, box, self._config.margin, self._table)
-        return Item(crop, box, scene.mask, area, centre)
+        return Item(crop, box, seen.mask, area, centre)
 
-    def cut_out(self, image: Image) -> Item | None:
-        """The item of one still, at rest or not; None where nothing lies there.
+    def cut_out(self, image: Image, *, each: bool = False) -> tuple[Item, ...]:
+        """What lies in one still, at rest or not; the chamber must have a reference.
 
-        Needs a reference; raises PictureError without one.
+        image: uint8 (height, width, 3) RGB. Returns one item that spans everything, or with `each`
+        every separate thing as an item of its own, largest first; nothing where nothing lies there.
         """
-        scene = self._still(image)
-        return self._item(image, scene) if scene.things else None
-
-    def cut_out_each(self, image: Image) -> tuple[Item, ...]:
-        """Every separate thing of one still as an item of its own, largest first; see `cut_out`."""
-        scene = self._still(image)
-        alone = (replace(scene, things=(one,), mask=one.mask) for one in scene.things)
-        return tuple(self._item(image, only) for only in alone)
-
-    def _still(self, image: Image) -> Scene:
-        """What one still shows, at rest or not; raises PictureError without a reference."""
-        if self._ground is None:
-            raise PictureError("reference: there is no empty view; give a picture of it")
         small = shrink(self._region(check_image(image, "picture"))[0])
-        return self._look(small, self._config.min_area * small.shape[0] * small.shape[1])
+        seen = self._segment(small, self._config.min_area * small.shape[0] * small.shape[1])
+        parts = [seen] if seen.segments else []
+        if each:
+            parts = [replace(seen, segments=(mask,), mask=mask) for mask in seen.segments]
+        return tuple(self._item(image, part) for part in parts)
 
     def save(self, path: Path) -> None:
-        """Keep the empty view at `path`, all or nothing; raises PictureError where it cannot."""
-        if self._ground is None or self._frame_shape is None:
+        """Write the empty view to `path`, atomically; raises PictureError where it cannot."""
+        if self._background is None or self._frame_shape is None:
             raise PictureError("reference: there is no empty view to save yet; let it learn first")
-        self._ground.home.save(path, self._frame_shape, self._config.region)
+        self._background.home.save(path, self._frame_shape, self._config.region)
 
     def load(self, path: Path) -> bool:
-        """Take the empty view kept at `path`; False, and learning goes on, where there is none.
+        """Take the empty view saved at `path`; False, and learning goes on, where there is none.
 
         A damaged file and one of another region count as none. Whether it still fits shows at the
         first frames: a view that differs everywhere, or another frame size, is learnt anew.
         """
-        kept = Ground.load(path, self._config.region)
-        if kept is None:
+        saved = Background.load(path, self._config.region)
+        if saved is None:
             return False
-        ground, self._frame_shape = kept
-        self._take(ground)
+        background, self._frame_shape = saved
+        self._take(background)
         self._loaded = True
         return True
 
-    def is_same(self, a: Item, b: Item) -> bool:
-        """Whether `b` is the thing `a`, lying where it lay."""
-        return is_same(a, b)
-
 
 def watched(width: int, height: int, config: ChamberSection) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the watched region of a frame, in its pixels."""
+    """Left, top, right and bottom of the region of interest of a frame, in its pixels."""
     left, top, right, bottom = config.region
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
@@ -327,17 +307,17 @@ def isolate(image: Image, empty: Image, config: ChamberSection | None = None) ->
 
     Both uint8 (height, width, 3) RGB of one size; raises PictureError otherwise.
     """
-    return _before(image, empty, config).cut_out(image)
+    return next(iter(_chamber(image, empty, config).cut_out(image)), None)
 
 
 def isolate_each(
     image: Image, empty: Image, config: ChamberSection | None = None
 ) -> tuple[Item, ...]:
-    """Cut every separate thing out of one still, largest first; see `isolate`."""
-    return _before(image, empty, config).cut_out_each(image)
+    """Cut every separate thing out of one still, largest first; arguments as of `isolate`."""
+    return _chamber(image, empty, config).cut_out(image, each=True)
 
 
-def _before(image: Image, empty: Image, config: ChamberSection | None) -> Chamber:
+def _chamber(image: Image, empty: Image, config: ChamberSection | None) -> Chamber:
     """The chamber as `empty` shows it, for a still `image` of the same size."""
     check_image(image, "picture")
     check_image(empty, "empty picture")

@@ -1,8 +1,7 @@
 """From a box to what the network sees: a square cut from the full picture, in neutral light.
 
-A full-resolution RGB frame and a box flow in, a square uint8 crop flows out. The light of the
-chamber is estimated from its empty view and taken out by one gain per channel; there is no other
-retouching, and nothing here looks at the item to decide on its colour.
+A full-resolution RGB frame and a box flow in, a square uint8 crop flows out. White balance is one
+gain per channel, estimated from the empty view and never from the item.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from bin_daemon.chamber.background import Floats
 from bin_daemon.chamber.pixels import Bytes
 from bin_daemon.core.messages import Image, Item, Mask
 
-Window = tuple[int, int, int, int]  # x, y, width, height; may reach beyond the frame
+Box = tuple[int, int, int, int]  # x, y, width, height; a window may reach beyond the frame
 
-# Shades of grey (Finlayson and Trezzi 2004): between the mean of the view (p = 1), which takes
+# Shades of grey (Finlayson and Trezzi 2004): between the mean of the view (p = 1), which mistakes
 # painted walls for the light, and its brightest spot (p infinite), which one glint decides.
 _MINKOWSKI = 6
 _CAST_GAIN = (0.7, 1.45)  # a painted chamber is no coloured lamp: never correct all of it
@@ -38,13 +37,11 @@ def light_table(empty: Image | Bytes) -> Bytes:
     return np.clip(ramp + 0.5, 0, 255).astype(np.uint8)[None]
 
 
-def square(
-    image: Image, box: tuple[int, int, int, int], margin: float, table: Bytes | None
-) -> Image:
+def square(image: Image, box: Box, margin: float, table: Bytes | None) -> Image:
     """The square crop of `box` (x, y, width, height) with `margin` of its longer side around it.
 
     It is moved to stay inside the picture; where it is larger than that, the borders are repeated.
-    table: see `light_table`; None leaves the colours alone.
+    table: of `light_table`; None leaves the colours alone.
     """
     left, top, side, _ = window(box, margin, image.shape[1], image.shape[0])
     part = image[max(0, top) : top + side, max(0, left) : left + side]
@@ -59,7 +56,7 @@ def square(
     return np.asarray(cv2.LUT(part, table), np.uint8)
 
 
-def window(box: tuple[int, int, int, int], margin: float, columns: int, rows: int) -> Window:
+def window(box: Box, margin: float, columns: int, rows: int) -> Box:
     """Where `square` cuts in a frame of `columns` by `rows` pixels: x, y and twice the side."""
     x, y, width, height = box
     side = max(MIN_SIDE, round(max(width, height) * (1.0 + 2.0 * margin)))
@@ -68,7 +65,7 @@ def window(box: tuple[int, int, int, int], margin: float, columns: int, rows: in
 
 
 def _inside(start: float, side: int, length: int) -> int:
-    """Where a stretch of `side` begins, moved into `length`, or centred on it if it is longer."""
+    """Where an interval of `side` begins, moved into `length`, or centred on it if longer."""
     if side >= length:
         return -((side - length) // 2)
     return min(max(0, round(start)), length - side)

@@ -1,8 +1,8 @@
 """A chamber whose lamp is on only while there is something to see.
 
-Frames flow in, Observations flow out, as from a `Chamber`, and the lamp is switched in between. The
-empty view differs with the lamp, so there are two chambers: the lit one judges what lies there, the
-dark one only notices, where daylight lets it, that something stirs. It never moves anything.
+Frames flow in, Observations flow out as from a `Chamber`, and the lamp is switched in between. The
+background differs with the lamp, so there are two chambers: the lit one judges what lies there, the
+dark one only notices, where daylight allows, that something has changed. It moves nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.config.sections import ChamberSection, Light
-from bin_daemon.core.messages import Blockage, Frame, Image, Item, Observation, View
+from bin_daemon.core.messages import Blockage, Frame, Image, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)
 
@@ -21,13 +21,13 @@ _THINGS = (View.ITEM, View.ITEMS, View.HAND)
 class LampChamber:
     """Two chambers and the lamp that changes one into the other.
 
-    switch: the lamp, which is on when this is built. busy: whether something else asks for light (a
-    broken beam, an open lid, a chute that moves); without such a sensor only what daylight shows
-    wakes the lamp, for a frame without light is taken for an empty chamber.
+    switch: turns the lamp on or off; it is on at construction. busy: whether something else needs
+    light (a broken beam, an open lid, a moving chute). Without such a sensor the lamp goes on only
+    for what daylight shows, since a black frame counts as an empty chamber.
 
-    The dark chamber is trusted only as far as the lit one bears it out. What it took for something,
-    when the lit one then sees nothing, makes it learn its view anew; and a view that it has learnt
-    is looked at once more in the light, lest somebody threw something in meanwhile.
+    The dark chamber is trusted only as far as the lit one confirms it. Where it saw something and
+    the lit one sees nothing, it learns its view anew; and each view that it has learnt is checked
+    once in the light, because something may have been thrown in meanwhile.
     """
 
     def __init__(
@@ -43,26 +43,26 @@ class LampChamber:
         self._now = -math.inf
         self._steady_at = -math.inf
         self._empty_since: float | None = None
-        self._unproven = False  # the dark view was learnt and not looked at in the light since
-        self._wrong = False  # the dark view shows something, and the lit one does not
+        self._unproven = False  # the dark view was learnt and not checked in the light since
+        self._wrong = False  # the dark view shows something that the lit one does not
 
     @property
     def reference(self) -> Image | None:
-        """The empty view under the lamp; see `Chamber.reference`."""
+        """The empty view under the lamp, as `Chamber.reference`."""
         return self._lit.reference
 
     def learn(self) -> None:
-        """Forget both empty views and learn them anew, first the lit one."""
+        """Forget both empty views and learn them anew, the lit one first."""
         self._lit.learn()
         self._dark.learn()
         self._switch(True)
 
     def wake(self) -> None:
-        """Switch the lamp on, as if something had stirred."""
+        """Switch the lamp on, as if something had been seen."""
         self._switch(True)
 
     def observe(self, frame: Frame) -> Observation:
-        """What `frame` shows; see `Chamber.observe`. While the light comes it says MOVING."""
+        """What `frame` shows, as `Chamber.observe`; MOVING while the lamp warms up."""
         self._now = frame.captured_at
         if not self._on and self._busy():
             self._switch(True)
@@ -71,19 +71,15 @@ class LampChamber:
         return self._in_light(frame) if self._on else self._in_dark(frame)
 
     def save(self, path: Path) -> None:
-        """Keep the lit view at `path` and the dark one, where it is known, next to it."""
+        """Write the lit view to `path` and the dark one, where it is known, next to it."""
         self._lit.save(path)
         if self._dark.reference is not None:
             self._dark.save(_dark_path(path))
 
     def load(self, path: Path) -> bool:
-        """Take what `save` kept; whether the lit view was there. See `Chamber.load`."""
+        """Take what `save` wrote; whether the lit view was there, as `Chamber.load`."""
         self._dark.load(_dark_path(path))
         return self._lit.load(path)
-
-    def is_same(self, a: Item, b: Item) -> bool:
-        """See `Chamber.is_same`; both are items of the lit chamber."""
-        return self._lit.is_same(a, b)
 
     def _in_light(self, frame: Frame) -> Observation:
         seen = self._lit.observe(frame)

@@ -1,7 +1,6 @@
-"""Operations on the pixels of small frames, and how far two may differ and still be the same.
+"""Operations on the pixels of small frames, and how far two pixels may differ and still be equal.
 
-Small frames (uint8, `images.shrink`) flow in, shares, ranges and tolerances flow out. What the view
-means is not known here.
+Small frames (uint8, `images.shrink`) flow in, shares, ranges and tolerances flow out.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ def white_share(view: Bytes) -> float:
 
 
 def as_bytes(values: Any) -> Bytes:
-    """Rounded and saturated to uint8; values are not negative."""
+    """`values` (none negative) rounded and saturated to uint8."""
     return np.asarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values), np.uint8)
 
 
 def spans(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
-    """Least and greatest value of each neighbourhood: what a small shift can show."""
+    """Minimum and maximum of each `side` x `side` neighbourhood: what a small shift can show."""
     kernel = np.ones((side, side), np.uint8)
     return as_bytes(cv2.erode(view, kernel)), as_bytes(cv2.dilate(view, kernel))
 
@@ -44,7 +43,7 @@ def displaced(view: Any, x: float, y: float) -> Any:
 
 
 def from_border(image: Any, border: str) -> Any:
-    """A view of `image` with `border` as its first row."""
+    """`image` turned so that `border` ("top", "left", ...) is its first row; shares its memory."""
     if border == "top":
         return image
     if border == "bottom":
@@ -54,7 +53,7 @@ def from_border(image: Any, border: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def tolerances(relative: float, slack: float) -> tuple[Bytes, Bytes]:
-    """Look-up tables uint8 (256,): a value less, and plus, its tolerance."""
+    """Look-up tables uint8 (256,): each level minus, and plus, its tolerance."""
     levels = np.arange(256, dtype=np.float32)
     below = np.clip(levels * (1.0 - relative) - slack, 0, 255).astype(np.uint8)
     above = np.clip(np.ceil(levels * (1.0 + relative) + slack), 0, 255).astype(np.uint8)

@@ -1,7 +1,6 @@
 """For how long a view has been still, and the small frames of that time.
 
-Small frames (uint8, `images.shrink`) flow in with their times, seconds flow out. What they mean
-is not known here.
+Small frames (uint8, `images.shrink`) flow in with their times, seconds flow out.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _MOVED_RELATIVE = 0.15  # a glint that shakes within one small pixel changes thi
 class StillnessDetector:
     """How long a view has been the same: compared with where it began, so that creeping shows.
 
-    The range of each 3x3 neighbourhood counts as the same: camera shake is no motion.
+    The range of each 3x3 neighbourhood is tolerated: camera shake is no motion.
     """
 
     def __init__(self) -> None:
@@ -58,7 +57,7 @@ class StillFrames:
         self._stillness.reset()
 
     def add(self, small: Bytes, now: float, noise: float) -> float:
-        """Take one more; seconds that all of them span."""
+        """Take one more, as `StillnessDetector.still_s`; the seconds that all of them span."""
         still_s = self._stillness.still_s(small, now, noise)
         if still_s == 0.0:
             self.frames.clear()

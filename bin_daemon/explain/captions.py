@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from bin_daemon.chamber.segmentation import Box
+from bin_daemon.chamber.crop import Box
 from bin_daemon.core.messages import Image
 
 Colour = tuple[int, int, int]  # RGB

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.chamber.segmentation import Box
+from bin_daemon.chamber.crop import Box
 from bin_daemon.core.errors import UsageError
 from bin_daemon.core.images import MAX_PIXELS, SUFFIXES
 from bin_daemon.core.messages import Image, Mask

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.chamber.chamber import isolate, isolate_each, watched
-from bin_daemon.chamber.crop import window
-from bin_daemon.chamber.segmentation import Box
+from bin_daemon.chamber.crop import Box, window
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Decision, Image, Item, Mask, Prediction, Readings
 from bin_daemon.model.classifier import Classifier

@@ -14,14 +14,14 @@ from bin_daemon.core.messages import Frame, View
 
 
 @pytest.fixture
-def ground() -> np.ndarray:
+def background() -> np.ndarray:
     return empty()
 
 
 @pytest.fixture
-def saved(tmp_path: Path, ground: np.ndarray) -> Path:
+def saved(tmp_path: Path, background: np.ndarray) -> Path:
     path = tmp_path / "state" / "reference.npz"
-    Watcher(ground).chamber.save(path)
+    Watcher(background).chamber.save(path)
     return path
 
 
@@ -31,16 +31,18 @@ def restarted(path: Path, **section: object) -> tuple[Watcher, bool]:
     return watcher, watcher.chamber.load(path)
 
 
-def test_a_saved_reference_serves_from_the_first_frame(saved: Path, ground: np.ndarray) -> None:
+def test_a_saved_reference_serves_from_the_first_frame(saved: Path, background: np.ndarray) -> None:
     watcher, found = restarted(saved)
     assert found
-    assert watcher.watch(ground, 1)[0].view is View.EMPTY
+    assert watcher.watch(background, 1)[0].view is View.EMPTY
     assert sorted(p.name for p in saved.parent.iterdir()) == ["reference.npz"]
 
 
-def test_an_item_that_lay_there_over_the_restart_is_seen(saved: Path, ground: np.ndarray) -> None:
+def test_an_item_that_lay_there_over_the_restart_is_seen(
+    saved: Path, background: np.ndarray
+) -> None:
     watcher, _ = restarted(saved)
-    assert watcher.watch(with_can(ground), 8)[-1].view is View.ITEM
+    assert watcher.watch(with_can(background), 8)[-1].view is View.ITEM
 
 
 def test_a_reference_of_another_chamber_is_learnt_anew(saved: Path) -> None:
@@ -61,16 +63,18 @@ def test_a_camera_that_was_moved_learns_its_new_view_by_itself() -> None:
     assert watcher.watch(with_can(moved), 8)[-1].view is View.ITEM
 
 
-def test_a_cover_is_never_learnt_however_long_it_stays(ground: np.ndarray) -> None:
-    watcher = Watcher(ground)
-    cover = np.full_like(ground, (150.0, 90.0, 70.0))
+def test_a_cover_is_never_learnt_however_long_it_stays(background: np.ndarray) -> None:
+    watcher = Watcher(background)
+    cover = np.full_like(background, (150.0, 90.0, 70.0))
     assert views(watcher.watch(cover, 60)) == {View.BLOCKED}
-    assert watcher.watch(ground, 2)[-1].view is View.EMPTY
+    assert watcher.watch(background, 2)[-1].view is View.EMPTY
 
 
-def test_a_reference_of_another_frame_size_is_learnt_anew(saved: Path, ground: np.ndarray) -> None:
+def test_a_reference_of_another_frame_size_is_learnt_anew(
+    saved: Path, background: np.ndarray
+) -> None:
     watcher, _ = restarted(saved)
-    seen = watcher.watch(np.ascontiguousarray(ground[::2, ::2]), 10)
+    seen = watcher.watch(np.ascontiguousarray(background[::2, ::2]), 10)
     assert seen[0].view is View.LEARNING
 
 
@@ -79,7 +83,9 @@ def test_a_reference_of_another_region_is_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "bits"])
-def test_a_damaged_reference_counts_as_none(saved: Path, ground: np.ndarray, damage: str) -> None:
+def test_a_damaged_reference_counts_as_none(
+    saved: Path, background: np.ndarray, damage: str
+) -> None:
     whole = saved.read_bytes()
     if damage == "missing":
         saved.unlink()
@@ -95,7 +101,7 @@ def test_a_damaged_reference_counts_as_none(saved: Path, ground: np.ndarray, dam
         saved.write_bytes(spoilt[damage])
     watcher, found = restarted(saved)
     assert found is False
-    assert watcher.watch(ground, 10)[-1].view is View.EMPTY
+    assert watcher.watch(background, 10)[-1].view is View.EMPTY
 
 
 def test_saving_before_anything_is_learnt_says_so(tmp_path: Path) -> None:
@@ -103,23 +109,23 @@ def test_saving_before_anything_is_learnt_says_so(tmp_path: Path) -> None:
         Chamber(ChamberSection()).save(tmp_path / "reference.npz")
 
 
-def test_saving_where_it_cannot_be_names_the_path(tmp_path: Path, ground: np.ndarray) -> None:
+def test_saving_where_it_cannot_be_names_the_path(tmp_path: Path, background: np.ndarray) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PictureError, match="file"):
-        Watcher(ground).chamber.save(tmp_path / "file" / "reference.npz")
+        Watcher(background).chamber.save(tmp_path / "file" / "reference.npz")
 
 
-def test_learn_starts_over(ground: np.ndarray) -> None:
-    watcher = Watcher(ground)
+def test_learn_starts_over(background: np.ndarray) -> None:
+    watcher = Watcher(background)
     watcher.chamber.learn()
-    scene = with_can(ground)
+    scene = with_can(background)
     seen = watcher.watch(scene, 10)
     assert seen[0].view is View.LEARNING
     assert seen[-1].view is View.EMPTY
 
 
-def test_isolate_cuts_the_item_out_of_a_still(ground: np.ndarray) -> None:
-    still, bare = with_can(ground).astype(np.uint8), ground.astype(np.uint8)
+def test_isolate_cuts_the_item_out_of_a_still(background: np.ndarray) -> None:
+    still, bare = with_can(background).astype(np.uint8), background.astype(np.uint8)
     item = isolate(still, bare)
     assert item is not None
     assert item.crop.shape[0] == item.crop.shape[1]
@@ -127,16 +133,16 @@ def test_isolate_cuts_the_item_out_of_a_still(ground: np.ndarray) -> None:
     assert isolate(bare, bare) is None
 
 
-def test_isolate_refuses_pictures_of_two_sizes(ground: np.ndarray) -> None:
-    still = ground.astype(np.uint8)
+def test_isolate_refuses_pictures_of_two_sizes(background: np.ndarray) -> None:
+    still = background.astype(np.uint8)
     with pytest.raises(PictureError, match="empty picture: 320x240"):
         isolate(still, np.ascontiguousarray(still[::2, ::2]))
 
 
-def test_the_crop_is_neutral_under_a_coloured_lamp(ground: np.ndarray) -> None:
+def test_the_crop_is_neutral_under_a_coloured_lamp(background: np.ndarray) -> None:
     lamp = (0.75, 0.95, 1.25)
-    scene = with_can(ground, colour=(120, 120, 120), width=90)
-    watcher = Watcher(ground * np.float32(lamp), frames=10)
+    scene = with_can(background, colour=(120, 120, 120), width=90)
+    watcher = Watcher(background * np.float32(lamp), frames=10)
     item = watcher.watch(scene * np.float32(lamp), 8)[-1].item
     assert item is not None
     side = item.crop.shape[0]
@@ -146,9 +152,9 @@ def test_the_crop_is_neutral_under_a_coloured_lamp(ground: np.ndarray) -> None:
     assert green / red == pytest.approx(1.0, abs=0.15)
 
 
-def test_without_normalise_the_crop_is_a_piece_of_the_frame(ground: np.ndarray) -> None:
+def test_without_normalise_the_crop_is_a_piece_of_the_frame(background: np.ndarray) -> None:
     chamber = Chamber(ChamberSection(normalise=False))
-    bare, still = ground.astype(np.uint8), with_can(ground).astype(np.uint8)
+    bare, still = background.astype(np.uint8), with_can(background).astype(np.uint8)
     chamber.reference = bare
     for i in range(6):
         seen = chamber.observe(Frame(still, 0.1 * i, i))
