@@ -272,6 +272,8 @@ class Bin(Closing):
         return self._clock.monotonic() + (SAVE_REFERENCE_S if known else 0.0)
 
     def _sorter(self, policy: Policy) -> Sorter:
+        from bin_daemon.chamber.crop import is_same
+
         def decided(
             looks: Sequence[Prediction], readings: Readings, item: Item, several: bool
         ) -> Decision:
@@ -279,7 +281,7 @@ class Bin(Closing):
 
         return Sorter(
             decided,
-            self.chamber.is_same,
+            is_same,
             looks=self._config.decision.looks,
             clear_s=self._config.chute.clear_s,
             chute_in_view=self._config.chute.in_view,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from chamber_scenes import HEIGHT, WIDTH, Scene, empty, with_can
 
+from bin_daemon.chamber.crop import is_same
 from bin_daemon.chamber.lamp import LampChamber
 from bin_daemon.config.sections import ChamberSection, Light
 from bin_daemon.core.messages import Frame, Observation, View
@@ -103,7 +104,7 @@ def test_a_sensor_wakes_the_lamp_and_the_lit_chamber_judges(night):
     assert views(seen) == [View.MOVING, View.ITEM]
     coming_s = sum(observation.reason == "the lamp goes on" for observation in seen) / 10
     assert coming_s == pytest.approx(WARMUP_S, abs=0.11)
-    assert night.chamber.is_same(seen[-2].item, seen[-1].item)
+    assert is_same(seen[-2].item, seen[-1].item)
 
 
 def test_the_lamp_lingers_after_the_item_has_gone_then_goes_out(night):
