@@ -1,12 +1,12 @@
-"""Train the folded network on cached views: photographs, drawn chambers, renderings, nothing.
+"""Train the folded network on views: photographs, drawn chambers, renderings, nothing.
 
 Reads pictures and backbone; leaves in the run folder `weights.npz`, `float.npz` (scores of the
-held-out pictures), and what `export.training.loop` leaves. The held-out fold is looked at once, at
-the end.
+held-out pictures), and what `export.training.loop` leaves.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,23 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from bin_daemon.model.head import unit
 from bin_daemon.teaching import solver
 from export.data.check import check_data
-from export.data.pictures import (
-    FOLDS,
-    SPLIT,
-    Picture,
-    label_indices,
-    labels_of,
-    load_squares,
-    read_split,
-    write_split,
-)
+from export.data.pictures import FOLDS, SPLIT, Picture, labels_of, read_split, write_split
 from export.errors import ExportError
 from export.networks.embedding import embedding_at_hand
 from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,
+    SIZE,
     Weights,
     blank_head,
     predict,
@@ -40,9 +33,9 @@ from export.networks.mobilenet import (
 from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
 from export.run import Run, claimed, relative, versions
+from export.training.held_out import hold_out, measure
 from export.training.loop import learn
 from export.views.batches import TrainingViews, gather
-from export.views.view_cache import SIZE
 
 if TYPE_CHECKING:
     from export.networks.package_weights import Shipped
@@ -61,8 +54,14 @@ def train(
 ) -> None:
     """Train with one fold held out, or go on where a broken-off training of this run stopped.
 
-    fold: 0 to 4, or None to learn from every picture; such a model has the figures of its folds.
-    shipped: a package to start from instead of the backbone, which then only finds near-duplicates.
+    Args:
+        run: where everything is kept.
+        recipe: what to train, and how.
+        data: folder of `<class>/<picture>`.
+        backbone: folded weights to start from, and to find near-duplicates with.
+        fold: 0 to 4, or None to learn from every picture; such a model has the figures of its
+            folds.
+        shipped: a package to start from instead of the backbone.
 
     Raises:
         ExportError: inputs are missing or unfit, or the run folder holds another training.
@@ -73,23 +72,9 @@ def train(
             f"{backbone}: no such weights file; `python -m export backbone` makes it of Keras's "
             f"ImageNet weights"
         )
-    run.create()
-    asked = _asked(recipe, data, fold, shipped)
-    claimed(run, asked)  # before the report on the pictures of the other training is overwritten
-    pictures = check_data(run, data, recipe.labels, parts=FOLDS, embed=embedding_at_hand(backbone))
-    labels = recipe.labels or labels_of(pictures)
-    parts = {
-        "train": [picture for picture in pictures if picture.fold != fold],
-        "held_out": [picture for picture in pictures if picture.fold == fold],
-    }
-    weights = read_weights(backbone) if shipped is None else shipped.for_labels(labels)
-    _claim(run, recipe, {**asked, "labels": list(labels)}, shipped)
-    _keep_split(run, parts)
-    run.log(f"train: {len(parts['train'])} pictures, {len(parts['held_out'])} held out")
-    if shipped is not None:
-        _tell_labels(run, labels, shipped)
+    pictures, labels = claim(run, recipe, data, backbone, fold, shipped)
     if run.path("weights.npz").is_file():
-        run.log("train: weights.npz is there already; only the held-out fold is measured again")
+        run.log("train: weights.npz is there already; only the held-out part is measured again")
         trained = read_weights(run.path("weights.npz"))
     else:
         views = gather(run, recipe, data, pictures, labels, fold)
@@ -98,91 +83,78 @@ def train(
                 f"{data}: {len(views.chosen)} pictures to learn from do not fill a batch of "
                 f"{recipe.training.batch}; add pictures, or set training.batch lower with --set"
             )
-        head = _probe if shipped is None else _gone_on
-        weights = {**weights, **head(weights, views, len(labels))}
+        weights = read_weights(backbone) if shipped is None else shipped.for_labels(labels)
+        head = _ridge_head if shipped is None else _refitted_head
+        weights |= head(weights, views, len(labels))
         trained = learn(run, views, len(labels), weights, recipe.training)
         run.write_arrays("weights.npz", **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
-    _measure(run, trained, data, parts["held_out"], labels)
+    held_out = hold_out(pictures, fold)["held_out"]
+    measure(run, data, held_out, labels, SIZE, functools.partial(predict, trained))
 
 
-def _tell_labels(run: Run, labels: Sequence[str], shipped: Shipped) -> None:
-    """Say which classes come and go against the package that is started from."""
-    new = [label for label in labels if label not in shipped.labels]
-    gone = [label for label in shipped.labels if label not in labels]
-    run.log(
-        f"train: starts from {shipped.id}; new classes: {', '.join(new) or 'none'}; without "
-        f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
-    )
+def claim(
+    run: Run,
+    recipe: FoldedRecipe,
+    data: Path,
+    backbone: Path,
+    fold: int | None,
+    shipped: Shipped | None = None,
+) -> tuple[list[Picture], tuple[str, ...]]:
+    """Make the run folder and say in it what is trained, or check that it says the same.
 
+    Args and errors are those of `train`.
 
-def _measure(
-    run: Run, weights: Weights, data: Path, held_out: list[Picture], labels: Sequence[str]
-) -> None:
-    if not held_out:
-        return
-    squares = load_squares(data, [picture.file for picture in held_out], SIZE)
-    logits, embedding = predict(weights, squares)
-    truth = label_indices(held_out, labels)
-    run.write_arrays("float.npz", logits=logits, embedding=embedding, truth=truth)
-    run.log(f"train: float accuracy on the held-out fold {np.mean(logits.argmax(1) == truth):.4f}")
-
-
-def _asked(
-    recipe: FoldedRecipe, data: Path, fold: int | None, shipped: Shipped | None
-) -> dict[str, Any]:
-    """What two trainings must share to be one: the part of `config.json` that decides weights."""
-    return {
-        "settings": {**settings(recipe), **_start(shipped)},
+    Returns:
+        The pictures, and the labels.
+    """
+    run.create()
+    start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
+    asked: dict[str, Any] = {
+        "settings": {**settings(recipe), **start},
         "data": relative(data),
         "fold": fold,
         **({"labels": list(recipe.labels)} if recipe.labels else {}),
     }
-
-
-def _start(shipped: Shipped | None) -> dict[str, str]:
-    return {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
-
-
-def _claim(
-    run: Run, recipe: FoldedRecipe, asked: Mapping[str, Any], shipped: Shipped | None
-) -> None:
-    """Say in the run folder what is trained, or check that it says the same.
-
-    asked: what `_asked` gives, with the labels.
-    """
-    start, fold = _start(shipped), asked["fold"]
-    config = {
-        **asked,
-        **recipe.of_package(),
-        "recipe": recipe.name,
-        "kind": recipe.kind,
-        "size": SIZE,
-        "provenance": {
-            "data": f"{recipe.data.title}, "
-            + ("all folds" if fold is None else f"folds other than {fold}, by group"),
-            **(
-                {"rendered": "items and chambers drawn by export/studio, for training only"}
-                if recipe.training.rendered
-                else {}
-            ),
-            "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
-            **start,
-        },
-        "licences": {
-            "backbone": "Apache-2.0",
-            **(
-                {f"{name} of {shipped.id}": words for name, words in shipped.licences.items()}
-                if shipped
-                else {}
-            ),
-            "data": recipe.data.licence,
-            "weights": recipe.weights_licence,
-        },
-    }
+    claimed(run, asked)  # before the report on the pictures of the other training is overwritten
+    pictures = check_data(run, data, recipe.labels, parts=FOLDS, embed=embedding_at_hand(backbone))
+    labels = recipe.labels or labels_of(pictures)
+    asked["labels"] = list(labels)
     if claimed(run, asked) is None:
         run.write_json("versions.json", versions())
+    config = {**asked, **recipe.of_package(), **_origin(recipe, fold, shipped, start)}
+    config |= {"recipe": recipe.name, "kind": recipe.kind, "size": SIZE}
     run.write_json("config.json", config)
+    parts = hold_out(pictures, fold)
+    _keep_split(run, parts)
+    run.log(f"train: {len(parts['train'])} pictures, {len(parts['held_out'])} held out")
+    if shipped is not None:
+        new = [label for label in labels if label not in shipped.labels]
+        gone = [label for label in shipped.labels if label not in labels]
+        run.log(
+            f"train: starts from {shipped.id}; new classes: {', '.join(new) or 'none'}; without "
+            f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
+        )
+    return pictures, labels
+
+
+def _origin(
+    recipe: FoldedRecipe, fold: int | None, shipped: Shipped | None, start: Mapping[str, str]
+) -> dict[str, Any]:
+    """`provenance` and `licences` of what is trained."""
+    learnt = "all folds" if fold is None else f"folds other than {fold}, by group"
+    provenance = {
+        "data": f"{recipe.data.title}, {learnt}",
+        "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
+        **start,
+    }
+    if recipe.training.rendered:
+        provenance["rendered"] = "items and chambers drawn by export/studio, for training only"
+    licences = {"backbone": "Apache-2.0"}
+    if shipped:
+        licences |= {f"{name} of {shipped.id}": words for name, words in shipped.licences.items()}
+    licences |= {"data": recipe.data.licence, "weights": recipe.weights_licence}
+    return {"provenance": provenance, "licences": licences}
 
 
 def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
@@ -204,7 +176,7 @@ def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
     write_split(run, parts)
 
 
-def _probe(backbone: Weights, views: TrainingViews, classes: int) -> Weights:
+def _ridge_head(backbone: Weights, views: TrainingViews, classes: int) -> Weights:
     """A head for the untouched backbone: ridge regression to class scores, in closed form.
 
     Starting from it, the first steps do not tear the backbone apart to please a random head.
@@ -220,13 +192,10 @@ def _probe(backbone: Weights, views: TrainingViews, classes: int) -> Weights:
     # Scores of 0..1 make timid logits; a factor of about 5 spreads them as cross entropy would.
     kernel = 5.0 * slopes
     bias = 5.0 * wanted.mean(axis=0) - middle @ kernel
-    return {
-        f"{HEAD}/kernel": kernel.astype(np.float32),
-        f"{HEAD}/bias": bias.astype(np.float32),
-    }
+    return {f"{HEAD}/kernel": kernel.astype(np.float32), f"{HEAD}/bias": bias.astype(np.float32)}
 
 
-def _gone_on(start: Weights, views: TrainingViews, classes: int) -> Weights:
+def _refitted_head(start: Weights, views: TrainingViews, classes: int) -> Weights:
     """The head of `start` fitted to the pictures as a bin is taught, pulled towards what it was.
 
     Small steps that spare the layers below would take hundreds of epochs to make a new class known
@@ -235,7 +204,7 @@ def _gone_on(start: Weights, views: TrainingViews, classes: int) -> Weights:
     features, labels = _features(start, views)
     length = float(np.median(np.linalg.norm(features, axis=1)))
     prior = start[f"{HEAD}/kernel"] * length, start[f"{HEAD}/bias"]
-    kernel, bias = solver.fit(solver.unit(features), labels, prior, HEAD_STRENGTH)
+    kernel, bias = solver.fit(unit(features), labels, prior, HEAD_STRENGTH)
     return {f"{HEAD}/kernel": kernel / np.float32(length), f"{HEAD}/bias": bias}
 
 

@@ -114,7 +114,7 @@ def test_all_layers_learn_and_stay_near_the_package(run: Run) -> None:
             assert 0 < change < 0.1 * np.abs(begun[f"{layer}/kernel"]).max()
 
 
-def test_the_endings_follow_the_other_epochs_and_are_kept_like_them(run: Run) -> None:
+def test_the_fine_tuning_phases_follow_the_other_epochs_and_are_kept_like_them(run: Run) -> None:
     with run.path("curves.csv").open(newline="") as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2", "3"]
     assert sorted(path.name for path in run.path("checkpoint").iterdir()) == ["0", "1", "2"]

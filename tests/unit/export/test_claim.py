@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from export.__main__ import main
@@ -14,8 +13,8 @@ from export.errors import ExportError
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.run import Run
-from export.training import folded as train
 from export.training import keras
+from export.training.folded import claim
 from export.views.shapes import render
 
 LABELS = ("can", "leaf")
@@ -28,15 +27,8 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folded(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """A training of fold 0 that is done, and a way to ask for one in the same run folder."""
-    (tmp_path / "backbone.npz").touch()
-    monkeypatch.setattr(train, "embedding_at_hand", lambda _: None)
-    monkeypatch.setattr(train, "read_weights", lambda _: {})
-    monkeypatch.setattr(train, "_measure", lambda *_: None)
-    run = Run(tmp_path / "run")
-    run.create()
-    np.savez(run.path("weights.npz"))
+def folded(tmp_path: Path, data: Path) -> Train:
+    """A run folder that holds a training of fold 0, and a way to ask for one in it."""
 
     def ask(
         *,
@@ -49,7 +41,7 @@ def folded(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Train
         recipe = override(read_recipe("finetune"), {"training.seed": seed})
         assert isinstance(recipe, FoldedRecipe)
         recipe = dataclasses.replace(recipe, labels=labels, version=version)
-        train.train(run, recipe, pictures, tmp_path / "backbone.npz", fold)
+        claim(Run(tmp_path / "run"), recipe, pictures, tmp_path / "no-backbone.npz", fold)
 
     ask()
     return ask
@@ -151,12 +143,12 @@ def test_a_run_of_a_published_backbone_refuses_another_training(
     tmp_path: Path, data: Path, fold: int, changes: dict, named: str
 ) -> None:
     run, nowhere = Run(tmp_path / "run"), tmp_path / "none.npz"
-    first = keras._claim(run, published(), data, 0, nowhere)
-    again = keras._claim(run, dataclasses.replace(published(), version=3), data, 0, nowhere)
+    first = keras.claim(run, published(), data, 0, nowhere)
+    again = keras.claim(run, dataclasses.replace(published(), version=3), data, 0, nowhere)
     assert again[1] == first[1] == LABELS
 
     with pytest.raises(ExportError, match=rf"not the same: {named}\)"):
-        keras._claim(run, published(**changes), data, fold, nowhere)
+        keras.claim(run, published(**changes), data, fold, nowhere)
 
 
 def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(

@@ -10,7 +10,7 @@ from export.data.pictures import list_pictures
 from export.errors import ExportError
 from export.recipes.load import override, parse, read_recipe, settings, shipped
 from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
-from export.training.keras import augment
+from export.training.keras_batches import augment
 from export.training.rehearse import CASES, Outcome, table
 from export.views.shapes import draw, render
 

@@ -1,0 +1,139 @@
+"""Keras's own training loop, set up as a recipe says; it can be broken off and goes on.
+
+A model and pictures flow in; the model learns, and the run folder gets a checkpoint and a row of
+`curves.csv` after each epoch. It imports TensorFlow, so it is itself imported where a training
+begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from bin_daemon.core.messages import Array
+from export.data.pictures import Picture
+from export.recipes.schema import KerasRecipe, KerasTraining
+from export.run import CURVES, Run
+from export.training.keras_batches import plain_batches, training_batches
+
+TOLD_EVERY_S = 20.0
+_FIGURES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+
+
+def fit(
+    run: Run,
+    recipe: KerasRecipe,
+    model: Any,
+    data: Path,
+    parts: Mapping[str, Sequence[Picture]],
+    labels: Sequence[str],
+) -> None:
+    """Train the model in place, or go on after the last epoch that the run holds.
+
+    Args:
+        run: keeps checkpoint and curves.
+        recipe: how to train.
+        model: float pixels 0..255 to [logits, embedding].
+        data: folder of the pictures.
+        parts: pictures to learn from as `train`, and to look at after each epoch as `validation`.
+        labels: the classes in the order of the logits.
+    """
+    how, size = recipe.training, recipe.network.size
+    learner = keras.Model(model.inputs, model.outputs[0])
+    learner.compile(
+        _optimizer(how),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+        jit_compile=False,  # XLA takes minutes for a deep network
+    )
+    learn, check = parts["train"], parts["validation"]
+    checkpoint = run.path("checkpoint")
+    progress = _Progress(run, how, max(1, len(learn) // how.batch))
+    shown = _dataset(
+        lambda: training_batches(data, learn, labels, recipe, progress.epoch), size, len(labels)
+    )
+    checked = _dataset(lambda: plain_batches(data, check, labels, recipe), size, len(labels))
+    learner.fit(
+        shown,
+        validation_data=checked if check else None,
+        epochs=how.epochs,
+        verbose=0,
+        callbacks=[
+            # The last checkpoint but one serves where the last was torn by a power cut.
+            keras.callbacks.BackupAndRestore(
+                checkpoint, double_checkpoint=True, delete_checkpoint=False
+            ),
+            _Curves(run.path(CURVES), append=any(checkpoint.glob("*.h5"))),
+            progress,
+        ],
+    )
+
+
+def _optimizer(how: KerasTraining) -> Any:
+    kind = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+        "rmsprop": keras.optimizers.RMSprop,
+    }[how.optimizer]
+    options: dict[str, Any] = {"momentum": 0.9} if how.optimizer == "sgd" else {}
+    return kind(how.learning_rate, weight_decay=how.weight_decay or None, **options)
+
+
+def _dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], size: int, classes: int) -> Any:
+    """Batches made in a thread of its own while TensorFlow works on the one before."""
+    shapes = (
+        tf.TensorSpec((None, size, size, 3), tf.uint8),
+        tf.TensorSpec((None, classes), tf.float32),
+    )
+    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
+
+
+class _Curves(keras.callbacks.CSVLogger):  # type: ignore[misc]  # Keras has no types
+    """Keras's log with epochs counted from 1, the seconds of each, and the columns of a run."""
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        found = logs or {}
+        names = {name: name.replace("validation", "val") for name in _FIGURES}
+        row = {name: f"{found[key]:.4f}" if key in found else "" for name, key in names.items()}
+        row["seconds"] = f"{time.monotonic() - self._began:.0f}"
+        self.keys = list(row)  # else sorted, with more columns for a validation that is not there
+        super().on_epoch_end(epoch + 1, row)
+
+
+class _Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Tells the run, and a person who waits, how far the training is."""
+
+    def __init__(self, run: Run, how: KerasTraining, steps: int) -> None:
+        super().__init__()
+        self.epoch, self._run, self._how, self._steps = 0, run, how, steps
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if done := int(self.model.optimizer.iterations) // self._steps:
+            self._run.log(f"train: goes on after epoch {done}")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch, self._began = epoch, time.monotonic()
+        self._told = self._began
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.monotonic() - self._told > TOLD_EVERY_S and batch + 1 < self._steps:
+            self._told = time.monotonic()
+            print(f"train: step {batch + 1}/{self._steps}", flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        found = dict(logs or {})
+        checked = found.get("val_accuracy")
+        told = "" if checked is None else f", validation accuracy {checked:.4f}"
+        self._run.log(
+            f"train: epoch {epoch + 1}/{self._how.epochs}, loss {found['loss']:.4f}, accuracy "
+            f"{found['accuracy']:.4f}{told}, {time.monotonic() - self._began:.0f} s"
+        )
