@@ -65,6 +65,22 @@ def macro(figure: str, table: npt.NDArray[Any]) -> float:
     return float(per_class(table)[figure][there].mean()) if there.any() else 0.0
 
 
+def resampled(
+    found: Counts, truth: Counts, groups: npt.NDArray[Any], classes: int, replicates: int
+) -> Doubles:
+    """Confusion tables of bootstrap draws, float64 (replicates, classes, classes).
+
+    Pictures of one group show one thing and are no independent witnesses: groups are drawn, never
+    pictures. The draws are the same every time. groups: (n,) of any names.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    tables = np.zeros((len(names), classes * classes))
+    np.add.at(tables, (member, truth * classes + found), 1)
+    drawn = np.random.default_rng(0).integers(0, len(names), (replicates, len(names)))
+    counts = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
+    return np.asarray((counts @ tables).reshape(-1, classes, classes))
+
+
 def negative_log_likelihood(
     logits: Real, truth: Counts, temperature: float, doubt: float = 0.0
 ) -> float:

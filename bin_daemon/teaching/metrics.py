@@ -19,6 +19,7 @@ from bin_daemon.model.calibration import (
     confusion,
     macro,
     per_class,
+    resampled,
 )
 
 _REPLICATES = 500
@@ -29,7 +30,7 @@ def judged(logits: Real, truth: Counts, groups: Counts, labels: Sequence[str]) -
     found = logits.argmax(axis=1)
     table = confusion(found, truth, len(labels))
     by_class = per_class(table)
-    draws = _redrawn(found, truth, groups, len(labels))
+    draws = resampled(found, truth, groups, len(labels), _REPLICATES)
     return {
         "accuracy": accuracy(table),
         "accuracy_se": float(np.std([accuracy(draw) for draw in draws])),
@@ -43,15 +44,6 @@ def judged(logits: Real, truth: Counts, groups: Counts, labels: Sequence[str]) -
             for at in np.unique(truth)
         },
     }
-
-
-def _redrawn(found: Counts, truth: Counts, groups: Counts, size: int) -> Counts:
-    """Confusion tables of bootstrap draws of whole groups; the same draws every time."""
-    tables = np.zeros((int(groups.max()) + 1, size, size), np.int64)
-    np.add.at(tables, (groups, truth, found), 1)
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), _REPLICATES)
-    return np.asarray(np.tensordot(drawn, tables, 1), np.int64)
 
 
 def gained(before: Real, after: Real, truth: Counts, groups: Counts) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import median_empty, prepare
 from bin_daemon.core.messages import Array
+from bin_daemon.model.calibration import accuracy, confusion, per_class
 from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
-from export.evaluation import metrics
 
 CHAMBERS = ("chamber_a", "chamber_b")
 STEPS = ("whole", "cropped", "normalised")
@@ -40,7 +41,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PreparedFrame:
     """One frame as the network sees it at each step.
 
     pictures: step -> uint8 (size, size, 3) RGB. `found` is false where no item was cut out, and
@@ -74,7 +75,7 @@ def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
     return frames, empties
 
 
-def sights(folder: Path, size: int) -> Iterator[Sight]:
+def prepared_frames(folder: Path, size: int) -> Iterator[PreparedFrame]:
     """What the network sees of the frames of a chamber.
 
     Raises:
@@ -93,7 +94,7 @@ def sights(folder: Path, size: int) -> Iterator[Sight]:
             empty = median_empty([frame.path for frame in members])
         for frame, picture in zip(members, pictures, strict=True):
             seen = _steps(picture, empty, size)
-            yield Sight(frame, len({id(one) for one in seen.values()}) > 1, seen)
+            yield PreparedFrame(frame, len({id(one) for one in seen.values()}) > 1, seen)
 
 
 def _steps(frame: Array, empty: Array | None, size: int) -> dict[str, Array]:
@@ -112,7 +113,7 @@ def _steps(frame: Array, empty: Array | None, size: int) -> dict[str, Array]:
 
 def measure(
     folder: Path, labels: tuple[str, ...], size: int, logits: Callable[[Array], Array]
-) -> dict:
+) -> dict[str, Any]:
     """Arg-max figures of a model on a chamber, for each step.
 
     Args:
@@ -126,26 +127,26 @@ def measure(
         score), and for each step accuracy, macro_recall over the classes that occur, and per_class
         with recall and what was found.
     """
-    seen = [sight for sight in sights(folder, size) if sight.frame.label in labels]
-    truth = np.array([labels.index(sight.frame.label) for sight in seen])
-    report: dict = {
+    seen = [one for one in prepared_frames(folder, size) if one.frame.label in labels]
+    truth = np.array([labels.index(one.frame.label) for one in seen])
+    report: dict[str, Any] = {
         "frames": len(seen),
-        "not_found": sum(not sight.found for sight in seen),
+        "not_found": sum(not one.found for one in seen),
         "majority": round(float(np.bincount(truth).max() / len(truth)), 5),
         "steps": {},
     }
-    for step in STEPS if any(sight.found for sight in seen) else STEPS[:1]:
-        found = logits(np.stack([sight.pictures[step] for sight in seen])).argmax(axis=1)
+    for step in STEPS if any(one.found for one in seen) else STEPS[:1]:
+        found = logits(np.stack([one.pictures[step] for one in seen])).argmax(axis=1)
         report["steps"][step] = _figures(found, truth, labels)
     return report
 
 
-def _figures(found: Array, truth: Array, labels: tuple[str, ...]) -> dict:
-    table = metrics.confusion(found, truth, len(labels))
+def _figures(found: Array, truth: Array, labels: tuple[str, ...]) -> dict[str, Any]:
+    table = confusion(found, truth, len(labels))
     present = np.flatnonzero(table.sum(axis=1))
-    recalls = metrics.per_class(table)["recall"]
+    recalls = per_class(table)["recall"]
     return {
-        "accuracy": round(metrics.accuracy(table), 5),
+        "accuracy": round(accuracy(table), 5),
         "macro_recall": round(float(recalls[present].mean()), 5),
         "per_class": {
             labels[i]: {

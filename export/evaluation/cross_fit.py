@@ -1,7 +1,8 @@
-"""What temperature and thresholds are worth on pictures that took no part in their fit.
+"""Fit temperature and thresholds, and tell what they are worth on pictures that took no part.
 
-Logits, truth and the part each picture belongs to flow in, cross-fitted judgements flow out. The
-fits are `bin_daemon.model.calibration`, the same that a bin uses for what it is taught.
+Logits, truth and the part each picture belongs to flow in; fits and cross-fitted judgements flow
+out. The arithmetic is that of `bin_daemon.model.calibration`, by which a bin calibrates what it is
+taught.
 """
 
 from __future__ import annotations
@@ -12,28 +13,35 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from bin_daemon.model import calibration
-from bin_daemon.model.calibration import CrossFit, fit_temperature, fit_thresholds, softmax
+
+
+def fit(
+    logits: Array, truth: Array, target: float, residual: frozenset[int] = frozenset()
+) -> tuple[float, Array]:
+    """The temperature, and with it the threshold of each class, float64 (classes,).
+
+    Args:
+        logits: float (n, classes).
+        truth: int (n,).
+        target: share that is to be right among the accepted.
+        residual: classes that are never accepted.
+    """
+    temperature = calibration.fit_temperature(logits, truth)
+    probability = calibration.softmax(logits, temperature)
+    return temperature, calibration.fit_thresholds(probability, truth, target, residual)
 
 
 def cross_fit(
-    logits: Array,
-    truth: Array,
-    part: Array,
-    target: float,
-    residual: frozenset[int] = frozenset(),
-) -> CrossFit:
-    """Judge each part with temperature and thresholds that were fit on all the other parts.
+    logits: Array, truth: Array, part: Array, target: float, residual: frozenset[int] = frozenset()
+) -> calibration.CrossFit:
+    """Judge each part with what `fit` makes of all the other parts.
 
-    Args:
-        logits: float (n, classes). truth: int (n,).
-        part: int (n,) of at least two parts; a group of pictures lies in one of them.
-        target, residual: as in `fit_thresholds`.
+    part: int (n,) of at least two parts; a group of pictures lies in one of them. The rest is as
+    `fit` takes it.
     """
 
-    def fitted(some: Array) -> tuple[float, Array]:
-        temperature = fit_temperature(logits[some], truth[some])
-        learnt = softmax(logits[some], temperature)
-        return temperature, fit_thresholds(learnt, truth[some], target, residual)
+    def fitted(others: Array) -> tuple[float, Array]:
+        return fit(logits[others], truth[others], target, residual)
 
     return calibration.cross_fit(logits, truth, part, fitted, residual)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ from export.data.pictures import (
     spread,
 )
 from export.errors import ExportError
-from export.evaluation import chambers, cross_fit, gate, metrics, robustness
-from export.evaluation.figures import block, figures
+from export.evaluation import chambers, cross_fit, gate, robustness
+from export.evaluation.figures import Judged, block, decide, figures
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.run import Run, training_time, versions
 from export.views import unknown
@@ -39,7 +40,7 @@ AGREEMENT_PICTURES = 100
 """Training pictures on which runtimes are compared where none are held out."""
 
 
-def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
+def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
     """Measure a run's model; returns and saves what `evaluation.json` holds.
 
     A runtime that refuses the model is named with its words and does not stop the others. A run
@@ -56,16 +57,16 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
     """
     content = run.need("model.tflite", "quantize").read_bytes()
     config = run.read_json("config.json", "train")
-    labels, asked = tuple(config["labels"]), gate.demands(config)
+    labels, size, asked = tuple(config["labels"]), config["size"], gate.demands(config)
     parts = read_split(run)
     held_out = parts["held_out"]
     shown = held_out or spread(parts["train"], AGREEMENT_PICTURES)
-    squares = load_squares(data, [picture.file for picture in shown], config["size"])
+    squares = load_squares(data, [picture.file for picture in shown], size)
     models, refused = _open(content)
     outputs = {name: model.run(squares) for name, model in models.items()}
     main = next(iter(outputs))
     float_logits = _float_logits(run, config["kind"]) if held_out else None
-    report: dict = {
+    report: dict[str, Any] = {
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
         "labels": list(labels),
@@ -83,62 +84,34 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict:
         },
         "held_out": None,
         "robustness": [],
-        "chambers": {},
+        "chambers": _chambers(data.parent, labels, size, models[main]),
         "unknown": {},
     }
     if held_out:
-        truth = label_indices(held_out, labels)
-        groups = np.array([picture.group for picture in held_out])
-        if float_logits is not None and len(float_logits) != len(truth):
-            raise ExportError(
-                f"{run.path('float.npz')}: is of {len(float_logits)} pictures, the split holds "
-                f"{len(truth)} out; train again"
-            )
-        fold = config.get("fold")
-        report["held_out"] = block(
-            labels,
-            outputs[main].logits,
-            float_logits,
-            truth,
-            groups,
-            cross_fit.halves(groups, group_order),
-            data=f"{data_name(config)}, {'held-out part' if fold is None else f'fold {fold}'} "
-            f"({len(truth)} pictures in {len(set(groups))} groups)",
-            method="cross-fitted on halves of the held-out pictures by group",
-            target=asked.target_precision,
-            residual=asked.residual_labels,
-        )
+        judged = _judged(run, labels, held_out, outputs[main].logits, float_logits)
+        report["held_out"] = _block(judged, config, asked)
         for name, out in outputs.items():
-            report["runtimes"][name] |= figures(out.logits, truth, groups, labels)
-        _save_predictions(run, held_out, outputs[main].logits, float_logits, truth, groups)
-        report["robustness"] = _robustness(models[main], squares, truth, report["held_out"])
-    for chamber in chambers.CHAMBERS:
-        if _knows(data.parent / chamber, labels):
-            report["chambers"][chamber] = chambers.measure(
-                data.parent / chamber,
-                labels,
-                config["size"],
-                lambda pictures: models[main].run(pictures).logits,
-            )
-    judged = _pooled(run) or report["held_out"]
-    if judged:
+            report["runtimes"][name] |= figures(out.logits, judged.truth, judged.groups, labels)
+        calibration = report["held_out"]["calibration"]
+        report["robustness"] = _robustness(models[main], squares, judged.truth, calibration)
+    if quotable := _pooled(run) or report["held_out"]:
         report["unknown"] = unknown.measure(
             _organic(data, labels),
             _rendered_empties(),
-            config["size"],
-            _acceptor(models[main], judged["calibration"]),
+            size,
+            lambda pictures: decide(models[main].run(pictures).logits, quotable["calibration"])[1],
         )
     finish(run, report, asked)
     return report
 
 
-def read_evaluation(run: Run) -> dict:
+def read_evaluation(run: Run) -> dict[str, Any]:
     """What `evaluation.json` holds, which is of the model that the run has now.
 
     Raises:
         ExportError: it is not there, or of another model.
     """
-    found: dict = run.read_json(EVALUATION, "evaluate")
+    found: dict[str, Any] = run.read_json(EVALUATION, "evaluate")
     content = run.need("model.tflite", "quantize").read_bytes()
     if found["model_sha256"] != hashlib.sha256(content).hexdigest():
         raise ExportError(
@@ -147,7 +120,7 @@ def read_evaluation(run: Run) -> dict:
     return found
 
 
-def _pooled(run: Run) -> dict | None:
+def _pooled(run: Run) -> dict[str, Any] | None:
     """The figures of the folds of a run that holds nothing out, if they have been pooled."""
     return run.read_json(POOLED, "evaluate") if run.path(POOLED).is_file() else None
 
@@ -163,13 +136,7 @@ def _rendered_empties() -> list[Path]:
     return spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN)
 
 
-def _acceptor(model: Model, calibration: dict) -> Callable[[Array], Array]:
-    """Says which pictures a model would accept with the temperature and thresholds it ships."""
-    judge = _judge(model, calibration)
-    return lambda pictures: judge(pictures)[1]
-
-
-def finish(run: Run, report: dict, asked: gate.Demands) -> None:
+def finish(run: Run, report: dict[str, Any], asked: gate.Demands) -> None:
     """Add pooled figures and the verdict of the gate, save, and say the most important."""
     report["pooled"] = _pooled(run)
     report["gate"] = gate.verdict(report, asked)
@@ -186,7 +153,7 @@ def finish(run: Run, report: dict, asked: gate.Demands) -> None:
         run.log(f"evaluate: gate {'passed' if check['passed'] else 'MISSED'}: {gate.words(check)}")
 
 
-def say(run: Run, name: str, found: dict | None) -> None:
+def say(run: Run, name: str, found: dict[str, Any] | None) -> None:
     """Log the main figures of a block's `int8` or `float`; nothing where there are none."""
     if found:
         low, high = found["accuracy_interval"]
@@ -219,17 +186,28 @@ def _float_logits(run: Run, kind: str) -> Array | None:
     if kind == "imported" and not run.path("float.npz").is_file():
         return None
     with np.load(run.need("float.npz", "train")) as archive:
-        return archive["logits"]
+        return np.asarray(archive["logits"])
 
 
-def _save_predictions(
+def _judged(
     run: Run,
+    labels: Sequence[str],
     pictures: Sequence[Picture],
     logits: Array,
     float_logits: Array | None,
-    truth: Array,
-    groups: Array,
-) -> None:
+) -> Judged:
+    """What was said of the held-out pictures; saved as `predictions.npz` too.
+
+    Raises:
+        ExportError: the float logits are of other pictures.
+    """
+    truth = label_indices(pictures, labels)
+    groups = np.array([picture.group for picture in pictures])
+    if float_logits is not None and len(float_logits) != len(truth):
+        raise ExportError(
+            f"{run.path('float.npz')}: is of {len(float_logits)} pictures, the split holds "
+            f"{len(truth)} out; train again"
+        )
     run.write_arrays(
         PREDICTIONS,
         files=np.array([picture.file for picture in pictures]),
@@ -238,40 +216,63 @@ def _save_predictions(
         truth=truth,
         groups=groups,
     )
+    halves = cross_fit.halves(groups, group_order)
+    return Judged(labels, logits, float_logits, truth, groups, halves)
 
 
-def _robustness(model: Model, squares: Array, truth: Array, found: dict) -> list[dict]:
+def _block(judged: Judged, config: dict[str, Any], asked: gate.Demands) -> dict[str, Any]:
+    fold = config.get("fold")
+    part = "held-out part" if fold is None else f"fold {fold}"
+    groups = len(set(judged.groups))
+    return block(
+        judged,
+        data=f"{data_name(config)}, {part} ({len(judged.truth)} pictures in {groups} groups)",
+        method="cross-fitted on halves of the held-out pictures by group",
+        target=asked.target_precision,
+        residual=asked.residual_labels,
+    )
+
+
+def _chambers(
+    folder: Path, labels: tuple[str, ...], size: int, model: Model
+) -> dict[str, dict[str, Any]]:
+    """Figures on each chamber beside the data with an item of one of the labels in it."""
+    found = {}
+    for name in chambers.CHAMBERS:
+        table = folder / name / chambers.LABELS
+        if table.is_file() and any(
+            row["class"] in labels for _, row in read_table(table, ("file", "class"))
+        ):
+            found[name] = chambers.measure(
+                folder / name, labels, size, lambda pictures: model.run(pictures).logits
+            )
+    return found
+
+
+def _robustness(
+    model: Model, squares: Array, truth: Array, calibration: dict[str, Any]
+) -> list[dict[str, Any]]:
     """The robustness table of a model, with the temperature and thresholds it would ship with."""
-    judge = _judge(model, found["calibration"])
-    kept = spread(range(len(truth)), robustness.PICTURES)
-    classes = len(found["calibration"]["thresholds"])
-    return robustness.measure(squares[kept], truth[kept], classes, judge)
-
-
-def _judge(model: Model, calibration: dict) -> Callable[[Array], tuple[Array, Array]]:
-    """Gives of pictures what was found, int (n,), and whether it is accepted, bool (n,)."""
-    labels = list(calibration["thresholds"])
-    thresholds = np.array(list(calibration["thresholds"].values()))
-    never = frozenset(labels.index(label) for label in calibration["residual_labels"])
 
     def judge(pictures: Array) -> tuple[Array, Array]:
-        judged = metrics.softmax(model.run(pictures).logits, calibration["temperature"])
-        any_truth = np.zeros(len(judged), int)
-        return judged.argmax(axis=1), metrics.accepted(judged, any_truth, thresholds, never)[0]
+        probability, accepted = decide(model.run(pictures).logits, calibration)
+        return probability.argmax(axis=1), accepted
 
-    return judge
+    chosen = spread(range(len(truth)), robustness.PICTURES)
+    classes = len(calibration["thresholds"])
+    return robustness.measure(squares[chosen], truth[chosen], classes, judge)
 
 
-def _latency(outputs: Outputs) -> dict:
+def _latency(outputs: Outputs) -> dict[str, Any]:
     """Median and 95th percentile of the time in the network, one thread."""
     median, slow = np.percentile(outputs.invoke_ms, (50, 95))
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 
 
-def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict:
+def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict[str, Any]:
     """How far the runtimes are apart on the same pictures, and int8 from float."""
     first, *others = (out.logits for out in outputs.values())
-    found: dict = {"pictures": len(first)}
+    found: dict[str, Any] = {"pictures": len(first)}
     if others:
         found |= {
             "largest_logit_difference": round(
@@ -290,19 +291,11 @@ def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict:
     return found
 
 
-def _knows(folder: Path, labels: Sequence[str]) -> bool:
-    """Whether there is a chamber in a folder with an item of one of the labels in it."""
-    table = folder / "labels.csv"
-    return table.is_file() and any(
-        row["class"] in labels for _, row in read_table(table, ("file", "class"))
-    )
-
-
 def command(arguments: Sequence[str]) -> str:
     """The command line of a step, to keep beside what it found."""
     return shlex.join(["python", "-m", "export", *arguments])
 
 
-def data_name(config: dict) -> str:
+def data_name(config: dict[str, Any]) -> str:
     """The name of the set a run was trained on: its folder's."""
     return Path(config["data"]).name

@@ -6,36 +6,43 @@ quote. A single held-out part and several folds taken together are measured by t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import fit_temperature, fit_thresholds
-from export.evaluation import cross_fit, metrics
+from bin_daemon.model import calibration
+from bin_daemon.model.calibration import softmax
+from export.evaluation import metrics
+from export.evaluation.cross_fit import cross_fit, fit
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model said of n pictures whose class is known.
+
+    labels: the classes. logits: float (n, classes) of the int8 file. float_logits: the same of the
+    float network, None where there is none. truth: int (n,). groups: (n,), pictures of one object
+    share one. part: int (n,), the parts between which temperature and thresholds are cross-fitted.
+    """
+
+    labels: Sequence[str]
+    logits: Array
+    float_logits: Array | None
+    truth: Array
+    groups: Array
+    part: Array
 
 
 def block(
-    labels: Sequence[str],
-    logits: Array,
-    float_logits: Array | None,
-    truth: Array,
-    groups: Array,
-    part: Array,
-    *,
-    data: str,
-    method: str,
-    target: float,
-    residual: Sequence[str] = (),
-) -> dict:
+    judged: Judged, *, data: str, method: str, target: float, residual: Sequence[str] = ()
+) -> dict[str, Any]:
     """Measure int8 logits, and float logits beside them where there are any.
 
     Args:
-        labels: the classes.
-        logits: float (n, classes) of the int8 file; float_logits the same of the float network.
-        truth: int (n,).
-        groups: (n,), pictures of one object share one.
-        part: int (n,), the parts between which temperature and thresholds are cross-fitted.
+        judged: what was said of the pictures.
         data: what the pictures are, in words.
         method: what the parts are, in words.
         target: share that is to be right among the accepted.
@@ -46,35 +53,39 @@ def block(
         intervals, confusion); calibration (temperature and thresholds fit on all pictures, and
         figures cross-fitted); roc and coverage_precision, as points for drawing.
     """
-    calibrated = _calibration(labels, logits, truth, part, method, target, residual)
-    probability = metrics.softmax(logits, calibrated["temperature"])
+    truth, groups, labels = judged.truth, judged.groups, judged.labels
+    calibrated = _calibration(judged, method, target, residual)
+    plain = judged.float_logits
     return {
         "data": data,
         "pictures": len(truth),
         "groups": len(set(groups.tolist())),
-        "int8": figures(logits, truth, groups, labels),
-        "float": None if float_logits is None else figures(float_logits, truth, groups, labels),
+        "int8": figures(judged.logits, truth, groups, labels),
+        "float": None if plain is None else figures(plain, truth, groups, labels),
         "calibration": calibrated,
-        "roc": _roc(probability, truth, labels),
+        "roc": _roc(softmax(judged.logits, calibrated["temperature"]), truth, labels),
     }
 
 
-def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -> dict:
+def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -> dict[str, Any]:
     """Accuracy, macro averages and each class, with 95 % intervals by group, and the confusion."""
-    classes = len(labels)
-    found = logits.argmax(axis=1)
-    table = metrics.confusion(found, truth, classes)
-    drawn = metrics.resampled(found, truth, groups, classes)
-    scores = metrics.per_class(table)
-    recalls = np.array([metrics.per_class(one)["recall"] for one in drawn])
+    found, classes = logits.argmax(axis=1), len(labels)
+    table = calibration.confusion(found, truth, classes)
+    drawn = calibration.resampled(found, truth, groups, classes, metrics.REPLICATES)
+    scores = calibration.per_class(table)
+    recalls = np.array([calibration.per_class(one)["recall"] for one in drawn])
     low, high = np.percentile(recalls, (2.5, 97.5), axis=0)
+
+    def macro_f1(table: Array) -> float:
+        return calibration.macro("f1", table)
+
     return {
-        "accuracy": _round(metrics.accuracy(table)),
-        "accuracy_interval": _rounded(metrics.interval(metrics.accuracy, drawn)),
-        "macro_precision": _round(metrics.macro("precision", table)),
-        "macro_recall": _round(metrics.macro("recall", table)),
-        "macro_f1": _round(metrics.macro_f1(table)),
-        "macro_f1_interval": _rounded(metrics.interval(metrics.macro_f1, drawn)),
+        "accuracy": _round(calibration.accuracy(table)),
+        "accuracy_interval": _rounded(metrics.interval(calibration.accuracy, drawn)),
+        "macro_precision": _round(calibration.macro("precision", table)),
+        "macro_recall": _round(calibration.macro("recall", table)),
+        "macro_f1": _round(macro_f1(table)),
+        "macro_f1_interval": _rounded(metrics.interval(macro_f1, drawn)),
         "per_class": {
             label: {
                 "pictures": int(table[i].sum()),
@@ -87,36 +98,41 @@ def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -
     }
 
 
+def decide(logits: Array, fitted: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Probabilities (n, classes), and which pictures are accepted, bool (n,).
+
+    fitted: the `calibration` of a block, whose temperature and thresholds are taken.
+    """
+    labels = list(fitted["thresholds"])
+    thresholds = np.array(list(fitted["thresholds"].values()))
+    never = frozenset(labels.index(label) for label in fitted["residual_labels"])
+    probability = softmax(logits, fitted["temperature"])
+    any_truth = np.zeros(len(probability), np.int64)
+    return probability, calibration.accepted(probability, any_truth, thresholds, never)[0]
+
+
 def _calibration(
-    labels: Sequence[str],
-    logits: Array,
-    truth: Array,
-    part: Array,
-    method: str,
-    target: float,
-    residual: Sequence[str],
-) -> dict:
+    judged: Judged, method: str, target: float, residual: Sequence[str]
+) -> dict[str, Any]:
     """Temperature and thresholds to ship, and what they are worth where they were not fit.
 
     Both are fit on all pictures. Their figures are cross-fitted: each part is judged with what the
     other parts gave.
     """
-    never = frozenset(labels.index(label) for label in residual)
-    crossed = cross_fit.cross_fit(logits, truth, part, target, never)
-    temperature = fit_temperature(logits, truth)
-    fitted = metrics.softmax(logits, temperature)
-    thresholds = fit_thresholds(fitted, truth, target, never)
-    plain = metrics.softmax(logits)
-    passed = crossed.accepted
-    found = fitted.argmax(axis=1)
-    counted = ~np.isin(found, list(never))
+    logits, truth = judged.logits, judged.truth
+    never = frozenset(judged.labels.index(label) for label in residual)
+    crossed = cross_fit(logits, truth, judged.part, target, never)
+    temperature, thresholds = fit(logits, truth, target, never)
+    plain, passed = softmax(logits), crossed.accepted
+    # What goes where the unsure goes is never accepted, however low the threshold.
+    counted = ~np.isin(logits.argmax(axis=1), list(never))
     curve = metrics.coverage_precision(
         np.where(counted, crossed.confidence, -1.0), crossed.right & counted
     )
-    kept = curve[0] >= 0.0
+    reached = curve[0] >= 0.0
     return {
         "temperature": _round(temperature),
-        "thresholds": dict(zip(labels, thresholds.tolist(), strict=True)),
+        "thresholds": dict(zip(judged.labels, thresholds.tolist(), strict=True)),
         "target_precision": target,
         "residual_labels": list(residual),
         "method": f"{method}; ECE of the top class, {metrics.BINS} bins of equal width",
@@ -124,7 +140,7 @@ def _calibration(
         "ece_without_temperature": _round(
             metrics.calibration_error(plain.max(axis=1), plain.argmax(axis=1) == truth)
         ),
-        "nll": _round(metrics.negative_log_likelihood(logits, truth, temperature)),
+        "nll": _round(calibration.negative_log_likelihood(logits, truth, temperature)),
         "accepted": int(passed.sum()),
         "accepted_right": int(crossed.right[passed].sum()),
         "accepted_share": _round(passed.mean()),
@@ -133,26 +149,24 @@ def _calibration(
             [_round(sure), _round(share), count]
             for sure, share, count in metrics.reliability(crossed.confidence, crossed.right)
         ],
-        "coverage_precision": metrics.thinned(*(column[kept] for column in curve)),
+        "coverage_precision": metrics.thinned(*(column[reached] for column in curve)),
     }
 
 
-def _roc(probability: Array, truth: Array, labels: Sequence[str]) -> dict:
+def _roc(probability: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
     """One-vs-rest ROC of each class that has pictures and is not all there is; area and points."""
-    curves = {}
+    curves, areas = {}, []
     for i, label in enumerate(labels):
         positive = truth == i
         if positive.any() and not positive.all():
             false_rate, true_rate = metrics.roc(probability[:, i], positive)
-            curves[label] = {
-                "auc": _round(metrics.area_under(false_rate, true_rate)),
-                "points": metrics.thinned(false_rate, true_rate),
-            }
-    areas = [curve["auc"] for curve in curves.values()]
+            areas.append(_round(metrics.area_under(false_rate, true_rate)))
+            points = metrics.thinned(false_rate, true_rate)
+            curves[label] = {"auc": areas[-1], "points": points}
     return {"per_class": curves, "macro_auc": _round(np.mean(areas)) if areas else None}
 
 
-def _round(number: float) -> float:
+def _round(number: float | np.floating[Any]) -> float:
     return round(float(number), metrics.DIGITS)
 
 

@@ -68,13 +68,13 @@ def demands(config: Mapping[str, Any]) -> Demands:
     return Demands(limits, tuple(residual))
 
 
-def quoted(report: Mapping[str, Any]) -> dict:
+def quoted(report: Mapping[str, Any]) -> dict[str, Any]:
     """The block of figures that gate, card and manifest quote: the pooled one where there is one.
 
     Raises:
         ExportError: the run has neither.
     """
-    figures = report.get("pooled") or report.get("held_out")
+    figures: dict[str, Any] | None = report.get("pooled") or report.get("held_out")
     if not figures:
         raise ExportError(
             "this run holds no pictures out, so it has no figures of its own; train its folds, and "
@@ -83,7 +83,7 @@ def quoted(report: Mapping[str, Any]) -> dict:
     return figures
 
 
-def verdict(report: Mapping[str, Any], asked: Demands) -> dict:
+def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
     """Hold the figures of evaluation.json against the demands.
 
     Returns:
@@ -147,7 +147,7 @@ def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _check(name: str, sense: str, limit: float, found: float | None) -> dict:
+def _check(name: str, sense: str, limit: float, found: float | None) -> dict[str, Any]:
     gap = None
     if found is not None and not math.isnan(found):
         gap = max(0.0, limit - found if sense == "at least" else found - limit)

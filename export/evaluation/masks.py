@@ -91,7 +91,7 @@ def measure(shown: MaskedPicture, config: ChamberSection | None = None) -> dict[
     masks = [frame_mask(item.mask, width, height, config) for item in found]
     overlaps = np.array([[iou(true, mask) for mask in masks] for true in shown.truth.values()])
     pairs = dict(matched(overlaps)) if found else {}
-    items = []
+    items: list[dict[str, Any]] = []
     for row, (name, true) in enumerate(shown.truth.items()):
         hit = row in pairs
         items.append(

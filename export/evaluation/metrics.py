@@ -1,9 +1,8 @@
-"""Figures of a classifier from its logits: pure functions on numpy arrays.
+"""Figures of a classifier that only the workshop needs: pure functions on numpy arrays.
 
-`logits` is float (n, classes), `truth` int (n,) of class indices, `groups` any (n,) of group ids.
-Pictures of one group show one object, so intervals resample groups, never pictures. The figures
-that a bin needs too are those of `bin_daemon.model.calibration`, passed on; nothing is read or
-written.
+`right` says bool (n,) which pictures were judged rightly, `confidence` float (n,) how surely.
+Intervals, curves and calibration errors flow out. What a bin computes too is in
+`bin_daemon.model.calibration`; nothing is read or written.
 """
 
 from __future__ import annotations
@@ -13,65 +12,15 @@ from collections.abc import Callable
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import (
-    accepted,
-    accuracy,
-    confusion,
-    macro,
-    negative_log_likelihood,
-    per_class,
-    softmax,
-)
-
-__all__ = [
-    "BINS",
-    "CURVE_POINTS",
-    "DIGITS",
-    "REPLICATES",
-    "accepted",
-    "accuracy",
-    "area_under",
-    "calibration_error",
-    "confusion",
-    "coverage_precision",
-    "interval",
-    "macro",
-    "macro_f1",
-    "negative_log_likelihood",
-    "per_class",
-    "reliability",
-    "resampled",
-    "roc",
-    "softmax",
-    "thinned",
-]
 
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017, arXiv:1706.04599."""
 REPLICATES = 2000
+"""Bootstrap draws behind an interval."""
 DIGITS = 5
 """Decimals that figures are kept with."""
 CURVE_POINTS = 80
 """Points of a curve that are kept for drawing; areas are of the whole curve."""
-
-
-def macro_f1(table: Array) -> float:
-    """Mean of the classes' F1."""
-    return macro("f1", table)
-
-
-def resampled(found: Array, truth: Array, groups: Array, classes: int) -> Array:
-    """Confusion tables of bootstrap draws of whole groups, float64 (REPLICATES, classes, classes).
-
-    The draws are the same on every machine.
-    """
-    ids, member = np.unique(groups, return_inverse=True)
-    tables = np.zeros((len(ids), classes, classes))
-    np.add.at(tables, (member, truth, found), 1)
-    rng = np.random.default_rng(0)
-    return np.stack(
-        [tables[rng.integers(0, len(ids), len(ids))].sum(axis=0) for _ in range(REPLICATES)]
-    )
 
 
 def interval(figure: Callable[[Array], float], tables: Array) -> tuple[float, float]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.evaluation.metrics import accuracy, confusion, macro
+from bin_daemon.model.calibration import accuracy, confusion, macro
 from export.views.augment import GAMMA
 from export.views.cutouts import cut_out
 
@@ -60,7 +61,7 @@ def _jpeg(square: Array, quality: float, _rng: Rng) -> Array:
 
 
 def _rotation(square: Array, angle_deg: float, rng: Rng) -> Array:
-    return _warped(square, angle_deg * rng.choice((-1.0, 1.0)), 1.0)
+    return _warped(square, angle_deg * float(rng.choice((-1.0, 1.0))), 1.0)
 
 
 def _scale(square: Array, scale: float, _rng: Rng) -> Array:
@@ -68,7 +69,7 @@ def _scale(square: Array, scale: float, _rng: Rng) -> Array:
 
 
 def _ground(square: Array, darkness: float, rng: Rng) -> Array | None:
-    """The item on a ground whose colour fades from one side to the other."""
+    """The item on a background whose colour fades from one side to the other."""
     size = len(square)
     mask = _item(square.tobytes(), size)
     if mask is None:
@@ -82,7 +83,7 @@ def _ground(square: Array, darkness: float, rng: Rng) -> Array | None:
 
 @functools.lru_cache(maxsize=PICTURES)
 def _item(pixels: bytes, size: int) -> Array | None:
-    """Where the item lies, float32 (size, size, 1); None where it cannot be told from the board."""
+    """Where the item lies, float32 (size, size, 1); None where the background is not plain."""
     item = cut_out(np.frombuffer(pixels, np.uint8).reshape(size, size, 3))
     return None if item is None or item.mask.min() > 0.5 else item.mask[..., np.newaxis]
 
@@ -94,10 +95,7 @@ CONDITIONS = (
     Condition("jpeg", "quality", (40, 20, 10), _jpeg),
     Condition("rotation", "angle in degrees, left or right", (15, 45, 90), _rotation),
     Condition(
-        "ground",
-        "light that a ground in place of the board lacks against white",
-        (0.3, 0.6, 0.85),
-        _ground,
+        "ground", "how much darker than white another background is", (0.3, 0.6, 0.85), _ground
     ),
     Condition("scale", "size against the view", (0.75, 0.5), _scale),
 )
@@ -111,7 +109,7 @@ def disturbed(square: Array, condition: Condition, strength: float, seed: int) -
     return condition.disturb(square, strength, np.random.default_rng(seed))
 
 
-def measure(squares: Array, truth: Array, classes: int, judge: Judge) -> list[dict]:
+def measure(squares: Array, truth: Array, classes: int, judge: Judge) -> list[dict[str, Any]]:
     """One row for the clean pictures and for each condition and strength, as `row` makes it.
 
     Args:
@@ -120,62 +118,53 @@ def measure(squares: Array, truth: Array, classes: int, judge: Judge) -> list[di
         classes: how many there are.
         judge: runs the model.
     """
-    undisturbed = judge(squares)
-    every = np.arange(len(truth))
-    rows = [row("clean", "as photographed", None, every, truth, classes, undisturbed, undisturbed)]
+    clean = judge(squares)
+    about: dict[str, Any] = {"condition": "clean", "text": "as photographed", "strength": None}
+    rows = [row(about, truth, classes, clean, clean[0])]
     for condition in CONDITIONS:
         for strength in condition.strengths:
             made = [disturbed(square, condition, strength, i) for i, square in enumerate(squares)]
-            chosen = np.array([i for i, square in enumerate(made) if square is not None], int)
-            if not len(chosen):
+            chosen = [i for i, square in enumerate(made) if square is not None]
+            if not chosen:
                 continue
-            judged = judge(np.stack([made[i] for i in chosen]))
-            rows.append(
-                row(
-                    condition.name,
-                    condition.text,
-                    strength,
-                    chosen,
-                    truth,
-                    classes,
-                    judged,
-                    undisturbed,
-                )
-            )
+            judged = judge(np.stack([square for square in made if square is not None]))
+            about = {"condition": condition.name, "text": condition.text, "strength": strength}
+            rows.append(row(about, truth[chosen], classes, judged, clean[0][chosen]))
     return rows
 
 
 def row(
-    name: str,
-    text: str,
-    strength: float | None,
-    chosen: Array,
+    about: dict[str, Any],
     truth: Array,
     classes: int,
     judged: tuple[Array, Array],
-    undisturbed: tuple[Array, Array],
-) -> dict:
+    clean_found: Array,
+) -> dict[str, Any]:
     """Counts of a condition, and the figures that follow from them.
 
     `clean_right` counts the same pictures undisturbed, so that the loss is that of the condition
     where it could not be applied to all.
+
+    Args:
+        about: `condition`, `text` and `strength`.
+        truth: int (n,), of the pictures it could be applied to.
+        classes: how many there are.
+        judged: what was found in them, int (n,), and what was accepted, bool (n,).
+        clean_found: what was found in them undisturbed, int (n,).
     """
-    found, passed = judged
-    wanted = truth[chosen]
+    found, accepted = judged
     return with_figures(
         {
-            "condition": name,
-            "text": text,
-            "strength": strength,
-            "confusion": confusion(found, wanted, classes).tolist(),
-            "clean_right": int((undisturbed[0][chosen] == wanted).sum()),
-            "accepted": int(passed.sum()),
-            "accepted_right": int((found == wanted)[passed].sum()),
+            **about,
+            "confusion": confusion(found, truth, classes).tolist(),
+            "clean_right": int((clean_found == truth).sum()),
+            "accepted": int(accepted.sum()),
+            "accepted_right": int((found == truth)[accepted].sum()),
         }
     )
 
 
-def with_figures(counts: dict) -> dict:
+def with_figures(counts: dict[str, Any]) -> dict[str, Any]:
     """A row with accuracy, macro recall, loss against clean, and accepted share and precision."""
     table = np.array(counts["confusion"])
     pictures = int(table.sum())
@@ -192,7 +181,7 @@ def with_figures(counts: dict) -> dict:
     }
 
 
-def summed(tables: Sequence[Sequence[dict]]) -> list[dict]:
+def summed(tables: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Rows of several models on pictures of their own, as one table; rows that all have."""
     keyed = [{(row["condition"], row["strength"]): row for row in rows} for rows in tables]
     result = []

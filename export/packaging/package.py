@@ -8,16 +8,17 @@ package elsewhere as the daemon does and runs its golden inputs on every runtime
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.errors import ModelError
+from bin_daemon.core.files import READABLE, write_whole
 from bin_daemon.core.messages import Array
 from bin_daemon.model import package as model_store
 from bin_daemon.model.classifier import Classifier
@@ -29,11 +30,12 @@ from bin_daemon.model.package import (
     manifest_json,
     open_package,
 )
+from bin_daemon.model.runtime import Runtime
 from export.conversion.golden import TOLERANCE_STEPS, pack, record
 from export.errors import ExportError
 from export.evaluation import gate
 from export.evaluation.evaluate import read_evaluation
-from export.evaluation.runtimes import Model
+from export.evaluation.runtimes import RUNTIMES, Model
 from export.networks.mobilenet import MEAN, STD
 from export.packaging.card import card
 from export.report.plots import confusion_plot, reliability_plot
@@ -51,8 +53,11 @@ def package(
 ) -> Manifest:
     """Write the package of a run into `folder`, in place of the package that it held.
 
-    version: of the package; None takes the recipe's. despite: why it is packaged although the gate
-    refuses it; card and manifest say so.
+    Args:
+        run: a run that has been evaluated.
+        folder: of the package; its name is that of the model.
+        version: of the package; None takes the recipe's.
+        despite: why it is packaged although the gate refuses it; card and manifest say so.
 
     Raises:
         ExportError: a step before is missing, the figures are of another model file, or the gate
@@ -60,8 +65,7 @@ def package(
         ModelError: the finished package fails its own golden inputs on a runtime.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
-    report = read_evaluation(run)
-    config = run.read_json("config.json", "train")
+    report, config = read_evaluation(run), run.read_json("config.json", "train")
     # The run may ask for other things by now than when the figures were made.
     report["gate"] = gate.verdict(report, gate.demands(config))
     if despite is None:
@@ -69,7 +73,7 @@ def package(
     elif not report["gate"]["passed"]:
         report["gate"]["despite"] = despite
     version = version or config.get("version", 1)
-    runtimes = [name for name, found in report["runtimes"].items() if "refused" not in found]
+    runtimes = [name for name in RUNTIMES if "invoke_ms" in report["runtimes"].get(name, {})]
     golden = record(content)
     spread = golden_spread(content, golden, runtimes)
     if spread > TOLERANCE_STEPS / 2:
@@ -99,7 +103,7 @@ def package(
     return manifest
 
 
-def _check(folder: Path, files: dict[str, bytes], runtimes: Sequence[str]) -> None:
+def _check(folder: Path, files: dict[str, bytes], runtimes: Sequence[Runtime]) -> None:
     """Open the package as the daemon does, apart from the one that it takes the place of."""
     _write(folder, files)
     made = open_package(folder)
@@ -108,7 +112,7 @@ def _check(folder: Path, files: dict[str, bytes], runtimes: Sequence[str]) -> No
         Classifier(made, runtime).check_golden()
 
 
-def _plots(figures: dict, labels: Sequence[str]) -> dict[str, bytes]:
+def _plots(figures: dict[str, Any], labels: Sequence[str]) -> dict[str, bytes]:
     """The plots of the card by their names in the package."""
     table, bins = figures["int8"]["confusion"], figures["calibration"]["reliability"]
     return {
@@ -120,11 +124,11 @@ def _plots(figures: dict, labels: Sequence[str]) -> dict[str, bytes]:
 def _manifest(
     name: str,
     version: int,
-    config: dict,
-    report: dict,
+    config: dict[str, Any],
+    report: dict[str, Any],
     files: dict[str, bytes],
     outputs: OutputSpec,
-    runtimes: Sequence[str],
+    runtimes: Sequence[Runtime],
 ) -> Manifest:
     """The manifest of the package that holds `files` and runs on `runtimes`."""
     calibration, size = gate.quoted(report)["calibration"], config["size"]
@@ -164,7 +168,7 @@ def _manifest(
     )
 
 
-def golden_spread(content: bytes, golden: dict[str, Array], runtimes: Sequence[str]) -> float:
+def golden_spread(content: bytes, golden: dict[str, Array], runtimes: Sequence[Runtime]) -> float:
     """Largest difference of a logit between runtimes on the golden inputs, in steps."""
     worst = max(
         np.abs(Model(content, runtime).run(golden["inputs"]).logits - golden["logits"]).max()
@@ -173,7 +177,7 @@ def golden_spread(content: bytes, golden: dict[str, Array], runtimes: Sequence[s
     return float(worst / golden["logit_step"])
 
 
-def _metrics(report: dict) -> dict:
+def _metrics(report: dict[str, Any]) -> dict[str, Any]:
     """The part of the figures that a fleet may want to read from the manifest."""
     figures = gate.quoted(report)
     int8, plain, calibration = figures["int8"], figures["float"], figures["calibration"]
@@ -196,9 +200,7 @@ def _metrics(report: dict) -> dict:
 
 
 def _commit() -> dict[str, str]:
-    """The commit the workshop was at, with "-dirty" where its code is changed since; nothing
-    outside a repository.
-    """
+    """The commit of the workshop, with "-dirty" where its code was changed; none without git."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(REPOSITORY), *words]
@@ -227,8 +229,6 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         for name in former - files.keys():
             (folder / name).unlink(missing_ok=True)
         for name, content in files.items():
-            aside = folder / f".{name}.part"
-            aside.write_bytes(content)
-            os.replace(aside, folder / name)
+            write_whole(folder / name, content, synced=False, mode=READABLE)
     except OSError as error:
         raise ExportError(f"{folder}: cannot write the package: {error}") from error

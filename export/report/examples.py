@@ -17,8 +17,9 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.data.pictures import read_rgb
-from export.evaluation import gate, metrics
+from export.evaluation import gate
 from export.evaluation.evaluate import PREDICTIONS
+from export.evaluation.figures import decide
 from export.evaluation.pooling import POOLED_PREDICTIONS
 from export.run import Run
 
@@ -60,12 +61,9 @@ def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Ex
     name = POOLED_PREDICTIONS if report["pooled"] else PREDICTIONS
     with np.load(run.need(name, "evaluate")) as archive:
         files, logits, truth = archive["files"], archive["logits"], archive["truth"]
-    labels, shipped = report["labels"], gate.quoted(report)["calibration"]
-    probability = metrics.softmax(logits, shipped["temperature"])
-    thresholds = np.array([shipped["thresholds"][label] for label in labels])
-    never = frozenset(labels.index(label) for label in shipped["residual_labels"])
-    sure, right = metrics.accepted(probability, truth, thresholds, never)
-    confidence = probability.max(axis=1)
+    labels = report["labels"]
+    probability, sure = decide(logits, gate.quoted(report)["calibration"])
+    right, confidence = probability.argmax(axis=1) == truth, probability.max(axis=1)
     surest = np.argsort(-confidence, kind="stable")
     kinds = {
         SURE_AND_WRONG: surest[(sure & ~right)[surest]],

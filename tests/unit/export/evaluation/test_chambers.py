@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.errors import ExportError
-from export.evaluation.chambers import STEPS, measure, read_chamber, sights
+from export.evaluation.chambers import STEPS, measure, prepared_frames, read_chamber
 
 REEL = Path(__file__).resolve().parents[4] / "firmware_config/reel"
 ITEMS = sorted((REEL / "items").glob("*.jpg"))
@@ -48,20 +48,20 @@ def test_items_are_cut_out_by_the_empty_picture_or_the_median(tmp_path: Path, wi
     if with_empty:
         rows["s/empty.jpg"] = (REEL / "empty.jpg", "empty", "")
 
-    seen = list(sights(chamber(tmp_path, rows), 96))
+    seen = list(prepared_frames(chamber(tmp_path, rows), 96))
 
     assert len(seen) == 12
-    assert sum(sight.found for sight in seen) >= 10
-    for sight in seen:
-        assert [sight.pictures[step].shape for step in STEPS] == [(96, 96, 3)] * 3
-        assert np.array_equal(sight.pictures["whole"], sight.pictures["cropped"]) != sight.found
+    assert sum(one.found for one in seen) >= 10
+    for one in seen:
+        assert [one.pictures[step].shape for step in STEPS] == [(96, 96, 3)] * 3
+        assert np.array_equal(one.pictures["whole"], one.pictures["cropped"]) != one.found
 
 
 def test_a_few_frames_without_an_empty_picture_are_seen_whole(tmp_path: Path):
     rows = {f"s/{path.name}": (path, "glass", "") for path in ITEMS[:3]}
     place = chamber(tmp_path, rows)
 
-    assert not any(sight.found for sight in sights(place, 96))
+    assert not any(one.found for one in prepared_frames(place, 96))
     figures = measure(place, ("glass", "metal"), 96, lambda pictures: np.eye(2)[[0, 0, 1]])
     assert figures["not_found"] == 3
     assert figures["steps"].keys() == {"whole"}

@@ -3,37 +3,38 @@
 import numpy as np
 import pytest
 
+from bin_daemon.model import calibration
 from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
 from export.data.pictures import group_order
 from export.evaluation import cross_fit, metrics
 
 
 def test_a_confusion_table_has_the_truth_in_its_rows() -> None:
-    table = metrics.confusion(np.array([1, 1, 0, 2]), np.array([0, 1, 0, 2]), 3)
+    table = calibration.confusion(np.array([1, 1, 0, 2]), np.array([0, 1, 0, 2]), 3)
 
     assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert metrics.accuracy(table) == 0.75
+    assert calibration.accuracy(table) == 0.75
 
 
 def test_macro_f1_counts_every_class_the_same() -> None:
     table = np.array([[90, 0], [5, 5]])
 
-    scores = metrics.per_class(table)
+    scores = calibration.per_class(table)
 
     assert scores["precision"] == pytest.approx([90 / 95, 1.0])
     assert scores["recall"] == pytest.approx([1.0, 0.5])
-    assert metrics.macro_f1(table) == pytest.approx((180 / 185 + 10 / 15) / 2)
+    assert calibration.macro("f1", table) == pytest.approx((180 / 185 + 10 / 15) / 2)
 
 
 def test_a_class_that_never_occurs_scores_nought_without_a_warning() -> None:
-    assert metrics.per_class(np.array([[3, 0], [0, 0]]))["f1"].tolist() == [1.0, 0.0]
+    assert calibration.per_class(np.array([[3, 0], [0, 0]]))["f1"].tolist() == [1.0, 0.0]
 
 
 def test_macro_averages_leave_out_a_class_without_pictures() -> None:
     table = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
 
-    assert metrics.macro("recall", table) == pytest.approx((0.75 + 1.0) / 2)
-    assert metrics.macro("precision", table) == pytest.approx((1.0 + 0.8) / 2)
+    assert calibration.macro("recall", table) == pytest.approx((0.75 + 1.0) / 2)
+    assert calibration.macro("precision", table) == pytest.approx((1.0 + 0.8) / 2)
 
 
 def test_intervals_widen_when_pictures_share_groups() -> None:
@@ -41,8 +42,12 @@ def test_intervals_widen_when_pictures_share_groups() -> None:
     found = np.repeat(np.arange(20) % 4 == 0, 10).astype(int)
     alone, together = np.arange(200), np.repeat(np.arange(20), 10)
 
-    narrow = metrics.interval(metrics.accuracy, metrics.resampled(found, truth, alone, 2))
-    wide = metrics.interval(metrics.accuracy, metrics.resampled(found, truth, together, 2))
+    narrow = metrics.interval(
+        calibration.accuracy, calibration.resampled(found, truth, alone, 2, 2000)
+    )
+    wide = metrics.interval(
+        calibration.accuracy, calibration.resampled(found, truth, together, 2, 2000)
+    )
 
     assert narrow[0] < 0.75 < narrow[1]
     assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
@@ -92,7 +97,7 @@ def test_a_thinned_curve_keeps_its_ends() -> None:
 def test_what_goes_where_the_unsure_goes_is_never_accepted() -> None:
     probability = np.array([[0.9, 0.1], [0.1, 0.9]])
 
-    passed, right = metrics.accepted(
+    passed, right = calibration.accepted(
         probability, np.array([0, 1]), np.array([0.5, 0.5]), frozenset({1})
     )
 
@@ -103,7 +108,7 @@ def test_what_goes_where_the_unsure_goes_is_never_accepted() -> None:
 def test_the_temperature_that_made_the_logits_is_found_again() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (6000, 4))
-    truth = np.array([rng.choice(4, p=row) for row in metrics.softmax(logits)])
+    truth = np.array([rng.choice(4, p=row) for row in calibration.softmax(logits)])
 
     assert fit_temperature(logits * 1.8, truth) == pytest.approx(1.8, rel=0.08)
 
@@ -134,7 +139,7 @@ def test_thresholds_keep_their_word_on_pictures_they_were_not_fit_on(target: flo
     for _ in range(10):
         mine = judged(rng, 1500, 4)
         thresholds = fit_thresholds(*mine, target)
-        passed, right = metrics.accepted(probability, truth, thresholds)
+        passed, right = calibration.accepted(probability, truth, thresholds)
         kept.append((right[passed].mean(), passed.mean()))
     precision, coverage = np.mean(kept, axis=0)
 
@@ -178,7 +183,7 @@ def test_mistakes_for_the_residual_class_cost_no_coverage() -> None:
     with_it = fit_thresholds(probability, truth, 0.95)
     without = fit_thresholds(probability, truth, 0.95, frozenset({2}))
 
-    passed, right = metrics.accepted(probability, truth, without, frozenset({2}))
+    passed, right = calibration.accepted(probability, truth, without, frozenset({2}))
     assert without[0] <= with_it[0]
     assert right[passed].mean() >= 0.95
 

@@ -106,10 +106,9 @@ def test_tables_of_several_models_are_summed_picture_by_picture() -> None:
     def table(right: int, wrong: int) -> list[dict]:
         found = np.array([0] * right + [1] * wrong)
         answer = (found, np.ones(len(found), bool))
-        every = np.arange(len(found))
-        clean = (np.zeros(len(found), int), answer[1])
         truth = np.zeros(len(found), int)
-        return [robustness.row("dark", "", 0.5, every, truth, 2, answer, clean)]
+        about = {"condition": "dark", "text": "", "strength": 0.5}
+        return [robustness.row(about, truth, 2, answer, clean_found=truth)]
 
     (row,) = robustness.summed([table(3, 1), table(6, 0)])
 
