@@ -9,53 +9,58 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Config
+    from bin_daemon.model.classifier import Classifier
 
 CONFIG_VARIABLE = "BIN_DAEMON_CONFIG"
 _SYSTEM_CONFIG = Path("/etc/bin-daemon/config.yaml")
 _DESK_PROFILE = "simulator"
 
 
-def add_config(command: argparse.ArgumentParser) -> None:
-    """`--config`."""
-    command.add_argument(
-        "--config",
-        metavar="FILE",
-        help=f"configuration, or the name of a shipped profile; else ${CONFIG_VARIABLE}, "
-        f"{_SYSTEM_CONFIG}, or the profile '{_DESK_PROFILE}'",
-    )
+_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "config": {
+        "--config": {
+            "metavar": "FILE",
+            "help": f"configuration, or the name of a shipped profile; else ${CONFIG_VARIABLE}, "
+            f"{_SYSTEM_CONFIG}, or the profile '{_DESK_PROFILE}'",
+        }
+    },
+    "state": {
+        "--state": {
+            "type": Path,
+            "metavar": "DIR",
+            "help": "folder the bin writes to (events, reference)",
+        }
+    },
+    "model": {
+        "--model": {"metavar": "NAME", "help": "model package, by name or path"},
+        "--runtime": {
+            "choices": ["auto", "ai-edge-litert", "tflite-runtime"],
+            "help": "TFLite runtime",
+        },
+        "--threads": {"type": int, "metavar": "N", "help": "threads of one inference"},
+    },
+    "taught": {
+        "--no-taught": {
+            "dest": "taught",
+            "action": "store_false",
+            "help": "use the model as it ships, not what the bin was taught",
+        }
+    },
+}
 
 
-def add_state(command: argparse.ArgumentParser) -> None:
-    """`--state`."""
-    command.add_argument(
-        "--state", type=Path, metavar="DIR", help="folder the bin writes to (events, reference)"
-    )
-
-
-def add_model(command: argparse.ArgumentParser) -> None:
-    """`--model`, `--runtime`, `--threads`."""
-    command.add_argument("--model", metavar="NAME", help="model package, by name or path")
-    command.add_argument(
-        "--runtime", choices=["auto", "ai-edge-litert", "tflite-runtime"], help="TFLite runtime"
-    )
-    command.add_argument("--threads", type=int, metavar="N", help="threads of one inference")
-
-
-def add_taught(command: argparse.ArgumentParser) -> None:
-    """`--no-taught`."""
-    command.add_argument(
-        "--no-taught",
-        dest="taught",
-        action="store_false",
-        help="use the model as it ships, not what the bin was taught",
-    )
+def add_options(command: argparse.ArgumentParser, *groups: str) -> None:
+    """Add the options of these groups: "config", "state", "model", "taught"."""
+    for group in groups:
+        for flag, settings in _OPTIONS[group].items():
+            command.add_argument(flag, **settings)
 
 
 def config_name(options: argparse.Namespace) -> str:
@@ -117,12 +122,35 @@ def taught_in(options: argparse.Namespace) -> Path | None:
     try:
         return state if options.taught and paths.taught_head(state).exists() else None
     except PermissionError:
-        print(
-            f"bin-daemon: warning: {state} may not be read, so the model is used as it ships; run "
-            f"it with sudo, or give --no-taught",
-            file=sys.stderr,
+        warn(
+            f"{state} may not be read, so the model is used as it ships; run it with sudo, or give "
+            f"--no-taught"
         )
         return None
+
+
+def classifier_of(config: Config, state: Path | None) -> Classifier:
+    """The network, with the head that was taught in `state`: it says what the bin would say.
+
+    state: None for the package as it ships.
+    """
+    from bin_daemon.model.classifier import Classifier
+    from bin_daemon.model.package import open_package
+
+    package = open_package(config.model.name)
+    classifier = Classifier(package, config.model.runtime, config.model.threads)
+    if state is not None:
+        from bin_daemon.teaching.activation import head_for
+
+        classifier.head, words = head_for(classifier, config, state, keep=False)
+        if words:
+            warn(words)
+    return classifier
+
+
+def warn(words: str) -> None:
+    """Tell a person what they should know, beside the output that programs read."""
+    print(f"bin-daemon: warning: {words}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -41,8 +41,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     servos.set_defaults(command=run_servo_test)
 
     for command in (calibrate, servos):
-        common.add_config(command)
-        common.add_state(command)
+        common.add_options(command, "config", "state")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bin_daemon.camera import Camera
     from bin_daemon.config.sections import Config
     from bin_daemon.core.messages import Image
-    from bin_daemon.explain.stills import Sight
+    from bin_daemon.explain.stills import Instances
     from bin_daemon.model.classifier import Classifier
 
 
@@ -44,10 +44,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     classify.add_argument(
         "--why", action="store_true", help="with --overlay: heat where the class was seen"
     )
-    common.add_config(classify)
-    common.add_state(classify)
-    common.add_model(classify)
-    common.add_taught(classify)
+    common.add_options(classify, "config", "state", "model", "taught")
     classify.set_defaults(command=run_classify)
 
     replay = commands.add_parser("replay", help="run the sort cycle on recorded or posed frames")
@@ -63,16 +60,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PICTURE",
         help="with --hold: the empty chamber; else the median of the pictures",
     )
-    common.add_config(replay)
-    common.add_state(replay)
-    common.add_model(replay)
-    common.add_taught(replay)
+    common.add_options(replay, "config", "state", "model", "taught")
     replay.set_defaults(command=run_replay)
 
     events = commands.add_parser("events", help="list what was sorted")
     events.add_argument("--limit", type=int, default=20, metavar="N", help="newest N (20)")
     events.add_argument("--json", action="store_true", help="one event a line, oldest first")
-    common.add_state(events)
+    common.add_options(events, "state")
     events.set_defaults(command=run_events)
 
 
@@ -80,21 +74,12 @@ def run_classify(options: argparse.Namespace) -> int:
     """Classify each picture; one that cannot be read is told and the others go on."""
     from bin_daemon.core.images import read_picture
     from bin_daemon.explain.stills import look_at
-    from bin_daemon.model.classifier import Classifier
-    from bin_daemon.model.package import open_package
     from bin_daemon.sorting.policy import policy_of
 
     config = common.config_of(options)
-    package = open_package(config.model.name)
     empty = read_picture(options.empty) if options.empty else None
     pictures = common.pictures_in(options.pictures, options.empty)
-    classifier = Classifier(package, config.model.runtime, config.model.threads)
-    if (taught := common.taught_in(options)) is not None:
-        from bin_daemon.teaching.activation import head_for
-
-        classifier.head, words = head_for(classifier, config, taught, keep=False)
-        if words:
-            print(f"bin-daemon: warning: {words}", file=sys.stderr)
+    classifier = common.classifier_of(config, common.taught_in(options))
     policy = policy_of(config, classifier)
     draw = _drawing(options, config, pictures, classifier)
     failed = 0
@@ -103,26 +88,26 @@ def run_classify(options: argparse.Namespace) -> int:
             tell(f"picture {number} of {len(pictures)}")
             try:
                 image = read_picture(path)
-                sight = look_at(image, empty, config.chamber, classifier, policy)
-                if sight is None:
+                seen = look_at(image, empty, config.chamber, classifier, policy)
+                if seen is None:
                     raise PictureError(f"{path}: shows nothing but the empty chamber")
             except PictureError as error:
                 print(f"bin-daemon: {error}", file=sys.stderr)
                 failed += 1
                 continue
-            draw(path, image, sight)
-            _print_classified(path, sight, options)
+            draw(path, image, seen)
+            _print_classified(path, seen, options)
     return 1 if failed else 0
 
 
 def _drawing(
     options: argparse.Namespace, config: Config, pictures: list[Path], classifier: Classifier
-) -> Callable[[Path, Image, Sight], None]:
+) -> Callable[[Path, Image, Instances], None]:
     """What draws a picture as `--overlay` and `--why` ask for."""
     if options.overlay is None:
         if options.why:
             raise UsageError("--why is drawn on the overlay; give --overlay OUT too")
-        return lambda path, image, sight: None
+        return lambda path, image, seen: None
     from bin_daemon.explain import overlay
     from bin_daemon.explain.saliency import Saliency
 
@@ -131,33 +116,36 @@ def _drawing(
         saliency = Saliency(classifier.package, config.model.runtime, classifier.head)
     targets = overlay.targets(options.overlay, pictures, options.empty)
 
-    def draw(path: Path, image: Image, sight: Sight) -> None:
-        maps = [saliency.look(thing.crop) for thing in sight.things] if saliency else []
-        overlay.write_picture(targets[path], overlay.draw(image, sight, maps))
+    def draw(path: Path, image: Image, seen: Instances) -> None:
+        maps = [saliency.look(thing.crop) for thing in seen.things] if saliency else []
+        overlay.write_picture(targets[path], overlay.draw(image, seen, maps))
 
     return draw
 
 
-def _print_classified(path: Path, sight: Sight, options: argparse.Namespace) -> None:
-    seen, decision = sight.whole.prediction, sight.whole.decision
+def _print_classified(path: Path, seen: Instances, options: argparse.Namespace) -> None:
+    prediction, decision = seen.whole.prediction, seen.whole.decision
     if options.json:
         from bin_daemon.explain.stills import plain
 
         line = {
             "file": str(path),
-            "label": seen.label,
-            "confidence": seen.confidence,
-            "probabilities": dict(zip(seen.labels, seen.probabilities.tolist(), strict=True)),
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "probabilities": dict(
+                zip(prediction.labels, prediction.probabilities.tolist(), strict=True)
+            ),
             "route": decision.route,
             "reason": decision.reason,
-            "timings_ms": seen.timings_ms,
+            "timings_ms": prediction.timings_ms,
         }
         if options.empty:
-            line["items"] = [plain(thing) for thing in sight.things]
+            line["items"] = [plain(thing) for thing in seen.things]
         print(to_json(line), flush=True)
         return
-    lines = [f"{path}: {seen.label} {seen.confidence:.2f} -> {decision.route} ({decision.reason})"]
-    for thing in sight.things if len(sight.things) > 1 else ():
+    said = f"{prediction.label} {prediction.confidence:.2f}"
+    lines = [f"{path}: {said} -> {decision.route} ({decision.reason})"]
+    for thing in seen.things if len(seen.things) > 1 else ():
         x, y, width, height = thing.box
         label, sure = thing.prediction.label, thing.prediction.confidence
         where = f"{width}x{height} at {x},{y}"

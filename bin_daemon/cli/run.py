@@ -24,21 +24,17 @@ GRACE_S = 1.0
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this family to the command line."""
     run = commands.add_parser("run", help="sort, until stopped")
-    common.add_config(run)
-    common.add_state(run)
-    common.add_model(run)
-    common.add_taught(run)
+    common.add_options(run, "config", "state", "model", "taught")
     run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     run.set_defaults(command=run_daemon)
     silence = commands.add_parser("silence", help="every servo and output off; nothing moves")
-    common.add_config(silence)
-    common.add_state(silence)
+    common.add_options(silence, "config", "state")
     silence.set_defaults(command=run_silence)
     demo = commands.add_parser("demo", help="watch it sort on a desk, with a private broker")
     demo.add_argument("--once", action="store_true", help="end after one round of the reel")
     demo.add_argument("--fast", action="store_true", help="as fast as the processor allows")
     demo.add_argument("--script", type=Path, metavar="FILE", help="another scene than the reel")
-    common.add_model(demo)
+    common.add_options(demo, "model")
     demo.set_defaults(command=run_demo, config="simulator")
 
 

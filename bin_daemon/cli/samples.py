@@ -50,7 +50,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     for command in (listing, label, export, delete):
         command.add_argument("--json", action="store_true", help="for programs")
-        common.add_state(command)
+        common.add_options(command, "state")
 
 
 def opened(options: argparse.Namespace) -> Samples:

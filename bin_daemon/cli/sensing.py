@@ -37,8 +37,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--outputs", action="store_true", help="first switch light, lamp and buzzer on for a moment"
     )
     sensors.set_defaults(command=run_sensor_test)
-    common.add_config(sensors)
-    common.add_state(sensors)
+    common.add_options(sensors, "config", "state")
 
 
 def run_sensor_test(options: argparse.Namespace) -> int:

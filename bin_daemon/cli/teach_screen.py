@@ -1,6 +1,6 @@
-"""What a person sees who teaches the bin by hand: a sitting as coloured lines, or as one line.
+"""What a person sees who teaches the bin by hand: a session as coloured lines, or as one line.
 
-A `Sitting` flows in, text flows out; it neither reads keys nor writes to the terminal.
+A `TeachingSession` flows in, text flows out; it neither reads keys nor writes to the terminal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.messages import View
-from bin_daemon.teaching.session import LOOKS, Sitting, Stage
+from bin_daemon.teaching.session import SHOTS, Stage, TeachingSession
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,33 +27,33 @@ _VIEWS = {
 }
 
 
-def drawing() -> Callable[[Sitting, Counter[str]], list[str]]:
-    """What turns a sitting into lines for the terminal, coloured."""
+def drawing() -> Callable[[TeachingSession, Counter[str]], list[str]]:
+    """What turns a session into lines for the terminal, coloured."""
     from rich.console import Console, Group
     from rich.table import Table as Grid
     from rich.text import Text
 
     console = Console(highlight=False)
 
-    def draw(sitting: Sitting, before: Counter[str]) -> list[str]:
-        seen = sitting.looks[-1].prediction if sitting.looks else None
+    def draw(session: TeachingSession, before: Counter[str]) -> list[str]:
+        seen = session.shots[-1].prediction if session.shots else None
         head = Grid.grid(padding=(0, 2, 0, 0))
-        head.add_row(Text("chamber", "dim"), Text(view_of(sitting), "bold"))
+        head.add_row(Text("chamber", "dim"), Text(view_of(session), "bold"))
         if seen is not None:
             best = sorted(zip(seen.probabilities, seen.labels, strict=True), reverse=True)[:3]
             words = ", ".join(f"{label} {share:.2f}" for share, label in best)
-            head.add_row(Text("the bin says", "dim"), f"{words}  ({len(sitting.looks)}/{LOOKS})")
+            head.add_row(Text("the bin says", "dim"), f"{words}  ({len(session.shots)}/{SHOTS})")
         else:
             head.add_row(Text("the bin says", "dim"), "")
         classes = Grid("key", "class", "items now", "pictures before", box=None, pad_edge=False)
-        keys = {label: key for key, label in sitting.keys.items()}
-        counts = sitting.counts
-        for label in sitting.classes:
+        keys = {label: key for key, label in session.keys.items()}
+        counts = session.counts
+        for label in session.classes:
             now, kept = counts[label], before[label]
             classes.add_row(keys.get(label, ""), label, str(now or ""), str(kept or ""))
         parts: list[RenderableType] = [
             Text("bin-daemon teach", "bold"), "", head, "", classes, "",
-            Text(prompt_of(sitting), "cyan"), "", Text(_HELP, "dim"),
+            Text(prompt_of(session), "cyan"), "", Text(_HELP, "dim"),
         ]  # fmt: skip
         with console.capture() as drawn:
             console.print(Group(*parts))
@@ -62,32 +62,32 @@ def drawing() -> Callable[[Sitting, Counter[str]], list[str]]:
     return draw
 
 
-def view_of(sitting: Sitting) -> str:
+def view_of(session: TeachingSession) -> str:
     """What the chamber sees, in words for the person at it."""
-    seen = sitting.observation
+    seen = session.observation
     if seen is None:
         return "waiting for the camera"
-    if sitting.stage is Stage.REMOVAL:
+    if session.stage is Stage.REMOVAL:
         return "take the item out"
     words = _VIEWS[seen.view]
     told = seen.view in (View.LEARNING, View.BLOCKED) and seen.reason
     return f"{words} ({seen.reason})" if told else words
 
 
-def prompt_of(sitting: Sitting) -> str:
+def prompt_of(session: TeachingSession) -> str:
     """What the person is asked, or was told last."""
-    if sitting.typed is not None:
-        return f"name of the new class: {sitting.typed}_   (enter, or escape)"
-    if sitting.said:
-        return sitting.said
-    if sitting.answered:
+    if session.typed is not None:
+        return f"name of the new class: {session.typed}_   (enter, or escape)"
+    if session.said:
+        return session.said
+    if session.answered:
         return "lying still, please: it is looked at again"
-    return "what is it?" if sitting.stage is Stage.NAME else ""
+    return "what is it?" if session.stage is Stage.NAME else ""
 
 
-def line_of(sitting: Sitting) -> str:
+def line_of(session: TeachingSession) -> str:
     """The same in one line, for where there is no screen."""
-    if sitting.stage is not Stage.NAME or not sitting.looks:
-        return view_of(sitting).split(" (")[0]
-    first = sitting.looks[0].prediction
-    return f"{view_of(sitting)}; the bin says {first.label} {first.confidence:.2f}"
+    if session.stage is not Stage.NAME or not session.shots:
+        return view_of(session).split(" (")[0]
+    first = session.shots[0].prediction
+    return f"{view_of(session)}; the bin says {first.label} {first.confidence:.2f}"

@@ -48,7 +48,7 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place here")
 
 
-def remembered(kind: type[T], text: bytes, folder: Path | None, check: Callable[[], T]) -> T:
+def cached(kind: type[T], text: bytes, folder: Path | None, check: Callable[[], T]) -> T:
     """`check()`, or what it gave for the same text before.
 
     folder: where results are kept, or None to keep none. Raises what `check` raises.

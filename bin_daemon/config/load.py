@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bin_daemon.config import rules
-from bin_daemon.config.cache import remembered
+from bin_daemon.config.cache import cached
 from bin_daemon.config.migrate import migrated, version_of
 from bin_daemon.config.sections import SCHEMA_VERSION, Config
 from bin_daemon.config.validate import Fault, Invalid, check
@@ -36,7 +36,7 @@ def load_config(path: Path | str, cache_dir: Path | None = None) -> Config:
     """
     path = find_config(path)
     text = read(path)
-    return remembered(Config, text.encode(), cache_dir, lambda: parse(text, str(path)))
+    return cached(Config, text.encode(), cache_dir, lambda: parse(text, str(path)))
 
 
 def read(path: Path) -> str:

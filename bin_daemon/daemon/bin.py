@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from bin_daemon.chamber.chamber import Chamber
     from bin_daemon.chamber.lamp import LampChamber
     from bin_daemon.model.classifier import Classifier
-    from bin_daemon.teaching.collector import Keeping
+    from bin_daemon.teaching.collector import Collector
 
 log = logging.getLogger(__name__)
 
@@ -206,14 +206,14 @@ class Bin(Closing):
             self.cycle.interrupt()
             self._save_reference()
 
-    def _open_collector(self, stack: contextlib.ExitStack) -> Keeping | None:
+    def _open_collector(self, stack: contextlib.ExitStack) -> Collector | None:
         folder, keep = self._files.samples, self._config.teaching.keep
         if folder is None or not (keep.unsure or keep.corrected):
             return None
         from bin_daemon.model.head import Base
-        from bin_daemon.teaching.collector import Keeping
+        from bin_daemon.teaching.collector import Collector
 
-        return stack.enter_context(Keeping(folder, keep, Base.of(self.package), self._clock))
+        return stack.enter_context(Collector(folder, keep, Base.of(self.package), self._clock))
 
     def _load_classifier(self, recorder: Recorder, progress: Callable[[str], None]) -> Classifier:
         """The network with the head it was taught; an alert where not all of that can be used."""
@@ -230,7 +230,7 @@ class Bin(Closing):
             self._config,
             taught,
             keep=self._files.cache_dir is not None,
-            tell=lambda words: progress(f"learning anew: {words}"),
+            progress=lambda words: progress(f"learning anew: {words}"),
         )
         if words:
             log.warning("%s", words)

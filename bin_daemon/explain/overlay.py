@@ -1,8 +1,8 @@
 """A picture of what the bin saw: each thing with its mask, box, class, confidence and route.
 
-A still and its `Sight` flow in, a picture to look at flows out; with class-activation maps it shows
-what spoke for the class, too. Legible on any ground and at any size: a small still is enlarged, and
-text stands on plates inside the picture. Nothing here decides or measures.
+A still and its `Instances` flow in, a picture to look at flows out; with class-activation maps it
+shows what spoke for the class, too. Legible on any ground and at any size: a small still is
+enlarged, and text stands on plates inside the picture. Nothing here decides or measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bin_daemon.core.images import MAX_PIXELS, SUFFIXES
 from bin_daemon.core.messages import Image, Mask
 from bin_daemon.explain.captions import INK, PAPER, Colour, Pen, Plate, drawable
 from bin_daemon.explain.saliency import ClassMaps
-from bin_daemon.explain.stills import Instance, Sight
+from bin_daemon.explain.stills import Instance, Instances
 from bin_daemon.model.calibration import Floats
 
 # Okabe and Ito, "Color Universal Design" (2008), without black: told apart with any kind of colour
@@ -51,16 +51,16 @@ def colours(labels: Sequence[str]) -> dict[str, Colour]:
     return found
 
 
-def draw(image: Image, sight: Sight, maps: Sequence[ClassMaps] = ()) -> Image:
+def draw(image: Image, seen: Instances, maps: Sequence[ClassMaps] = ()) -> Image:
     """`image` (uint8 (h, w, 3) RGB) with what was seen on it, as a new picture.
 
-    maps: of each of the sight's things, or none; then heat takes the place of the masks' colour.
+    maps: of each of its things, or none; then heat takes the place of the masks' colour.
     A still whose shorter side is less than 400 pixels is enlarged by a whole number.
     """
     factor = _enlarged(*image.shape[:2])
     canvas = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
-    pen, things = Pen.on(canvas), sight.things
-    paint = colours(sight.whole.prediction.labels)
+    pen, things = Pen.on(canvas), seen.things
+    paint = colours(seen.whole.prediction.labels)
     boxes = [_scaled(thing.box, factor) for thing in things]
     if maps:
         _heat(canvas, things, maps, factor)
@@ -73,10 +73,10 @@ def draw(image: Image, sight: Sight, maps: Sequence[ClassMaps] = ()) -> Image:
     if maps:
         taken.append(_legend(canvas, _strongest(things, maps), boxes))
     if len(things) > 1:
-        together = sight.whole.decision
+        together = seen.whole.decision
         words = [drawable(f"together -> {together.route}: {together.reason}")]
         banner = Plate.fitted(words, PAPER, canvas)
-        taken.append(banner.put_by(canvas, _scaled(sight.whole.box, factor), [*taken, *boxes]))
+        taken.append(banner.put_by(canvas, _scaled(seen.whole.box, factor), [*taken, *boxes]))
     for thing, box in zip(things, boxes, strict=True):
         words = _words(thing, alone=len(things) > 1)
         plate = Plate.fitted(words, paint[thing.prediction.label], canvas)

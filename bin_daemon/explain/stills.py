@@ -1,7 +1,7 @@
 """Everything in view, thing by thing: where each is, what it is, where it would go.
 
-A still, with a picture of the empty chamber or without one, and a classifier flow in; a `Sight`
-flows out, for whoever draws it or prints it. The daemon has no use for it: to the bin several
+A still, with a picture of the empty chamber or without one, and a classifier flow in; `Instances`
+flow out, for whoever draws it or prints it. The daemon has no use for it: to the bin several
 things are one item, which goes to residual.
 """
 
@@ -41,7 +41,7 @@ class Instance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sight:
+class Instances:
     """What a still shows.
 
     whole: all of it as the bin takes it, as one item. things: each separate one, largest first;
@@ -58,7 +58,7 @@ def look_at(
     config: ChamberSection,
     classifier: Classifier,
     policy: Policy,
-) -> Sight | None:
+) -> Instances | None:
     """Cut out, classify and route what is on one still; None shows but the empty chamber.
 
     image, empty: uint8 (height, width, 3) RGB of one size; without `empty` the whole picture is the
@@ -85,11 +85,11 @@ def look_at(
     if len(items) == 1:
         return _single(seen(items[0]))
     together = isolate(image, empty, config)
-    return Sight(seen(together, several=True), tuple(map(seen, items)))
+    return Instances(seen(together, several=True), tuple(map(seen, items)))
 
 
-def _single(instance: Instance) -> Sight:
-    return Sight(instance, (instance,))
+def _single(instance: Instance) -> Instances:
+    return Instances(instance, (instance,))
 
 
 def frame_mask(mask: Mask, width: int, height: int, config: ChamberSection) -> Mask:

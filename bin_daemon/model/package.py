@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bin_daemon.config.cache import remembered
+from bin_daemon.config.cache import cached
 from bin_daemon.config.schema import Interval, Matches, section
 from bin_daemon.config.sections import Name, Share
 from bin_daemon.config.validate import Invalid, check
@@ -151,7 +151,7 @@ def open_package(name: str | Path, cache_dir: Path | None = None) -> Package:
         text = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
-    manifest = remembered(Manifest, text, cache_dir, lambda: _manifest(text, path))
+    manifest = cached(Manifest, text, cache_dir, lambda: _manifest(text, path))
     for file in manifest.files:
         if os.path.basename(file) != file or file in ("", ".", ".."):
             raise ModelError(f"{folder / MANIFEST}: files: '{file}' is not a plain file name")

@@ -29,7 +29,7 @@ from bin_daemon.model.package import Package
 
 if TYPE_CHECKING:
     from bin_daemon.teaching.sample_store import Samples
-    from bin_daemon.teaching.training import Lesson, Shown, Tell
+    from bin_daemon.teaching.training import Progress, TrainingExample, TrainingResult
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 def activate(state: Path, head: Head) -> None:
     """Put `head` in force; `undo` brings the former one back. Raises StoreError."""
     active = paths.taught_head(state)
-    with _complaints(active):
+    with _translated_errors(active):
         try:
             former = active.read_bytes()
         except FileNotFoundError:
@@ -57,7 +57,7 @@ def undo(
     Raises UsageError where there is nothing to go back from, StoreError where it cannot.
     """
     active, previous = paths.taught_head(state), _previous(state)
-    with _complaints(active):
+    with _translated_errors(active):
         try:
             former = Head.load(previous)
         except ModelError:
@@ -76,60 +76,68 @@ def undo(
     return None
 
 
-def relearn(
+def retrain(
     samples: Samples,
     classifier: Classifier,
     config: Config,
     taught_at: float,
     grounds: Mapping[str, Vector] | None = None,
-    tell: Tell = lambda words: None,
+    progress: Progress = lambda words: None,
     *,
     keep: bool = True,
     known: Iterable[str] = (),
-) -> Lesson:
-    """A lesson from all the labelled pictures that are kept, of classes that have a route.
+) -> TrainingResult:
+    """Train a head on all the labelled pictures that are kept, of classes that have a route.
 
-    The network runs on those alone that it has not seen yet. classifier: with the head in force, if
-    there is one. grounds: by id of a sample, the embedding of its crop with the item painted out.
-    keep: embeddings that were missing, for the next time. known: see `lesson.learn`, which says
-    what this raises.
+    The network runs on those alone that it has not seen yet.
+
+    Args:
+        samples: the pictures.
+        classifier: with the head in force, if there is one.
+        config: says which classes have a route.
+        taught_at: wall clock.
+        grounds: by id of a sample, the embedding of its crop with the item painted out.
+        progress: as for `training.train`, which says what this raises.
+        keep: whether to store embeddings that were missing, for the next time.
+        known: as for `training.train`, where no head is in force.
     """
-    from bin_daemon.teaching.training import learn
+    from bin_daemon.teaching.training import train
 
-    shown = _shown(samples, classifier, grounds or {}, tell, keep)
+    examples = _examples(samples, classifier, grounds or {}, progress, keep)
     known = classifier.head.labels if classifier.head else known
-    return learn(shown, classifier, taught_at, tell, config.route_of, known)
+    return train(examples, classifier, taught_at, progress, config.route_of, known)
 
 
-def _shown(
+def _examples(
     samples: Samples,
     classifier: Classifier,
     grounds: Mapping[str, Vector],
-    tell: Tell,
+    progress: Progress,
     keep: bool,
-) -> Iterator[Shown]:
-    from bin_daemon.teaching.training import Shown
+) -> Iterator[TrainingExample]:
+    from bin_daemon.teaching.training import TrainingExample
 
     network = Base.of(classifier.package).sha256
     taught_before = classifier.head.taught_at if classifier.head else float("inf")
     listed = samples.list(labelled=True)
-    seen: dict[str, Vector] = {}
+    renewed: dict[str, Vector] = {}
     for number, sample in enumerate(listed, start=1):
         embedding = sample.embedding
         if sample.network != network:
-            tell(f"looking at picture {number} of {len(listed)}")
+            progress(f"looking at picture {number} of {len(listed)}")
             try:
                 embedding = classifier.classify(samples.crop(sample.id)).embedding
             except PictureError as error:
                 log.warning("a kept picture is left out: %s", error)
                 continue
-            seen[sample.id] = embedding
+            renewed[sample.id] = embedding
         fresh = sample.taken_at > taught_before
         ground = grounds.get(sample.id)
-        yield Shown(embedding, sample.label or "", sample.session, sample.item, ground, fresh)
-    if keep and seen:
+        label = sample.label or ""
+        yield TrainingExample(embedding, label, sample.session, sample.item, ground, fresh)
+    if keep and renewed:
         try:
-            samples.renew(network, seen)
+            samples.renew(network, renewed)
         except StoreError as error:
             log.warning("what was seen on the kept pictures has to be seen again: %s", error)
 
@@ -140,16 +148,22 @@ def head_for(
     state: Path,
     *,
     keep: bool,
-    tell: Tell = lambda words: None,
+    progress: Progress = lambda words: None,
 ) -> tuple[Head | None, str]:
     """The taught head to use with the network of `classifier`, and what the operator should know.
 
-    A head of another network is learnt anew from the kept pictures, and holds if it is better than
+    A head of another network is trained anew on the kept pictures, and holds if it is better than
     what the package ships, as at first. It knows no class without a route, and says so in the
     words: that is no reason to stop sorting. None with words where a head was taught and cannot be
-    used: the package then says its own classes. keep: what comes of it, so that it is learnt once:
-    a better head is put in force, and of another one it is remembered that it was none. tell: see
-    `lesson.learn`.
+    used: the package then says its own classes.
+
+    Args:
+        classifier: with the network that is to be used.
+        config: says which classes have a route.
+        state: where the head and the pictures are.
+        keep: whether to store what comes of it, so that it is trained once: a better head is put in
+            force, and for another one it is noted that it was none.
+        progress: takes words on how far a training is.
     """
     package = classifier.package
     try:
@@ -160,34 +174,52 @@ def head_for(
         return head, ""
     words = f"the bin was taught on {head.base.id}, and runs {package.id}"
     cure = "`bin-daemon teach` teaches it anew, `teach --undo` takes the old head away"
-    lost = [label for label in head.labels if label not in package.labels]
-    but = f" but knows no {', '.join(lost)}" if lost else ""
-    as_good = f"{words}, which is as good by itself on the kept pictures{but}; {cure}"
-    from bin_daemon.teaching.advice import in_words
-    from bin_daemon.teaching.sample_store import Samples
-
     try:
-        with Samples(paths.teaching(state)) as samples:
-            asked = _question(samples, package, config)
-            if _answered(state, asked):
-                return None, as_good
-            log.info("%s; it learns anew from the kept pictures before it sorts", words)
-            now = time.time()
-            lesson = relearn(
-                samples, classifier, config, now, tell=tell, keep=keep, known=head.labels
-            )
+        result = _carried_over(head, classifier, config, state, keep, progress)
     except (BinDaemonError, OSError) as error:
         return None, f"{words}; it could not be taught anew: {error}. {cure}"
-    if keep:
-        _conclude(state, lesson, asked)
-    if not lesson.better:
-        return None, as_good
-    log.info("learnt anew: %s", lesson.head.id)
-    needs = lesson.figures["left_out"]
-    needed = {label: need for label, need in needs.items() if label not in lesson.head.labels}
+    if result is None or not result.better:
+        lost = [label for label in head.labels if label not in package.labels]
+        but = f" but knows no {', '.join(lost)}" if lost else ""
+        return None, f"{words}, which is as good by itself on the kept pictures{but}; {cure}"
+    log.info("learnt anew: %s", result.head.id)
+    needs = result.figures["left_out"]
+    needed = {label: need for label, need in needs.items() if label not in result.head.labels}
     if needed:
-        return lesson.head, f"{words}, learnt anew; {'; '.join(in_words(needed))}; then teach again"
-    return lesson.head, ""
+        from bin_daemon.teaching.advice import in_words
+
+        return result.head, f"{words}, learnt anew; {'; '.join(in_words(needed))}; then teach again"
+    return result.head, ""
+
+
+def _carried_over(
+    head: Head,
+    classifier: Classifier,
+    config: Config,
+    state: Path,
+    keep: bool,
+    progress: Progress,
+) -> TrainingResult | None:
+    """A training for another network; None where it is known that nothing better comes of it."""
+    from bin_daemon.teaching.sample_store import Samples
+
+    with Samples(paths.teaching(state)) as samples:
+        asked = _question(samples, classifier.package, config)
+        if _answered(state, asked):
+            return None
+        log.info("taught on %s: it learns anew from the kept pictures first", head.base.id)
+        result = retrain(
+            samples,
+            classifier,
+            config,
+            time.time(),
+            progress=progress,
+            keep=keep,
+            known=head.labels,
+        )
+    if keep:
+        _conclude(state, result, asked)
+    return result
 
 
 def _question(samples: Samples, package: Package, config: Config) -> bytes:
@@ -205,13 +237,13 @@ def _answered(state: Path, asked: bytes) -> bool:
         return False
 
 
-def _conclude(state: Path, lesson: Lesson, asked: bytes) -> None:
+def _conclude(state: Path, result: TrainingResult, asked: bytes) -> None:
     """Keep the head, or that none is better. What `undo` goes back to stays: nobody taught this."""
     active = paths.taught_head(state)
     try:
         like = _owner(active.parent)
-        if lesson.better:
-            lesson.head.save(active, like)
+        if result.better:
+            result.head.save(active, like)
         else:
             write_whole(_fruitless(state), asked, like=like)
     except OSError as error:
@@ -233,7 +265,7 @@ def _owner(folder: Path) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def _complaints(path: Path) -> Iterator[None]:
+def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except BinDaemonError:

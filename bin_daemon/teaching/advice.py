@@ -48,7 +48,7 @@ def in_words(needs: Mapping[str, str]) -> list[str]:
     return [f"'{label}' is left out: {need}" for label, need in needs.items()]
 
 
-def doubts(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
+def advise(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
     """What a person should know before trusting a head, a sentence each.
 
     figures: of `Lesson`. labels: of the head.

@@ -54,7 +54,7 @@ class _Task:
     label: str | None
 
 
-class Keeping(Closing):
+class Collector(Closing):
     """What the daemon keeps of items, by the owner's choice; a context manager.
 
     folder: of the samples. base: the network that looks at the items. synced: whether the wall

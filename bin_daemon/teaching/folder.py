@@ -1,8 +1,8 @@
-"""A folder of labelled pictures as a lesson takes them: cropped by the bin's own chamber.
+"""A folder of labelled pictures as teaching takes them: cropped by the bin's own chamber.
 
 `<class>/...<picture>` and, where they are, `sessions.csv` and `groups.csv` flow in; labelled crops
 flow out, with words on whatever was left out and on what served as the empty view. Crops that a bin
-has exported are taken as they are. It never writes.
+has exported are taken as they are. It writes to nothing but the store.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -28,9 +29,12 @@ from bin_daemon.core.images import (
     read_picture,
     shrink,
 )
-from bin_daemon.core.messages import Image, Item
+from bin_daemon.core.messages import Image, Item, Vector
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base
 from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.sample import UNLABELLED, check_label
+from bin_daemon.teaching.sample_store import Samples
 
 LEAST_FOR_MEDIAN = 8  # pictures: with fewer, things lie at one place in half of them too easily
 _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
@@ -53,10 +57,10 @@ class Listed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Picture:
+class LabelledPicture:
     """One labelled picture, uint8 (side, side, 3) RGB of the item cut out, or a whole frame.
 
-    session: the sitting it is from. item: the same for all pictures of one thing. ground: the same
+    session: the session it is from. item: the same for all pictures of one thing. ground: the same
     crop with the item painted out, or None where that is not known.
     """
 
@@ -69,7 +73,7 @@ class Picture:
 
 
 class TeachingFolder:
-    """The pictures of a folder; iterate over it to get them as `Picture`.
+    """The pictures of a folder; iterate over it to get them as `LabelledPicture`.
 
     config: how the bin cuts items out. empty: the empty chamber of all whole pictures, instead of
     what `sessions.csv` says.
@@ -91,10 +95,23 @@ class TeachingFolder:
         """How many pictures there are of each class."""
         return Counter(one.label for one in self.listed)
 
-    def __len__(self) -> int:
-        return len(self.listed)
+    def keep(
+        self, samples: Samples, classifier: Classifier, progress: Callable[[str], None]
+    ) -> dict[str, Vector]:
+        """Put all pictures into the store.
 
-    def __iter__(self) -> Iterator[Picture]:
+        Returns, by id of a sample, the embedding of its crop with the item painted out, where that
+        is known.
+        """
+        grounds: dict[str, Vector] = {}
+        for number, one in enumerate(self, start=1):
+            progress(f"keeping picture {number} of {len(self.listed)}")
+            sample_id = _kept(samples, one, classifier)
+            if one.ground is not None:
+                grounds[sample_id] = classifier.classify(one.ground).embedding
+        return grounds
+
+    def __iter__(self) -> Iterator[LabelledPicture]:
         self.words, self.skipped = [], {}
         if self._unlabelled:
             self.words.append(
@@ -136,12 +153,12 @@ class TeachingFolder:
         )
         return None
 
-    def _picture(self, one: Listed, empty: Image | None) -> Picture:
+    def _picture(self, one: Listed, empty: Image | None) -> LabelledPicture:
         image = read_picture(one.path)
         # Not its path: the same picture is the same item wherever it lies, and is kept once.
         item = one.item or hashlib.sha256(image.tobytes()).hexdigest()
         if empty is None:
-            return Picture(image, one.label, one.session, item, cropped=one.cropped)
+            return LabelledPicture(image, one.label, one.session, item, cropped=one.cropped)
         if image.shape != empty.shape:
             raise PictureError(
                 f"{one.path}: {image.shape[1]}x{image.shape[0]} pixels, its empty view has "
@@ -151,7 +168,39 @@ class TeachingFolder:
         if found is None:
             raise PictureError(f"{one.path}: shows nothing but the empty chamber")
         ground = painted_out(image, empty, found, self._config)
-        return Picture(found.crop, one.label, one.session, item, ground)
+        return LabelledPicture(found.crop, one.label, one.session, item, ground)
+
+
+def _kept(samples: Samples, one: LabelledPicture, classifier: Classifier) -> str:
+    """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
+    for known in samples.list(item=one.item):
+        if _shows(samples, known.id, one.image):
+            if known.label != one.label:
+                samples.label(known.id, one.label)
+            return known.id
+    prediction, base = classifier.classify(one.image), Base.of(classifier.package)
+    return samples.add(
+        one.image,
+        prediction.embedding,
+        one.label,
+        "taught",
+        model=base.id,
+        network=base.sha256,
+        taken_at=time.time(),
+        session=one.session,
+        predicted=prediction.label,
+        confidence=prediction.confidence,
+        item=one.item,
+        cropped=one.cropped,
+    )
+
+
+def _shows(samples: Samples, sample_id: str, image: Image) -> bool:
+    """Whether a kept picture is this one, pixel by pixel."""
+    try:
+        return np.array_equal(samples.crop(sample_id), image)
+    except PictureError:  # lost or damaged: it may be kept anew
+        return False
 
 
 def painted_out(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:

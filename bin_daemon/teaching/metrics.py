@@ -25,7 +25,7 @@ from bin_daemon.model.calibration import (
 _REPLICATES = 500
 
 
-def judged(logits: Real, truth: Counts, groups: Counts, labels: Sequence[str]) -> dict[str, Any]:
+def scores(logits: Real, truth: Counts, groups: Counts, labels: Sequence[str]) -> dict[str, Any]:
     """Accuracy, macro-F1, their standard errors, and the figures of each class that was shown."""
     found = logits.argmax(axis=1)
     table = confusion(found, truth, len(labels))

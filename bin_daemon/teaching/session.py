@@ -1,8 +1,7 @@
 """A person shows the bin one item after another and says what each is.
 
-Observations, looks and keys flow in; named looks flow out through `keep`, and what to show is read
-off. A machine without camera, clock or terminal of its own, as `calibrate` is; nothing is learnt
-here.
+Observations, shots and keys flow in; named shots flow out through `keep`, and what to show is read
+off. A state machine without camera, clock or terminal of its own; nothing is learnt here.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from bin_daemon.core.errors import BinDaemonError, UsageError
 from bin_daemon.core.messages import Image, Observation, Prediction, Vector, View
 from bin_daemon.teaching.sample import check_label
 
-LOOKS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise
+SHOTS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise
 NEW, SKIP, UNDO, FINISH = "n", "s", "u", "f"
 _KEYS = "123456789" + "".join(c for c in "abcdefghijklmnopqrstvwxyz" if c not in "nsuf")
 _NAME_LENGTH = 64
 
 
 class Stage(StrEnum):
-    """What the sitting waits for."""
+    """What the session waits for."""
 
     ITEM = "item"  # an item at rest
     NAME = "name"  # what it is
@@ -31,21 +30,21 @@ class Stage(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """One fresh look at an item. ground: the embedding of its crop without it, where known."""
+class Shot:
+    """One fresh frame of an item. ground: the embedding of its crop without it, where known."""
 
     crop: Image
     prediction: Prediction
     ground: Vector | None = None
 
 
-Keep = Callable[[Sequence[Look], str], Sequence[str]]
+Keep = Callable[[Sequence[Shot], str], Sequence[str]]
 
 
-class Sitting:
+class TeachingSession:
     """What the person has taught so far, and what is to be done next.
 
-    classes: their names; each gets a key. keep: stores the looks of an item under a class and gives
+    classes: their names; each gets a key. keep: stores the shots of an item under a class and gives
     the ids; forget: deletes them; either may raise BinDaemonError. trouble: what the person should
     know of a new class, "" for nothing.
     """
@@ -63,7 +62,7 @@ class Sitting:
         self._answer: str | None = None
         self.stage = Stage.ITEM
         self.observation: Observation | None = None
-        self.looks: list[Look] = []
+        self.shots: list[Shot] = []
         self.typed: str | None = None
         self.said = ""
         self.done = False
@@ -75,40 +74,40 @@ class Sitting:
 
     @property
     def counts(self) -> Counter[str]:
-        """Items taught in this sitting, by class."""
+        """Items taught in this session, by class."""
         return Counter(label for label, _ in self._taught)
 
     @property
     def answered(self) -> bool:
-        """Whether the item that lies there was named, and looks of it are still to come."""
+        """Whether the item that lies there was named, and shots of it are still to come."""
         return self._answer is not None
 
     def see(self, observation: Observation) -> bool:
-        """Take what the chamber shows; whether a look at its item is wanted (see `look`)."""
+        """Take what the chamber shows; whether a shot of its item is wanted (`take`)."""
         self.observation = observation
         if self.stage is Stage.REMOVAL:
             if observation.view is View.EMPTY:
                 self.stage = Stage.ITEM
             return False
         if observation.view is not View.ITEM:
-            if self._answer is not None and self.looks:
-                self._commit(self._answer)  # it was named, and taken out before the last look
+            if self._answer is not None and self.shots:
+                self._commit(self._answer)  # it was named, and taken out before the last shot
             else:
                 self._start_over(Stage.ITEM)
             return False
         if self.stage is not Stage.NAME:
             self.stage, self.said = Stage.NAME, ""
-        return len(self.looks) < LOOKS
+        return len(self.shots) < SHOTS
 
-    def look(self, look: Look) -> None:
-        """Take the look that `see` asked for."""
-        self.looks.append(look)
-        if self._answer is not None and len(self.looks) >= LOOKS:
+    def take(self, shot: Shot) -> None:
+        """Take the shot that `see` asked for."""
+        self.shots.append(shot)
+        if self._answer is not None and len(self.shots) >= SHOTS:
             self._commit(self._answer)
 
     def _commit(self, label: str) -> None:
         try:
-            ids = self._keep(self.looks, label)
+            ids = self._keep(self.shots, label)
         except BinDaemonError as error:
             self.said = f"not kept: {error}"
         else:
@@ -118,7 +117,7 @@ class Sitting:
 
     def _start_over(self, stage: Stage) -> None:
         self.stage, self._answer = stage, None
-        self.looks = []
+        self.shots = []
 
     def press(self, key: str) -> None:
         """Take a key: a character, or enter, escape, backspace."""
@@ -144,7 +143,7 @@ class Sitting:
             self.said = "there is nothing to name yet"
             return
         self._answer = label
-        if len(self.looks) >= LOOKS:
+        if len(self.shots) >= SHOTS:
             self._commit(label)
 
     def _skip(self) -> None:
@@ -158,7 +157,7 @@ class Sitting:
             self.said = "not kept; what is it?"
             return
         if not self._taught:
-            self.said = "nothing was taught in this sitting"
+            self.said = "nothing was taught in this session"
             return
         label, ids = self._taught[-1]
         try:

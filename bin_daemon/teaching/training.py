@@ -1,4 +1,4 @@
-"""One lesson: from labelled embeddings to a head, with figures that say what it is worth.
+"""One training: from labelled embeddings to a head, with figures that say what it is worth.
 
 Embeddings of crops with their labels flow in; a head flows out with per-class figures before and
 after, by cross-validation over items, and a verdict. The control has the item taken out of the same
@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -30,9 +30,9 @@ from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head, unit
 from bin_daemon.model.package import Package
 from bin_daemon.teaching import solver
-from bin_daemon.teaching.advice import LEAST, doubts, left_out
+from bin_daemon.teaching.advice import LEAST, advise, left_out
 from bin_daemon.teaching.folds import by_session, folds_of, things
-from bin_daemon.teaching.metrics import clustered_se, gained, judged
+from bin_daemon.teaching.metrics import clustered_se, gained, scores
 from bin_daemon.teaching.package_head import shipped_head
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -43,14 +43,14 @@ TARGET = 0.97
 UNLIKE = 0.05
 
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
+class TrainingExample:
     """One labelled picture as the network sees it: embedding float32 (d,) of its crop.
 
-    session: the sitting it is from. item: the same for all pictures of one thing. ground: the
+    session: in which it was taken. item: the same for all pictures of one thing. ground: the
     embedding of the same crop with the item painted out, or None where that is not known. fresh:
     the head in force was not taught it.
     """
@@ -64,7 +64,7 @@ class Shown:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingResult:
     """What came of it.
 
     better: by more than one standard error than the shipped head. figures: as `teach --json` gives
@@ -78,94 +78,119 @@ class Lesson:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Pictures:
-    """What is learnt from, as numbers: embeddings float32 (n, d), truth int (n,) into `labels`,
-    groups int (n,) and fold int (n,), weights float (n,) that are 1 in all for each thing; prior:
-    see `fit`."""
+class _TrainingSet:
+    """What is learnt from, as numbers.
+
+    embeddings: float32 (n, d). truth: int (n,), into `labels`. sessions, things: n names. groups:
+    int (n,), of pictures that must not be split. folds: int (n,). weights: float (n,), 1 in all for
+    each thing. prior: of `solver.fit`.
+    """
 
     labels: tuple[str, ...]
     embeddings: Floats
     truth: Counts
+    sessions: tuple[str, ...]
+    things: tuple[str, ...]
+    whole_sessions: bool
     groups: Counts
     folds: Counts
     weights: Doubles
     prior: solver.Linear
 
+    @classmethod
+    def of(
+        cls, examples: Sequence[TrainingExample], shipped: solver.Linear, package: Package
+    ) -> Self:
+        """The set of these examples, for heads that start from the shipped one."""
+        names = [one.label for one in examples]
+        sessions = tuple(one.session for one in examples)
+        embeddings = np.stack([one.embedding for one in examples])
+        labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
+        shown = things(unit(embeddings), names, sessions, [one.item for one in examples])
+        counts = Counter(shown)
+        whole_sessions = by_session(names, sessions)
+        groups = sessions if whole_sessions else shown
+        return cls(
+            labels=labels,
+            embeddings=embeddings,
+            truth=np.array([labels.index(name) for name in names], np.int64),
+            sessions=sessions,
+            things=tuple(shown),
+            whole_sessions=whole_sessions,
+            groups=np.unique(groups, return_inverse=True)[1],
+            folds=folds_of(groups, names, whole_sessions),
+            weights=np.array([1 / counts[thing] for thing in shown]),
+            prior=_prior(*shipped, len(labels), embeddings),
+        )
 
-def learn(
-    shown: Iterable[Shown],
+    def per_class(self, names: Iterable[tuple[int, str]]) -> dict[str, int]:
+        """How many of `names` (class and name) there are of each class, by label in order."""
+        return dict(sorted(Counter(self.labels[c] for c, _ in names).items()))
+
+
+def train(
+    examples: Iterable[TrainingExample],
     classifier: Classifier,
     taught_at: float,
-    tell: Tell = lambda words: None,
+    progress: Progress = lambda words: None,
     taken: Container[str] | None = None,
     known: Iterable[str] = (),
-) -> Lesson:
-    """Learn from pictures, shown one after another so that their crops need not be in memory.
+) -> TrainingResult:
+    """Learn from pictures, given one after another so that their crops need not be in memory.
 
-    classifier: with the network that has seen them, and with the head in force, if there is one.
-    tell: takes words on how far it is, before each step. taken: see `left_out`.
-    known: the classes of the head that this one may follow; which of them are lost is told.
-    Raises UsageError as `left_out` does, ModelError where the package cannot be taught.
+    Args:
+        examples: the pictures.
+        classifier: with the network that has seen them, and the head in force, if there is one.
+        taught_at: wall clock.
+        progress: takes words on how far it is, before each step.
+        taken: the classes that have a route; None where that does not matter.
+        known: the classes of the head that this one may follow; the figures tell which are lost.
+
+    Raises:
+        UsageError: as `left_out`.
+        ModelError: the package cannot be taught.
     """
     started = time.perf_counter()
-    kernel, bias = shipped_head(classifier)
-    package = classifier.package
-    seen = list(shown)
+    shipped, package = shipped_head(classifier), classifier.package
+    seen = list(examples)
     needs = left_out((one.label for one in seen), taken, set(known) - set(package.labels))
     seen = [one for one in seen if one.label not in needs]
-    names, sessions = [one.label for one in seen], [one.session for one in seen]
-    embeddings = np.stack([one.embedding for one in seen])
-    labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
-    seen_things = things(unit(embeddings), names, sessions, [one.item for one in seen])
-    of_thing = Counter(seen_things)
-    whole_sessions = by_session(names, sessions)
-    groups = sessions if whole_sessions else seen_things
-    pictures = _Pictures(
-        labels=labels,
-        embeddings=embeddings,
-        truth=np.array([labels.index(name) for name in names], np.int64),
-        groups=np.unique(groups, return_inverse=True)[1],
-        folds=folds_of(groups, names, whole_sessions),
-        weights=np.array([1 / of_thing[thing] for thing in seen_things]),
-        prior=_prior(kernel, bias, len(labels), embeddings),
-    )
-    strength, logits = _best(pictures, tell)
-    before = _padded(embeddings @ kernel + bias, len(labels))
-    figures: dict[str, Any] = {
-        "pictures": dict(sorted(Counter(names).items())),
-        "left_out": needs,
-        "things": dict(
-            sorted(Counter(n for n, _ in set(zip(names, seen_things, strict=True))).items())
-        ),
-        "sessions": len(set(sessions)),
-        "tested_on": "sessions" if whole_sessions else "things",
-        "strength": strength,
-        "before": judged(before, pictures.truth, pictures.groups, labels),
-        "after": judged(logits, pictures.truth, pictures.groups, labels),
-    }
+    pictures = _TrainingSet.of(seen, shipped, package)
+    strength, logits = _best(pictures, progress)
+    before = _padded(pictures.embeddings @ shipped[0] + shipped[1], len(pictures.labels))
     gain, error = gained(before, logits, pictures.truth, pictures.groups)
-    figures["gain"] = {"accuracy": gain, "se": error}
-    figures["unseen_session"] = _unseen_session(pictures, sessions, strength, tell)
-    grounds = [one.ground for one in seen]
-    figures["control"] = _control(pictures, grounds, seen_things, strength, tell)
     fresh = np.array([one.fresh for one in seen])
-    figures["former"] = _former(classifier.head, pictures, logits, fresh)
-    figures["accepted"] = _accepted(pictures, logits)
+    figures: dict[str, Any] = {
+        "pictures": pictures.per_class(zip(pictures.truth, pictures.things, strict=True)),
+        "left_out": needs,
+        "things": pictures.per_class(set(zip(pictures.truth, pictures.things, strict=True))),
+        "sessions": len(set(pictures.sessions)),
+        "tested_on": "sessions" if pictures.whole_sessions else "things",
+        "strength": strength,
+        "before": scores(before, pictures.truth, pictures.groups, pictures.labels),
+        "after": scores(logits, pictures.truth, pictures.groups, pictures.labels),
+        "gain": {"accuracy": gain, "se": error},
+        "unseen_session": _unseen_session(pictures, strength, progress),
+        "control": _control(pictures, [one.ground for one in seen], strength, progress),
+        "former": _former(classifier.head, pictures, logits, fresh),
+        "accepted": _accepted(pictures, logits),
+    }
     temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
-    tell("learning from all")
-    kernel, bias = solver.fit(unit(embeddings), pictures.truth, pictures.prior, strength)
+    progress("learning from all")
+    features = unit(pictures.embeddings)
+    kernel, bias = solver.fit(features, pictures.truth, pictures.prior, strength)
     figures["seconds"] = time.perf_counter() - started
     head = Head(
-        labels=labels,
+        labels=pictures.labels,
         kernel=kernel,
         bias=bias,
         temperature=temperature,
-        thresholds=_trusted(labels, thresholds, set(names), package),
+        thresholds=_trusted(pictures, thresholds, package),
         base=Base.of(package),
         taught_at=taught_at,
         figures=figures,
     )
-    return Lesson(head, gain > error, figures, tuple(doubts(figures, labels)))
+    return TrainingResult(head, gain > error, figures, tuple(advise(figures, pictures.labels)))
 
 
 def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solver.Linear:
@@ -187,7 +212,7 @@ def _padded(logits: Floats, count: int) -> Floats:
 
 
 def _held_out(
-    pictures: _Pictures, folds: Counts, strengths: Sequence[float], tell: Tell
+    pictures: _TrainingSet, folds: Counts, strengths: Sequence[float], progress: Progress
 ) -> dict[float, Doubles]:
     """By strength, logits float64 (n, k) of each picture from a head not taught its fold."""
     features, prior = solver.compact(unit(pictures.embeddings), pictures.prior)
@@ -197,12 +222,12 @@ def _held_out(
         mine = folds == fold
         heads = solver.fits(features[~mine], pictures.truth[~mine], prior, strengths)
         for strength, (kernel, bias) in heads:
-            tell(f"testing on part {number} of {len(parts)}")
+            progress(f"testing on part {number} of {len(parts)}")
             found[strength][mine] = features[mine] @ kernel + bias
     return found
 
 
-def _best(pictures: _Pictures, tell: Tell) -> tuple[float, Doubles]:
+def _best(pictures: _TrainingSet, progress: Progress) -> tuple[float, Doubles]:
     """The strength of least cross-validated log loss, with its logits.
 
     After the temperature, which is fitted to them anyway.
@@ -212,47 +237,44 @@ def _best(pictures: _Pictures, tell: Tell) -> tuple[float, Doubles]:
         temperature = fit_temperature(logits, pictures.truth)
         return negative_log_likelihood(logits, pictures.truth, temperature)
 
-    tried = _held_out(pictures, pictures.folds, STRENGTHS, tell)
+    tried = _held_out(pictures, pictures.folds, STRENGTHS, progress)
     return min(tried.items(), key=lambda pair: loss(pair[1]))
 
 
 def _unseen_session(
-    pictures: _Pictures, sessions: Sequence[str], strength: float, tell: Tell
+    pictures: _TrainingSet, strength: float, progress: Progress
 ) -> dict[str, Any] | None:
     """Each session judged by a head taught the others, where those show the same class.
 
     None where no class was seen in two sessions.
     """
-    number = np.unique(sessions, return_inverse=True)[1]
+    number = np.unique(pictures.sessions, return_inverse=True)[1]
     of_class = [set(number[pictures.truth == c].tolist()) for c in range(len(pictures.labels))]
-    judged = np.array([len(of_class[c]) > 1 for c in pictures.truth])
-    if not judged.any():
+    twice = np.array([len(of_class[c]) > 1 for c in pictures.truth])
+    if not twice.any():
         return None
-    logits = _held_out(pictures, number, [strength], tell)[strength]
+    logits = _held_out(pictures, number, [strength], progress)[strength]
     right = logits.argmax(axis=1) == pictures.truth
-    return {"accuracy": float(right[judged].mean()), "pictures": int(judged.sum())}
+    return {"accuracy": float(right[twice].mean()), "pictures": int(twice.sum())}
 
 
 def _control(
-    pictures: _Pictures,
+    pictures: _TrainingSet,
     grounds: Sequence[Floats | None],
-    shown: Sequence[str],
     strength: float,
-    tell: Tell,
+    progress: Progress,
 ) -> dict[str, Any] | None:
     """The same head on the same crops without the item; None where too few show that.
 
-    Where they are all of one session, that cannot be held out whole: then by things.
-
-    shown: which thing each picture shows. majority: the accuracy of always saying the commonest
-    class.
+    Where they are all of one session, that cannot be held out whole: then by things. majority: the
+    accuracy of always saying the commonest class.
     """
     known = np.array([ground is not None for ground in grounds])
     if known.sum() < 2 * LEAST or len(set(pictures.truth[known].tolist())) < 2:
         return None
     folds, groups = pictures.folds[known], pictures.groups[known]
     if len(np.unique(folds)) < 2:
-        groups = np.array(shown)[known]
+        groups = np.array(pictures.things)[known]
         names = [pictures.labels[c] for c in pictures.truth[known]]
         folds = folds_of(groups.tolist(), names, whole_sessions=False)
     if len(np.unique(folds)) < 2:
@@ -265,7 +287,7 @@ def _control(
         folds=folds,
         weights=pictures.weights[known],
     )
-    logits = _held_out(part, part.folds, [strength], tell)[strength]
+    logits = _held_out(part, part.folds, [strength], progress)[strength]
     right = (logits.argmax(axis=1) == part.truth).astype(float)
     return {
         "accuracy": float(right.mean()),
@@ -276,7 +298,7 @@ def _control(
 
 
 def _former(
-    head: Head | None, pictures: _Pictures, logits: Doubles, fresh: Flags
+    head: Head | None, pictures: _TrainingSet, logits: Doubles, fresh: Flags
 ) -> dict[str, Any] | None:
     """The head in force beside the new one, on pictures that neither was taught; None for none.
 
@@ -305,7 +327,7 @@ def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Dou
     sure of than of nearly all of those is unlike what it was taught, and goes to residual. Looks at
     one thing are one witness between them.
 
-    logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_Pictures`.
+    logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_TrainingSet`.
     """
     temperature = fit_temperature(logits, truth, doubt=1 / (weights.sum() + 2))
     likely = softmax(logits, temperature)
@@ -315,7 +337,7 @@ def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Dou
     return temperature, np.maximum(shown, np.floor(least * 1000) / 1000)
 
 
-def _accepted(pictures: _Pictures, logits: Doubles) -> dict[str, Any]:
+def _accepted(pictures: _TrainingSet, logits: Doubles) -> dict[str, Any]:
     """What passes thresholds, and is right, where each fold has those that the others gave."""
     truth, weights = pictures.truth, pictures.weights
     crossed = cross_fit(
@@ -328,12 +350,10 @@ def _accepted(pictures: _Pictures, logits: Doubles) -> dict[str, Any]:
     }
 
 
-def _trusted(
-    labels: Sequence[str], thresholds: Doubles, taught: set[str], package: Package
-) -> dict[str, float]:
+def _trusted(pictures: _TrainingSet, thresholds: Doubles, package: Package) -> dict[str, float]:
     """A threshold for each class; one without pictures is trusted no sooner than before."""
-    shipped = package.manifest.thresholds
+    taught, shipped = set(pictures.truth.tolist()), package.manifest.thresholds
     return {
-        label: float(own if label in taught else max(own, shipped.get(label, 0.0)))
-        for label, own in zip(labels, thresholds, strict=True)
+        label: float(own if at in taught else max(own, shipped.get(label, 0.0)))
+        for at, (label, own) in enumerate(zip(pictures.labels, thresholds, strict=True))
     }

@@ -33,7 +33,7 @@ from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.package_head import shipped_head
-from bin_daemon.teaching.training import Shown, learn
+from bin_daemon.teaching.training import TrainingExample, train
 from export.errors import ExportError
 from export.evaluation.chambers import Frame, read_chamber
 
@@ -121,7 +121,7 @@ class Embedder:
 
         accuracy: it tells them from the ground. majority: of always saying the commonest class.
         """
-        lesson = learn(self._painted_out(taught), self._classifier, 0.0)
+        lesson = train(self._painted_out(taught), self._classifier, 0.0)
         grounds = self._painted_out(tested)
         truth = [one.label for one in grounds]
         found = lesson.head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
@@ -129,9 +129,13 @@ class Embedder:
         commonest = max(truth.count(label) for label in set(truth))
         return {"accuracy": float(np.mean(right)), "majority": commonest / len(truth)}
 
-    def _painted_out(self, frames: Sequence[Frame]) -> list[Shown]:
+    def _painted_out(self, frames: Sequence[Frame]) -> list[TrainingExample]:
         seen = [(one, self._look(one)[1]) for one in frames]
-        return [Shown(g, one.label, one.session, str(one.path)) for one, g in seen if g is not None]
+        return [
+            TrainingExample(g, one.label, one.session, str(one.path))
+            for one, g in seen
+            if g is not None
+        ]
 
     def shipped(self) -> Head:
         """What the bin goes by while no head is in force."""

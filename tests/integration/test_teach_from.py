@@ -28,7 +28,7 @@ from bin_daemon.daemon.watchdog import notify
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching import training as lesson_module
+from bin_daemon.teaching import training
 from bin_daemon.teaching.activation import head_for
 from bin_daemon.teaching.sample_store import Samples
 
@@ -491,13 +491,13 @@ def test_that_nothing_better_comes_of_an_update_is_learnt_once(
     state = tmp_path / "state"
     of_another_network(state)
     settings["camera"]["loop"] = False
-    learn, lessons = lesson_module.learn, []
+    learn, lessons = training.train, []
 
     def no_better(*values, **more):
         lessons.append(dataclasses.replace(learn(*values, **more), better=False))
         return lessons[-1]
 
-    monkeypatch.setattr(lesson_module, "learn", no_better)
+    monkeypatch.setattr(training, "train", no_better)
     for _ in range(2):
         (alert,) = sorted_by(settings, state).alerts
         assert "as good by itself on the kept pictures" in alert.message

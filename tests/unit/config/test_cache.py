@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config.cache import remembered
+from bin_daemon.config.cache import cached
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Config
 
@@ -29,35 +29,35 @@ def check():
 
 
 def test_the_same_text_is_checked_once(check, tmp_path):
-    first = remembered(Config, b"text", tmp_path, check)
-    second = remembered(Config, b"text", tmp_path, check)
+    first = cached(Config, b"text", tmp_path, check)
+    second = cached(Config, b"text", tmp_path, check)
     assert asdict(first) == asdict(second) == asdict(check.config)
     assert check.times == 1
 
 
 def test_another_text_is_checked_afresh(check, tmp_path):
-    remembered(Config, b"text", tmp_path, check)
-    remembered(Config, b"other", tmp_path, check)
+    cached(Config, b"text", tmp_path, check)
+    cached(Config, b"other", tmp_path, check)
     assert check.times == 2
 
 
 def test_another_version_of_the_program_checks_afresh(check, tmp_path, monkeypatch):
-    remembered(Config, b"text", tmp_path, check)
+    cached(Config, b"text", tmp_path, check)
     monkeypatch.setattr("bin_daemon.config.cache.__version__", "9.9.9")
-    remembered(Config, b"text", tmp_path, check)
+    cached(Config, b"text", tmp_path, check)
     assert check.times == 2
 
 
 def test_without_a_folder_nothing_is_kept(check):
-    remembered(Config, b"text", None, check)
-    remembered(Config, b"text", None, check)
+    cached(Config, b"text", None, check)
+    cached(Config, b"text", None, check)
     assert check.times == 2
 
 
 @pytest.mark.parametrize("junk", [b"", b"junk", pickle.dumps(("key", "value")), b"\x80\x05."])
 def test_a_damaged_file_costs_only_time(check, tmp_path, junk):
     (tmp_path / "config.checked").write_bytes(junk)
-    assert asdict(remembered(Config, b"text", tmp_path, check)) == asdict(check.config)
+    assert asdict(cached(Config, b"text", tmp_path, check)) == asdict(check.config)
     assert check.times == 1
 
 
@@ -72,11 +72,11 @@ class Opens:
 
 
 def test_a_planted_file_runs_nothing(check, tmp_path):
-    remembered(Config, b"text", tmp_path, check)
+    cached(Config, b"text", tmp_path, check)
     kept = tmp_path / "config.checked"
     key, _ = pickle.loads(kept.read_bytes())
     kept.write_bytes(pickle.dumps((key, Opens(tmp_path / "planted"))))
-    assert asdict(remembered(Config, b"text", tmp_path, check)) == asdict(check.config)
+    assert asdict(cached(Config, b"text", tmp_path, check)) == asdict(check.config)
     assert not (tmp_path / "planted").exists()
     assert check.times == 2
 
@@ -84,7 +84,7 @@ def test_a_planted_file_runs_nothing(check, tmp_path):
 def test_a_folder_that_cannot_be_written_costs_only_time(check, tmp_path):
     (tmp_path / "file").write_text("")
     kept = tmp_path / "file" / "state"
-    assert remembered(Config, b"text", kept, check) is check.config
+    assert cached(Config, b"text", kept, check) is check.config
 
 
 def test_a_wrong_configuration_is_never_remembered(tmp_path):

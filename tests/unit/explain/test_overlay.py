@@ -17,7 +17,7 @@ from bin_daemon.core.messages import Decision, Prediction
 from bin_daemon.explain.captions import PAPER, Plate, drawable
 from bin_daemon.explain.overlay import colours, draw, targets, write_picture
 from bin_daemon.explain.saliency import ClassMaps
-from bin_daemon.explain.stills import Instance, Sight
+from bin_daemon.explain.stills import Instance, Instances
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 # Viénot, Brettel and Mollon 1999, for linear RGB: what is left without red or green cones.
@@ -48,8 +48,8 @@ def thing(label: str, box=None, shape=(480, 640), labels=LABELS, sure: float = 0
     return Instance(box, mask, float(mask.mean()), crop, box, prediction, decision)
 
 
-def sight(*things: Instance) -> Sight:
-    return Sight(things[0], things)
+def seen(*things: Instance) -> Instances:
+    return Instances(things[0], things)
 
 
 def grey(level: int = 120, shape=(480, 640)) -> np.ndarray:
@@ -58,7 +58,7 @@ def grey(level: int = 120, shape=(480, 640)) -> np.ndarray:
 
 def test_the_mask_takes_the_colour_of_the_class_and_the_rest_stays():
     still = grey()
-    drawn = draw(still, sight(thing("glass", (200, 200, 200, 150))))
+    drawn = draw(still, seen(thing("glass", (200, 200, 200, 150))))
     assert drawn.shape == still.shape
     np.testing.assert_array_equal(still, grey())
     tint = drawn[270:280, 290:310].reshape(-1, 3).mean(axis=0) - 120
@@ -68,7 +68,7 @@ def test_the_mask_takes_the_colour_of_the_class_and_the_rest_stays():
 
 
 def test_two_things_are_drawn_in_the_colours_of_their_classes():
-    two = sight(thing("glass", (50, 200, 150, 150)), thing("paper", (400, 200, 150, 150)))
+    two = seen(thing("glass", (50, 200, 150, 150)), thing("paper", (400, 200, 150, 150)))
     drawn = draw(grey(), two).astype(int)
     np.testing.assert_allclose(
         drawn[275, 125] - drawn[275, 475],
@@ -118,7 +118,7 @@ def test_a_plate_lies_inside_the_picture_wherever_its_box_is(box, words):
 
 
 def test_plates_do_not_cover_each_other_or_the_things_where_there_is_room():
-    two = sight(thing("glass", (60, 150, 120, 120)), thing("paper", (400, 150, 120, 120)))
+    two = seen(thing("glass", (60, 150, 120, 120)), thing("paper", (400, 150, 120, 120)))
     drawn = draw(grey(), two)
     for i, one in enumerate(two.things):
         x, y, width, height = one.box
@@ -128,19 +128,19 @@ def test_plates_do_not_cover_each_other_or_the_things_where_there_is_room():
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_an_outline_shows_on_black_and_on_white(level: int):
-    drawn = draw(grey(level), sight(thing("plastic", (200, 200, 200, 150)))).astype(int)
+    drawn = draw(grey(level), seen(thing("plastic", (200, 200, 200, 150)))).astype(int)
     row = drawn[275, 180:220]
     assert np.abs(row - level).max() > 100
 
 
 def test_a_small_picture_is_enlarged_until_words_fit():
-    drawn = draw(grey(shape=(32, 50)), sight(thing("paper", (5, 5, 20, 20), (32, 50))))
+    drawn = draw(grey(shape=(32, 50)), seen(thing("paper", (5, 5, 20, 20), (32, 50))))
     assert min(drawn.shape[:2]) >= 400
     assert drawn.shape[1] * 32 == drawn.shape[0] * 50
 
 
 def test_a_long_strip_is_not_enlarged_beyond_memory():
-    drawn = draw(grey(shape=(32, 40_000)), sight(thing("paper", None, (32, 40_000))))
+    drawn = draw(grey(shape=(32, 40_000)), seen(thing("paper", None, (32, 40_000))))
     assert drawn.size <= 3 * 50_000_000
 
 
@@ -148,7 +148,7 @@ def test_a_long_strip_is_not_enlarged_beyond_memory():
 def test_any_name_of_a_class_can_be_drawn(name: str):
     labels = ("other", name)
     still = grey()
-    drawn = draw(still, sight(thing(name, (200, 200, 200, 150), labels=labels)))
+    drawn = draw(still, seen(thing(name, (200, 200, 200, 150), labels=labels)))
     assert (drawn != still).any()
     assert drawable("Blechbüchse") == "Blechbuchse"
 
@@ -157,7 +157,7 @@ def test_heat_is_strongest_where_the_evidence_is_and_stays_in_the_window():
     maps = np.zeros((7, 7, len(LABELS)), np.float32)
     maps[1, 5, LABELS.index("metal")] = 9.0
     one = thing("metal", (200, 100, 210, 210))
-    drawn = draw(grey(), sight(one), [ClassMaps(LABELS, maps)]).astype(int)
+    drawn = draw(grey(), seen(one), [ClassMaps(LABELS, maps)]).astype(int)
     light = cv2.GaussianBlur(drawn.sum(axis=2).astype(np.float32), (0, 0), 5)
     inside = light[110:300, 210:400]
     row, column = np.unravel_index(inside.argmax(), inside.shape)

@@ -13,7 +13,7 @@ from scenes import chamber, with_box
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Image, Mask
-from bin_daemon.explain.stills import Sight, look_at, plain, run_lengths
+from bin_daemon.explain.stills import Instances, look_at, plain, run_lengths
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from bin_daemon.sorting.policy import policy_of
@@ -33,7 +33,7 @@ def look():
     package = open_package("waste6")
     classifier, policy = Classifier(package), policy_of(config, package)
 
-    def look(image: Image, empty: Image | None, **section: object) -> Sight | None:
+    def look(image: Image, empty: Image | None, **section: object) -> Instances | None:
         section = dataclasses.replace(ChamberSection(), **section)
         return look_at(image, empty, section, classifier, policy)
 
@@ -49,26 +49,26 @@ def overlap(mask: Mask, box: tuple[int, int, int, int]) -> float:
 
 
 def test_two_things_are_two_instances_with_masks_of_their_own(look):
-    sight = look(two_boxes(), chamber())
-    assert len(sight.things) == 2
-    first, second = sight.things
+    seen = look(two_boxes(), chamber())
+    assert len(seen.things) == 2
+    first, second = seen.things
     assert not np.any(first.mask & second.mask)
     for box in BOXES.values():
-        assert max(overlap(thing.mask, box) for thing in sight.things) > 0.8
+        assert max(overlap(thing.mask, box) for thing in seen.things) > 0.8
     assert not np.array_equal(first.prediction.probabilities, second.prediction.probabilities)
 
 
 def test_two_things_together_go_to_residual_as_in_the_bin(look):
-    sight = look(two_boxes(), chamber())
-    assert sight.whole.decision.route == "residual"
-    assert "two or more separate items" in sight.whole.decision.reason
-    assert sight.whole.box[2] > max(thing.box[2] for thing in sight.things)
+    seen = look(two_boxes(), chamber())
+    assert seen.whole.decision.route == "residual"
+    assert "two or more separate items" in seen.whole.decision.reason
+    assert seen.whole.box[2] > max(thing.box[2] for thing in seen.things)
 
 
 def test_one_thing_is_all_there_is(look):
-    sight = look(with_box((190, 30, 40)), chamber())
-    assert sight.things == (sight.whole,)
-    assert sight.whole.crop.shape[0] == sight.whole.crop.shape[1]
+    seen = look(with_box((190, 30, 40)), chamber())
+    assert seen.things == (seen.whole,)
+    assert seen.whole.crop.shape[0] == seen.whole.crop.shape[1]
 
 
 def test_the_window_is_the_part_of_the_picture_that_the_network_was_shown(look):
@@ -82,11 +82,11 @@ def test_the_window_is_the_part_of_the_picture_that_the_network_was_shown(look):
 
 def test_without_an_empty_view_the_whole_picture_is_the_item(look):
     picture = two_boxes()
-    sight = look(picture, None)
-    assert sight.things == (sight.whole,)
-    assert sight.whole.box == (0, 0, 640, 480)
-    assert sight.whole.mask is None
-    assert plain(sight.whole)["mask"] is None
+    seen = look(picture, None)
+    assert seen.things == (seen.whole,)
+    assert seen.whole.box == (0, 0, 640, 480)
+    assert seen.whole.mask is None
+    assert plain(seen.whole)["mask"] is None
 
 
 def test_an_empty_chamber_shows_nothing(look):
@@ -94,9 +94,9 @@ def test_an_empty_chamber_shows_nothing(look):
 
 
 def test_a_mask_lies_in_the_picture_where_only_a_part_of_it_is_watched(look):
-    sight = look(with_box((190, 30, 40)), chamber(), region=(0.25, 0.2, 0.9, 0.95))
-    assert sight.whole.mask.shape == (480, 640)
-    assert overlap(sight.whole.mask, BOXES["red"]) > 0.8
+    seen = look(with_box((190, 30, 40)), chamber(), region=(0.25, 0.2, 0.9, 0.95))
+    assert seen.whole.mask.shape == (480, 640)
+    assert overlap(seen.whole.mask, BOXES["red"]) > 0.8
 
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()))

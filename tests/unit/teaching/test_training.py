@@ -19,7 +19,7 @@ from bin_daemon.model.head import unit
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching import training
 from bin_daemon.teaching.folds import FOLDS, by_session, folds_of, things
-from bin_daemon.teaching.training import Shown, learn
+from bin_daemon.teaching.training import TrainingExample, train
 
 LENGTH = 400
 DAY = 1_795_219_200.0
@@ -54,7 +54,7 @@ def sight_of(*names: str, rng: np.random.Generator, noise: float = 25.0) -> np.n
 
 def pictures(
     counts: dict[str, int], sessions: int = 1, seed: int = 0, ground: str | None = None
-) -> list[Shown]:
+) -> list[TrainingExample]:
     """Pictures that look like their class; ground: what is seen without the item, "label" or ""."""
     rng = np.random.default_rng(seed)
     found = []
@@ -62,12 +62,14 @@ def pictures(
         for at in range(count):
             left = None if ground is None else sight_of(label if ground else "", rng=rng)
             session = f"s{at % sessions}"
-            found.append(Shown(sight_of(label, rng=rng), label, session, f"{label}{at}", left))
+            found.append(
+                TrainingExample(sight_of(label, rng=rng), label, session, f"{label}{at}", left)
+            )
     return found
 
 
-def taught(shown: list[Shown]):
-    return learn(shown, Network(), DAY)
+def taught(shown: list[TrainingExample]):
+    return train(shown, Network(), DAY)
 
 
 def test_pictures_that_can_be_told_apart_make_a_better_head_with_its_figures():
@@ -93,7 +95,7 @@ def test_the_head_says_of_new_pictures_what_it_was_taught():
 def test_labels_that_say_nothing_make_no_better_head():
     rng = np.random.default_rng(3)
     shown = [
-        Shown(sight_of("thing", rng=rng), ("cardboard", "glass")[at % 2], "s", str(at))
+        TrainingExample(sight_of("thing", rng=rng), ("cardboard", "glass")[at % 2], "s", str(at))
         for at in range(40)
     ]
     kernel = np.zeros((LENGTH, 6), np.float32)
@@ -188,13 +190,13 @@ def test_a_class_with_too_few_pictures_is_left_out_and_the_others_are_learnt():
 
 def test_a_class_that_the_head_before_knew_is_missed_where_no_picture_of_it_is_left():
     shown = pictures({"metal": 12, "plastic": 12})
-    found = learn(shown, Network(), DAY, known=("metal", "glass", "can"))
+    found = train(shown, Network(), DAY, known=("metal", "glass", "can"))
     assert found.figures["left_out"] == {"can": "pictures still needed: 3"}
 
 
 def test_a_class_without_a_route_is_left_out_and_the_cure_is_told():
     shown = pictures({"metal": 12, "plastic": 12, "cup": 12})
-    found = learn(shown, Network(), DAY, taken={"metal", "plastic"})
+    found = train(shown, Network(), DAY, taken={"metal", "plastic"})
     assert found.head.labels == Network.package.labels
     assert any("no route takes it; add it to one's 'takes'" in w for w in found.warnings)
 
@@ -216,10 +218,11 @@ def test_a_new_head_that_forgets_what_the_one_in_force_knows_is_warned_of(says, 
     # What was shown last looks like plastic and is called metal, which only one of them says.
     rng = np.random.default_rng(4)
     last = [
-        Shown(sight_of("plastic", rng=rng), "metal", "t", f"x{i}", None, True) for i in range(5)
+        TrainingExample(sight_of("plastic", rng=rng), "metal", "t", f"x{i}", None, True)
+        for i in range(5)
     ]
     shown = [*pictures({"metal": 14, "plastic": 14}), *last]
-    found = learn(shown, Network(InForce(says)), DAY)
+    found = train(shown, Network(InForce(says)), DAY)
     former = found.figures["former"]
     assert former["pictures"] == 5
     assert former["before"] == float(warned)
@@ -228,7 +231,7 @@ def test_a_new_head_that_forgets_what_the_one_in_force_knows_is_warned_of(says, 
 
 def test_pictures_that_the_head_in_force_was_taught_say_nothing_of_it():
     shown = pictures({"metal": 12, "plastic": 12})
-    assert learn(shown, Network(InForce("metal")), DAY).figures["former"] is None
+    assert train(shown, Network(InForce("metal")), DAY).figures["former"] is None
 
 
 def test_looks_at_one_thing_are_one_witness_between_them():
@@ -288,7 +291,7 @@ def test_pictures_named_as_one_item_stay_together_however_they_look():
 def test_pictures_that_all_look_alike_are_warned_of():
     rng = np.random.default_rng(0)
     shown = [
-        Shown(sight_of(label, rng=rng, noise=2), label, "s", f"{label}{at}")
+        TrainingExample(sight_of(label, rng=rng, noise=2), label, "s", f"{label}{at}")
         for label in ("metal", "plastic")
         for at in range(6)
     ]
@@ -329,7 +332,7 @@ import re, time
 import numpy as np
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching.training import Shown, learn
+from bin_daemon.teaching.training import TrainingExample, train
 
 classifier = Classifier(open_package("waste6"))
 classifier.classify(np.zeros((480, 480, 3), np.uint8))  # all is loaded then
@@ -340,9 +343,11 @@ centres = rng.gamma(0.5, 1.0, (len(labels), 1280))
 def seen(at):
     return (centres[at % 6] * rng.gamma(1.0, 1.0, 1280)).astype(np.float32)
 
-shown = [Shown(seen(at), labels[at % 6], f"s{at % 10}", str(at), seen(at)) for at in range(200)]
+shown = [
+    TrainingExample(seen(at), labels[at % 6], f"s{at % 10}", str(at), seen(at)) for at in range(200)
+]
 started = time.process_time()
-lesson = learn(shown, classifier, 0.0)
+lesson = train(shown, classifier, 0.0)
 used = time.process_time() - started
 assert lesson.figures["control"] and lesson.figures["unseen_session"]
 # Not ru_maxrss, which a process inherits from the one that started it.
