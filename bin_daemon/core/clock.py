@@ -38,15 +38,15 @@ class SystemClock:
     """The clock of the machine."""
 
     def monotonic(self) -> float:
-        """See `time.monotonic`."""
+        """Seconds since boot, less those that the machine slept."""
         return time.monotonic()
 
     def time(self) -> float:
-        """See `time.time`."""
+        """As the machine has it: wrong after boot until it is set, see `clock_synced`."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
-        """See `time.sleep`; a negative time is no time."""
+        """Wait; a negative time is no time."""
         time.sleep(max(0.0, seconds))
 
 

@@ -26,7 +26,7 @@ class JournalFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter`."""
+        """The record in one line, whatever is in its message."""
         fields = {
             "level": record.levelname.lower(),
             "logger": record.name,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PROCESS_S = 50.0
 _CONNECT_S = 10.0
+_ABSENT = 3  # exit code of a process whose runtime is not installed, which is no fault
 _REFUSED = 0x80  # MQTT 5, section 3.9.3: reason codes from here are refusals
 
 
@@ -48,10 +49,11 @@ def runtime(site: Site) -> Finding:
     remedy = f"{sys.executable} -m pip install ai-edge-litert"
     loaded, broken = [], []
     for name, module in RUNTIMES.items():
-        done = _python("-c", f"import {module}")
+        probe = f"try:\n import {module}\nexcept ModuleNotFoundError:\n raise SystemExit({_ABSENT})"
+        done = _python("-c", probe)
         if done.returncode == 0:
             loaded.append(name)
-        elif "ModuleNotFoundError" not in done.stderr:
+        elif done.returncode != _ABSENT:
             broken.append(f"{name} does not load: {_last_words(done)}")
     wanted = site.config.model.runtime if site.config else "auto"
     if wanted != "auto" and wanted not in loaded:
