@@ -33,7 +33,7 @@ from bin_daemon.daemon.watchdog import (
     notify,
 )
 from bin_daemon.sorting.sorter import State
-from bin_daemon.telemetry.publisher import Telemetry
+from bin_daemon.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +84,11 @@ class App:
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.hold(self._state))
             dispatcher = Dispatcher(self.verbs(), self.clock)
-            self.telemetry = Telemetry(config, self._state, self.clock, dispatcher)
-            stack.callback(self._close_telemetry)
+            self.publisher = Publisher(config, self._state, self.clock, dispatcher)
+            stack.callback(self._close_publisher)
             self._stack = stack.pop_all()
         self._failures = Failures(self._state, self.clock)
-        self._reporter = Reporter(config, self._state, self.clock, self.telemetry)
+        self._reporter = Reporter(config, self._state, self.clock, self.publisher)
 
     def run(self, drain_s: float = 0.0, ready: Callable[[], object] = lambda: None) -> None:
         """Sort until `stop`, or to the end of a replay.
@@ -108,7 +108,7 @@ class App:
             if not self.stopping:
                 self._sort()
             if drain_s:
-                self.telemetry.drain(drain_s)
+                self.publisher.drain(drain_s)
 
     @property
     def items(self) -> int:
@@ -165,10 +165,10 @@ class App:
         with Bin(
             self.config,
             self.clock,
-            self.telemetry,
+            self.publisher,
             camera=self._camera,
             files=Files.of(self._state, taught=self._taught),
-            session=self.telemetry.session,
+            session=self.publisher.session,
             callbacks=Callbacks(self._report_state, self._report_progress),
         ) as self.bin:
             try:
@@ -207,15 +207,15 @@ class App:
                 begun = True
             self._verbs.carry_out(bin_)
             if self._failures.good():
-                self.telemetry.resolve_alert(DEGRADED)
+                self.publisher.resolve_alert(DEGRADED)
             if self._reporter.due():
                 problems = (*self._failures.problems(), *bin_.problems())
                 self._reporter.report(bin_.sensors.read(), problems)
 
     def _pass(self, beats: Mapping[str, float]) -> None:
         """Feed the watchdog where every part met its own deadline. Raises StalledError."""
-        if self._online:  # before that the worker of telemetry does not run
-            beats = {**beats, "telemetry": self.telemetry.beat()}
+        if self._online:  # before that the publisher's worker does not run
+            beats = {**beats, "telemetry": self.publisher.beat()}
         self._supervisor.check(beats)
         self._watchdog.feed()
 
@@ -229,7 +229,7 @@ class App:
 
     def _go_online(self) -> None:
         if not self._online:
-            self.telemetry.start()
+            self.publisher.start()
             self._online = True
             self._ready()
 
@@ -241,7 +241,7 @@ class App:
 
     def _report_state(self, state: State) -> None:
         counts = self.bin.cycle.counts if self.bin else {}
-        self.telemetry.retain(self.telemetry.topics.state, {"state": state, "counts": counts})
+        self.publisher.retain(self.publisher.topics.state, {"state": state, "counts": counts})
 
     def _stay_degraded(self) -> None:
         """Send everything to residual and raise an alert, until it is time to try again."""
@@ -255,8 +255,8 @@ class App:
         )
         log.error("degraded mode: %s", why)
         self._absent = f"the bin is degraded: {why}"
-        self.telemetry.raise_alert(Alert(DEGRADED, Severity.ERROR, words, self.clock.time()))
-        self.telemetry.retain(self.telemetry.topics.state, {"state": DEGRADED, "counts": {}})
+        self.publisher.raise_alert(Alert(DEGRADED, Severity.ERROR, words, self.clock.time()))
+        self.publisher.retain(self.publisher.topics.state, {"state": DEGRADED, "counts": {}})
         self._reporter.report_info(None, self._failures.count)
         with Degraded(self.config, self.clock, parked=self._failures.parked) as parts:
             notify(f"READY=1\nSTATUS=degraded: {why}")
@@ -281,6 +281,6 @@ class App:
         self._interruptible = False
         notify("STOPPING=1\nSTATUS=stopping")
 
-    def _close_telemetry(self) -> None:
+    def _close_publisher(self) -> None:
         spent_s = 0.0 if self._stopping_at is None else time.monotonic() - self._stopping_at
-        self.telemetry.close(max(_LEAST_CLOSE_S, min(CLOSE_S, STOP_S - spent_s)))
+        self.publisher.close(max(_LEAST_CLOSE_S, min(CLOSE_S, STOP_S - spent_s)))

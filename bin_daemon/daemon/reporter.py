@@ -16,7 +16,7 @@ from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.daemon.health import Monitor
-from bin_daemon.telemetry.publisher import Telemetry
+from bin_daemon.telemetry.publisher import Publisher
 
 if TYPE_CHECKING:
     from bin_daemon.daemon.bin import Bin
@@ -32,8 +32,8 @@ class Reporter:
     folder: on the disk whose free space is watched.
     """
 
-    def __init__(self, config: Config, folder: Path, clock: Clock, telemetry: Telemetry) -> None:
-        self._config, self._clock, self._telemetry = config, clock, telemetry
+    def __init__(self, config: Config, folder: Path, clock: Clock, publisher: Publisher) -> None:
+        self._config, self._clock, self._publisher = config, clock, publisher
         self.monitor = Monitor(folder, clock)
         self._problems: tuple[str, ...] | None = None
         self._check_due = self._health_due = 0.0
@@ -55,19 +55,19 @@ class Reporter:
         self._report_fill(readings)
         now = self._clock.monotonic()
         silent = (f"the fill sensor of '{s}' gives no echo; clean it" for s in readings.silent)
-        problems = (*problems, *silent, *self._telemetry.problems())
+        problems = (*problems, *silent, *self._publisher.problems())
         if problems == self._problems and now < self._health_due:
             return
         interval_s = self._config.mqtt.health_interval_s if self._config.mqtt else 60.0
         self._health_due, self._problems = now + interval_s, problems
-        stats = self._telemetry.stats()
+        stats = self._publisher.stats()
         health = self.monitor.health(
             problems,
             outbox_depth=stats.outbox_depth,
             outbox_oldest_s=stats.outbox_oldest_s,
             events_dropped=stats.events_dropped,
         )
-        self._telemetry.retain(self._telemetry.topics.health, health)
+        self._publisher.retain(self._publisher.topics.health, health)
 
     def _report_fill(self, readings: Readings) -> None:
         levels: dict[str, float | None] = {**readings.fill_percent}
@@ -79,14 +79,14 @@ class Reporter:
             wall = self._clock.time()
             source = "ultrasonic" if stream in self._config.sensors.fill else "switch"
             level = {"percent": percent, "source": source, "measured_at": wall}
-            self._telemetry.retain(self._telemetry.topics.fill(stream), level)
+            self._publisher.retain(self._publisher.topics.fill(stream), level)
             if percent is None:
                 continue  # the alert stays until the compartment is known to have room
             if percent >= self._config.decision.full_percent:
                 words = f"the compartment '{stream}' is full; empty it"
-                self._telemetry.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
+                self._publisher.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
             else:
-                self._telemetry.resolve_alert(f"full_{stream}")
+                self._publisher.resolve_alert(f"full_{stream}")
 
     def report_info(self, bin_: Bin | None, failures: int) -> None:
         """Send what the bin is made of; bin_: None in degraded mode, which has no network."""
@@ -109,7 +109,7 @@ class Reporter:
             "config": digest(config),
             "failures": failures,
         }
-        self._telemetry.retain(self._telemetry.topics.info, info)
+        self._publisher.retain(self._publisher.topics.info, info)
 
 
 def _taught(head: Head) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Demo:
         self._witness = camera = _WitnessCamera(replay)
         app = App(config, folder / "state", clock, camera)
         self._introduce(config, broker)
-        subscriber = self._subscribe(app.telemetry.topics, broker)
+        subscriber = self._subscribe(app.publisher.topics, broker)
         previous = {n: signal.signal(n, lambda *_: app.stop()) for n in _SIGNALS}
         try:
             app.run(drain_s=_DELIVERY_S)

@@ -2,7 +2,7 @@
 
 Retained payloads, answers and the store's events flow in; publishes flow out, never more at a time
 than the window; acknowledgements flow back in and take an event off the queue - only a success
-does. No threads and no waiting here: the worker of telemetry drives it.
+does. No threads and no waiting here: the publisher's worker drives it.
 """
 
 from __future__ import annotations

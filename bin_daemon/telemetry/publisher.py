@@ -1,7 +1,7 @@
 """What the daemon tells the fleet, and what the fleet tells the daemon.
 
 Events, alerts and retained values flow in from any thread and never wait; they are stored, and
-delivered when the broker can be had. Commands flow out to the dispatcher. `Telemetry` owns one
+delivered when the broker can be had. Commands flow out to the dispatcher. `Publisher` owns one
 worker, which alone touches the store; the connection has another, so that a slow name server never
 keeps an event from the disk, nor a slow card the connection from its pings.
 """
@@ -42,7 +42,7 @@ _Args = ParamSpec("_Args")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TelemetryStats:
+class PublisherStats:
     """How telemetry is, in figures.
 
     connected: whether the broker has accepted. outbox_depth: completed events that wait for
@@ -62,18 +62,18 @@ class TelemetryStats:
 
 
 def _posted(
-    method: Callable[Concatenate[Telemetry, _Args], None],
-) -> Callable[Concatenate[Telemetry, _Args], None]:
+    method: Callable[Concatenate[Publisher, _Args], None],
+) -> Callable[Concatenate[Publisher, _Args], None]:
     """A method that returns at once, and is carried out by the worker."""
 
     @functools.wraps(method)
-    def post(self: Telemetry, /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
+    def post(self: Publisher, /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
         self._inbox.put(functools.partial(method, self, *args, **kwargs))
 
     return post
 
 
-class Telemetry:
+class Publisher:
     """Stores and delivers what a bin has to tell.
 
     state: the folder of the store. dispatcher: where remote commands go. `session`
@@ -156,7 +156,7 @@ class Telemetry:
         topic = self.topics.alert(kind)
         self._inbox.put(lambda: self._delivery.empty_alert(topic))
 
-    def stats(self) -> TelemetryStats:
+    def stats(self) -> PublisherStats:
         """The figures of about a second ago."""
         return self._snapshot
 
@@ -316,7 +316,7 @@ class Telemetry:
     def _take_snapshot(self) -> None:
         store = self._buffer.stats()
         oldest = store.oldest_at if store.depth else None
-        self._snapshot = TelemetryStats(
+        self._snapshot = PublisherStats(
             connected=self._connection is not None,
             outbox_depth=store.depth,
             outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),

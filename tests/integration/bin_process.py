@@ -16,14 +16,14 @@ from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.messages import Outcome
 from bin_daemon.store.outbox import Outbox
-from bin_daemon.telemetry.publisher import STORE_NAME, Telemetry
+from bin_daemon.telemetry.publisher import STORE_NAME, Publisher
 
 
 def connect(state: Path, port: int) -> None:
     """Be online until killed."""
     config = bin_config({"host": "127.0.0.1", "port": port})
     clock = SystemClock()
-    Telemetry(config, state, clock, Dispatcher({}, clock)).start()
+    Publisher(config, state, clock, Dispatcher({}, clock)).start()
     threading.Event().wait()
 
 

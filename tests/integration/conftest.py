@@ -16,7 +16,7 @@ from mqtt_parts import MOSQUITTO, Broker, Ear, MuteBroker, bin_config
 
 from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SystemClock
-from bin_daemon.telemetry.publisher import Telemetry
+from bin_daemon.telemetry.publisher import Publisher
 
 
 @pytest.fixture
@@ -60,18 +60,18 @@ def listen() -> Iterator[Callable[..., Ear]]:
 
 
 @pytest.fixture
-def new_bin(tmp_path: Path) -> Iterator[Callable[..., Telemetry]]:
+def new_bin(tmp_path: Path) -> Iterator[Callable[..., Publisher]]:
     """Makes the telemetry of bin b1, not started yet; all are closed at the end.
 
     mqtt: settings besides the address of `broker`; store: settings of the store. Retries are quick.
     """
-    made: list[Telemetry] = []
+    made: list[Publisher] = []
 
     def make(
         broker: Broker | MuteBroker | None = None, *, mqtt: dict[str, Any] | None = None,
         keepalive_s: int | None = None,
         verbs: dict[str, Any] | None = None, state: Path = tmp_path, **store: Any,
-    ) -> Telemetry:  # fmt: skip
+    ) -> Publisher:  # fmt: skip
         section = None
         if broker is not None:
             section = {"host": "127.0.0.1", "port": broker.port, "retry_max_s": 1, **(mqtt or {})}
@@ -82,9 +82,9 @@ def new_bin(tmp_path: Path) -> Iterator[Callable[..., Telemetry]]:
             config = dataclasses.replace(config, mqtt=quick)
         clock = SystemClock()
         dispatcher = Dispatcher(verbs or {}, clock)
-        made.append(Telemetry(config, state, clock, dispatcher, synced=lambda: True))
+        made.append(Publisher(config, state, clock, dispatcher, synced=lambda: True))
         return made[-1]
 
     yield make
-    for telemetry in made:
-        telemetry.close(2.0)
+    for publisher in made:
+        publisher.close(2.0)

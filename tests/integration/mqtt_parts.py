@@ -31,10 +31,10 @@ from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import SystemClock, boot_id, uuid7
 from bin_daemon.core.messages import Outcome, SortEvent
-from bin_daemon.telemetry.publisher import Telemetry
+from bin_daemon.telemetry.publisher import Publisher
 
 NewBroker = Callable[..., "Broker"]
-NewBin = Callable[..., Telemetry]
+NewBin = Callable[..., Publisher]
 Listen = Callable[..., "Ear"]
 
 STATUS, ITEM = "bins/b1/status", "bins/b1/event/item"
@@ -237,18 +237,18 @@ def sort_event(session: int, seq: int, **changes: Any) -> SortEvent:
     return SortEvent(**{**values, **changes})
 
 
-def sort_items(telemetry: Telemetry, count: int, first: int = 1) -> list[str]:
+def sort_items(publisher: Publisher, count: int, first: int = 1) -> list[str]:
     """Let a bin sort `count` items; returns the ids of their events."""
-    events = [sort_event(telemetry.session, first + i) for i in range(count)]
+    events = [sort_event(publisher.session, first + i) for i in range(count)]
     for event in events:
-        telemetry.decided(event)
-        telemetry.completed(event.id, Outcome.SORTED, time.time(), {})
+        publisher.decided(event)
+        publisher.completed(event.id, Outcome.SORTED, time.time(), {})
     return [event.id for event in events]
 
 
-def empty(telemetry: Telemetry) -> bool:
+def empty(publisher: Publisher) -> bool:
     """Whether a bin has delivered all it has; false until it has looked."""
-    return telemetry.stats().outbox_depth == 0 and telemetry.stats().events_unwritten == 0
+    return publisher.stats().outbox_depth == 0 and publisher.stats().events_unwritten == 0
 
 
 def bin_process(*arguments: str) -> subprocess.Popen[str]:

@@ -33,7 +33,7 @@ from bin_daemon.daemon.bin import Bin
 from bin_daemon.daemon.reporter import Reporter
 from bin_daemon.sorting.sorter import State
 from bin_daemon.store.history import History
-from bin_daemon.telemetry.publisher import Telemetry
+from bin_daemon.telemetry.publisher import Publisher
 
 LONG_EMPTY = {"empty": "empty.png", "frames": 40}
 
@@ -231,10 +231,10 @@ def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_
     mqtt = {"host": "127.0.0.1", "port": broker.port}
     settings = config(tmp_path, sensors={"fill": fill}, mqtt=mqtt)
     clock = SimulatedClock()
-    telemetry = Telemetry(settings, tmp_path, clock, Dispatcher({}, clock))
-    reporter = Reporter(settings, tmp_path, clock, telemetry)
+    publisher = Publisher(settings, tmp_path, clock, Dispatcher({}, clock))
+    reporter = Reporter(settings, tmp_path, clock, publisher)
     ear = listen(broker)
-    telemetry.start()
+    publisher.start()
     try:
         told, alert = "bins/b1/fill/recyclables", "bins/b1/alert/full_recyclables"
         reporter.report(Readings(fill_percent={"recyclables": 96.0}))
@@ -246,7 +246,7 @@ def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_
         reporter.report(Readings(fill_percent={"recyclables": 3.0}))
         wait_until(lambda: ear.payloads(alert)[-1] == "", "the alert to end")
     finally:
-        telemetry.close()
+        publisher.close()
     levels = [json.loads(payload) for payload in ear.payloads(told)]
     assert [level["percent"] for level in levels] == [96.0, None, 3.0]
     assert {level["source"] for level in levels} == {"ultrasonic"}

@@ -32,24 +32,24 @@ def test_the_recommended_access_list_lets_a_bin_do_its_work_and_no_more(
     fleet = listen(broker, user="fleet")
     (tmp_path / "secret").write_text("b1")
     done: list[object] = []
-    telemetry = new_bin(
+    publisher = new_bin(
         broker, mqtt={"username": "b1", "password_file": tmp_path / "secret"},
         verbs={"pause": done.append},
     )  # fmt: skip
 
-    telemetry.start()
-    telemetry.raise_alert(Alert("jam", Severity.ERROR, "An item is stuck.", time.time()))
-    telemetry.retain(telemetry.topics.fill("paper"), {"percent": 40})
-    sort_items(telemetry, 1)
+    publisher.start()
+    publisher.raise_alert(Alert("jam", Severity.ERROR, "An item is stuck.", time.time()))
+    publisher.retain(publisher.topics.fill("paper"), {"percent": 40})
+    sort_items(publisher, 1)
     wait_until(lambda: fleet.payloads(ITEM), "the event")
     expires = stamp(time.time() + 60)
     fleet.say("bins/b1/cmd/pause", json.dumps({"cmd_id": "c1", "expires": expires}))
     wait_until(lambda: fleet.payloads("bins/b1/cmd_result/pause"), "the answer")
-    telemetry.retain("bins/b2/status", {"state": "online"})
-    wait_until(telemetry.problems, "the refusal of another bin's topic")
+    publisher.retain("bins/b2/status", {"state": "online"})
+    wait_until(publisher.problems, "the refusal of another bin's topic")
 
     assert len(done) == 1
-    assert telemetry.problems() == (
+    assert publisher.problems() == (
         f"broker 127.0.0.1:{broker.port} refuses bins/b2/status: Not authorized",
     )  # fmt: skip
     assert fleet.payloads(STATUS) == ['{"state":"online","session":1}']

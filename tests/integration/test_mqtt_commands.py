@@ -68,9 +68,9 @@ def test_commands_work_again_after_the_broker_was_away(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     done: list[Mapping[str, Any]] = []
-    telemetry = new_bin(broker, verbs={"pause": done.append})
-    telemetry.start()
-    wait_until(lambda: telemetry.stats().connected, "the first line")
+    publisher = new_bin(broker, verbs={"pause": done.append})
+    publisher.start()
+    wait_until(lambda: publisher.stats().connected, "the first line")
     broker.stop()
     broker.start()
     ear = listen(broker)
@@ -112,10 +112,10 @@ def test_a_refused_subscription_is_told(new_broker: NewBroker, new_bin: NewBin) 
     with broker.config.open("a") as config:
         config.write(f"plugin {plugin}\nplugin_opt_config_file {rules}\n")
     broker.start()
-    telemetry = new_bin(broker)
+    publisher = new_bin(broker)
 
-    telemetry.start()
-    told = wait_until(telemetry.problems, "the refusal to be told")
+    publisher.start()
+    told = wait_until(publisher.problems, "the refusal to be told")
 
     assert told == (
         f"broker 127.0.0.1:{broker.port} refuses bins/b1/cmd/#: Not authorized",

@@ -30,11 +30,11 @@ def test_a_bin_says_what_it_is_before_it_says_online(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
-    telemetry.retain(telemetry.topics.info, {"version": "1"})
+    publisher = new_bin(broker)
+    publisher.retain(publisher.topics.state, {"state": "waiting"})
+    publisher.retain(publisher.topics.info, {"version": "1"})
 
-    telemetry.start()
+    publisher.start()
     wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
 
     assert ear.heard == [
@@ -48,11 +48,11 @@ def test_a_bin_that_stops_says_so_instead_of_its_last_will(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
 
-    telemetry.close()
+    publisher.close()
     wait_until(lambda: "Client b1 disconnected." in broker.log, "the line to end")
     ear.say("bins/end", "")
     wait_until(lambda: ear.payloads("bins/end"), "whatever came before")
@@ -77,31 +77,31 @@ def test_a_bin_starts_without_its_broker_and_delivers_once_it_is_there(
     new_broker: NewBroker, listen: Listen, new_bin: NewBin
 ) -> None:
     broker = new_broker()
-    telemetry = new_bin(broker)
-    telemetry.start()
-    ids = sort_items(telemetry, 3)
-    wait_until(lambda: telemetry.stats().outbox_depth == 3, "the events to be stored")
-    assert telemetry.problems() == (f"broker 127.0.0.1:{broker.port}: Connection refused",)
+    publisher = new_bin(broker)
+    publisher.start()
+    ids = sort_items(publisher, 3)
+    wait_until(lambda: publisher.stats().outbox_depth == 3, "the events to be stored")
+    assert publisher.problems() == (f"broker 127.0.0.1:{broker.port}: Connection refused",)
 
     broker.start()
     ear = listen(broker)
     wait_until(lambda: len(ear.items()) == 3, "the events")
 
     assert [item["id"] for item in ear.items()] == ids
-    wait_until(lambda: not telemetry.problems(), "the problem to be gone")
+    wait_until(lambda: not publisher.problems(), "the problem to be gone")
 
 
 def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
-    telemetry = new_bin(broker)
-    telemetry.start()
-    telemetry.retain(telemetry.topics.fill("paper"), {"percent": 40})
-    telemetry.retain(telemetry.topics.fill("paper"), {"percent": 41})
-    wait_until(lambda: telemetry.stats().connected, "the first line")
+    publisher = new_bin(broker)
+    publisher.start()
+    publisher.retain(publisher.topics.fill("paper"), {"percent": 40})
+    publisher.retain(publisher.topics.fill("paper"), {"percent": 41})
+    wait_until(lambda: publisher.stats().connected, "the first line")
 
     broker.stop()
-    wait_until(lambda: not telemetry.stats().connected, "the line to break")
+    wait_until(lambda: not publisher.stats().connected, "the line to break")
     broker.start()
     ear = listen(broker)
     wait_until(lambda: ear.payloads(STATUS), "the second birth")
@@ -113,26 +113,26 @@ def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
 def test_a_line_that_has_gone_silent_is_given_up(
     broker: Broker, listen: Listen, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    telemetry = new_bin(broker, keepalive_s=1)
-    telemetry.start()
-    wait_until(lambda: telemetry.stats().connected, "the line")
+    publisher = new_bin(broker, keepalive_s=1)
+    publisher.start()
+    wait_until(lambda: publisher.stats().connected, "the line")
 
     broker.freeze()
-    sort_items(telemetry, 1)
-    wait_until(lambda: not telemetry.stats().connected, "the bin to notice", timeout_s=6)
+    sort_items(publisher, 1)
+    wait_until(lambda: not publisher.stats().connected, "the bin to notice", timeout_s=6)
     broker.thaw()
     ear = listen(broker)
 
     wait_until(lambda: ear.items(), "the event")
-    wait_until(lambda: telemetry.stats().outbox_depth == 0, "its acknowledgement")
+    wait_until(lambda: publisher.stats().outbox_depth == 0, "its acknowledgement")
 
 
 def test_a_broker_that_answers_pings_but_acknowledges_nothing_is_left(new_bin: NewBin) -> None:
     mute = MuteBroker()
-    telemetry = new_bin(mute, keepalive_s=2)
+    publisher = new_bin(mute, keepalive_s=2)
 
-    telemetry.start()
-    wait_until(lambda: "no acknowledgement for" in telemetry.stats().last_error, "the reason")
+    publisher.start()
+    wait_until(lambda: "no acknowledgement for" in publisher.stats().last_error, "the reason")
     wait_until(lambda: mute.connections >= 2, "a second attempt")
     mute.close()
 
@@ -149,14 +149,14 @@ def test_a_refused_login_is_told_and_sorting_goes_on(
     if password is not None:
         (tmp_path / "secret").write_text(password + "\n")
         login = {"username": "b1", "password_file": tmp_path / "secret"}
-    telemetry = new_bin(broker, mqtt=login)
+    publisher = new_bin(broker, mqtt=login)
 
-    telemetry.start()
-    sort_items(telemetry, 2)
-    told = wait_until(telemetry.problems, "the problem to be told")
+    publisher.start()
+    sort_items(publisher, 2)
+    told = wait_until(publisher.problems, "the problem to be told")
 
     assert told == (f"broker 127.0.0.1:{broker.port}: it refuses the login: Not authorized",)
-    wait_until(lambda: telemetry.stats().outbox_depth == 2, "the events to be stored")
+    wait_until(lambda: publisher.stats().outbox_depth == 2, "the events to be stored")
 
 
 def test_a_corrected_password_file_is_read_at_the_next_attempt(
@@ -167,14 +167,14 @@ def test_a_corrected_password_file_is_read_at_the_next_attempt(
     broker = new_broker(f"allow_anonymous false\npassword_file {passwords}")
     broker.start()
     secret = tmp_path / "secret"
-    telemetry = new_bin(broker, mqtt={"username": "b1", "password_file": secret})
-    telemetry.start()
-    told = wait_until(telemetry.problems, "the missing file to be told")
+    publisher = new_bin(broker, mqtt={"username": "b1", "password_file": secret})
+    publisher.start()
+    told = wait_until(publisher.problems, "the missing file to be told")
     assert "mqtt.password_file" in told[0]
 
     secret.write_text("right\n")
 
-    wait_until(lambda: telemetry.stats().connected, "the login")
+    wait_until(lambda: publisher.stats().connected, "the login")
 
 
 def test_two_bins_of_one_id_are_told_of_each_other(
@@ -210,12 +210,12 @@ def test_the_wait_between_attempts_grows_to_its_bound_and_is_random() -> None:
 def test_closing_a_bin_whose_broker_is_silent_takes_no_longer_than_allowed(
     broker: Broker, new_bin: NewBin
 ) -> None:
-    telemetry = new_bin(broker)
-    telemetry.start()
-    wait_until(lambda: telemetry.stats().connected, "the line")
+    publisher = new_bin(broker)
+    publisher.start()
+    wait_until(lambda: publisher.stats().connected, "the line")
     broker.freeze()
 
     began = time.monotonic()
-    telemetry.close(1.0)
+    publisher.close(1.0)
 
     assert time.monotonic() - began < 4.0

@@ -35,15 +35,15 @@ def test_an_event_is_delivered_when_its_outcome_is_known_and_not_before(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     open_one, whole = sort_event(1, 1), sort_event(1, 2)
 
-    telemetry.decided(open_one)
-    telemetry.decided(whole)
-    telemetry.completed(whole.id, Outcome.REJECTED, 1.8e9, {"move": 810.0})
+    publisher.decided(open_one)
+    publisher.decided(whole)
+    publisher.completed(whole.id, Outcome.REJECTED, 1.8e9, {"move": 810.0})
     wait_until(lambda: ear.items(), "the completed event")
-    telemetry.completed(open_one.id, Outcome.JAMMED, 1.8e9 + 1, {})
+    publisher.completed(open_one.id, Outcome.JAMMED, 1.8e9 + 1, {})
     wait_until(lambda: len(ear.items()) == 2, "the other one")
 
     expected = dataclasses.replace(
@@ -58,9 +58,9 @@ def test_an_event_is_delivered_when_its_outcome_is_known_and_not_before(
 def test_what_is_delivered_stays_as_history_that_another_process_can_read(
     broker: Broker, new_bin: NewBin, tmp_path: Path
 ) -> None:
-    telemetry = new_bin(broker)
-    telemetry.start()
-    ids = sort_items(telemetry, 5)
+    publisher = new_bin(broker)
+    publisher.start()
+    ids = sort_items(publisher, 5)
     wait_until(lambda: _queue_of(tmp_path) == (5, 0), "five events, all delivered")
 
     with History(tmp_path / STORE_NAME) as history:
@@ -84,23 +84,23 @@ def test_a_broker_that_restarts_again_and_again_loses_no_event(
     broker = new_broker(f"allow_anonymous true\npersistence true\npersistence_location {tmp_path}/")
     broker.start()
     ear = listen(broker, faithful=True)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     sent: list[str] = []
 
     for round_ in range(3):
         enough = len(ear.items()) + 5
-        sent += sort_items(telemetry, 40, first=1 + 100 * round_)
+        sent += sort_items(publisher, 40, first=1 + 100 * round_)
         wait_until(functools.partial(_heard, ear, enough), "some of the events")
         broker.stop()
-        sent += sort_items(telemetry, 5, first=50 + 100 * round_)
+        sent += sort_items(publisher, 5, first=50 + 100 * round_)
         broker.start()
     wait_until(lambda: {item["id"] for item in ear.items()} == set(sent), "every event")
-    wait_until(lambda: telemetry.stats().outbox_depth == 0, "the last acknowledgement")
+    wait_until(lambda: publisher.stats().outbox_depth == 0, "the last acknowledgement")
 
     repeats = len(ear.items()) - len(sent)
     assert repeats <= 3 * WINDOW  # what was in flight when the broker stopped
-    assert telemetry.stats().events_dropped == 0
+    assert publisher.stats().events_dropped == 0
 
 
 def _heard(ear: Ear, count: int) -> bool:
@@ -111,11 +111,11 @@ def test_an_event_is_not_repeated_while_the_line_holds(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
 
-    ids = sort_items(telemetry, 300)
-    assert telemetry.drain(20.0)
+    ids = sort_items(publisher, 300)
+    assert publisher.drain(20.0)
     wait_until(lambda: len(ear.items()) >= 300, "the events")
 
     assert [item["id"] for item in ear.items()] == ids
@@ -130,10 +130,10 @@ def test_events_of_an_earlier_session_are_delivered_as_historical_and_open_ones_
         outbox.decide(whole)
         outbox.decide(sort_event(session, 2))
     ear = listen(broker)
-    telemetry = new_bin(broker)
+    publisher = new_bin(broker)
 
-    telemetry.start()
-    sort_items(telemetry, 1)
+    publisher.start()
+    sort_items(publisher, 1)
     wait_until(lambda: len(ear.items()) == 3, "the events")
 
     told = [(i["session"], i["seq"], i["outcome"], i["historical"]) for i in ear.items()]
@@ -144,12 +144,12 @@ def test_an_event_that_waited_more_than_a_minute_is_historical(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     late = sort_event(1, 1, monotonic_s=SystemClock().monotonic() - 61)
 
-    telemetry.decided(late)
-    telemetry.completed(late.id, Outcome.SORTED, time.time(), {})
+    publisher.decided(late)
+    publisher.completed(late.id, Outcome.SORTED, time.time(), {})
     wait_until(lambda: ear.items(), "the event")
 
     assert ear.items()[0]["historical"] is True
@@ -165,17 +165,17 @@ def test_refused_events_are_kept_and_told_and_block_nothing_else(
     broker = new_broker(DENY_ITEMS.format(acl=acl))
     broker.start()
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.retain(publisher.topics.state, {"state": "waiting"})
+    publisher.start()
 
-    sort_items(telemetry, 30)
-    wait_until(lambda: telemetry.stats().events_refused == 30, "all to be refused")
+    sort_items(publisher, 30)
+    wait_until(lambda: publisher.stats().events_refused == 30, "all to be refused")
     alert = wait_until(lambda: ear.payloads("bins/b1/alert/undelivered"), "the alert")
 
     where = f"broker 127.0.0.1:{broker.port} refuses"
-    assert telemetry.stats().outbox_depth == 30
-    assert telemetry.problems() == (
+    assert publisher.stats().outbox_depth == 30
+    assert publisher.problems() == (
         f"{where} bins/b1/state: Not authorized", f"{where} 30 events on {ITEM}",
     )  # fmt: skip
     assert "bins/b1/event/item" in alert[0]
@@ -186,10 +186,10 @@ def test_refused_events_are_kept_and_told_and_block_nothing_else(
     acl.write_text("topic readwrite #\n")
     broker.start()
     late_ear = listen(broker)
-    wait_until(lambda: telemetry.stats().outbox_depth == 0, "the delivery")
-    wait_until(lambda: not telemetry.problems(), "the problems to be gone")
+    wait_until(lambda: publisher.stats().outbox_depth == 0, "the delivery")
+    wait_until(lambda: not publisher.problems(), "the problems to be gone")
     wait_until(lambda: "" in late_ear.payloads("bins/b1/alert/undelivered"), "the emptied alert")
-    assert telemetry.stats().events_refused == 0
+    assert publisher.stats().events_refused == 0
 
 
 def test_an_event_the_broker_finds_too_long_does_not_block_the_others(
@@ -198,31 +198,31 @@ def test_an_event_the_broker_finds_too_long_does_not_block_the_others(
     broker = new_broker("allow_anonymous true\nmax_packet_size 2000")
     broker.start()
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     long_one = sort_event(1, 1, reason="x" * 3000)
 
-    telemetry.decided(long_one)
-    telemetry.completed(long_one.id, Outcome.SORTED, time.time(), {})
-    ids = sort_items(telemetry, 2, first=2)
+    publisher.decided(long_one)
+    publisher.completed(long_one.id, Outcome.SORTED, time.time(), {})
+    ids = sort_items(publisher, 2, first=2)
     wait_until(lambda: len(ear.items()) == 2, "the others")
-    wait_until(lambda: telemetry.stats().events_refused == 1, "the refusal")
+    wait_until(lambda: publisher.stats().events_refused == 1, "the refusal")
 
     assert [item["id"] for item in ear.items()] == ids
-    assert telemetry.stats().connected
+    assert publisher.stats().connected
 
 
 def test_an_alert_is_retained_until_it_is_resolved(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
-    telemetry = new_bin(broker)
-    telemetry.start()
+    publisher = new_bin(broker)
+    publisher.start()
     alert = Alert("jam", Severity.ERROR, "An item is stuck.", 1.8e9)
 
-    telemetry.raise_alert(alert)
+    publisher.raise_alert(alert)
     wait_until(lambda: ear.payloads("bins/b1/alert/jam"), "the alert")
-    telemetry.resolve_alert("jam")
+    publisher.resolve_alert("jam")
     wait_until(lambda: len(ear.payloads("bins/b1/alert/jam")) == 2, "the end of the alert")
 
     told = [(payload, retain) for topic, payload, retain in ear.heard if "alert" in topic]
@@ -252,11 +252,11 @@ def test_an_alert_that_a_killed_session_left_behind_is_emptied_by_the_next(
 def test_telling_is_quick_whatever_the_broker_and_the_store_do(
     new_broker: NewBroker, new_bin: NewBin
 ) -> None:
-    telemetry = new_bin(new_broker())
-    telemetry.start()
+    publisher = new_bin(new_broker())
+    publisher.start()
 
     began = time.monotonic()
-    sort_items(telemetry, 200)
+    sort_items(publisher, 200)
     took_s = time.monotonic() - began
 
     assert took_s < 0.5
@@ -267,25 +267,25 @@ def test_draining_ends_when_all_is_delivered_or_the_time_is_up(
     new_broker: NewBroker, new_bin: NewBin
 ) -> None:
     broker = new_broker()
-    telemetry = new_bin(broker)
-    telemetry.start()
-    sort_items(telemetry, 3)
+    publisher = new_bin(broker)
+    publisher.start()
+    sort_items(publisher, 3)
 
-    assert not telemetry.drain(0.3)
+    assert not publisher.drain(0.3)
     broker.start()
-    assert telemetry.drain(10.0)
-    assert telemetry.drain(0.0)
+    assert publisher.drain(10.0)
+    assert publisher.drain(0.0)
 
 
 def test_a_bin_without_a_broker_just_stores(new_bin: NewBin, tmp_path: Path) -> None:
-    telemetry = new_bin(None)
-    telemetry.start()
-    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
-    ids = sort_items(telemetry, 3)
-    assert telemetry.drain(5.0)
-    telemetry.close()
+    publisher = new_bin(None)
+    publisher.start()
+    publisher.retain(publisher.topics.state, {"state": "waiting"})
+    ids = sort_items(publisher, 3)
+    assert publisher.drain(5.0)
+    publisher.close()
 
     with History(tmp_path / STORE_NAME) as history:
         assert [event.id for event in history.recent(9)] == ids[::-1]
-    assert telemetry.problems() == ()
-    assert telemetry.stats().outbox_depth == 0
+    assert publisher.problems() == ()
+    assert publisher.stats().outbox_depth == 0

@@ -64,12 +64,12 @@ def test_a_client_certificate_opens_the_line(
 ) -> None:
     certificate, key = authority.issue("b1")
     tls = {"ca": authority.certificate, "certificate": certificate, "key": key}
-    telemetry = new_bin(tls_broker, mqtt={"tls": tls})
+    publisher = new_bin(tls_broker, mqtt={"tls": tls})
 
-    telemetry.start()
-    wait_until(lambda: telemetry.stats().connected, "the line")
+    publisher.start()
+    wait_until(lambda: publisher.stats().connected, "the line")
 
-    assert telemetry.problems() == ()
+    assert publisher.problems() == ()
     assert "u'b1'" in tls_broker.log
 
 
@@ -106,10 +106,10 @@ def test_a_line_that_cannot_be_trusted_is_not_made_and_the_reason_told(
         tls["ca"] = tmp_path / "nowhere.crt"
     else:
         tls["key"] = authority.issue("b2")[1]
-    telemetry = new_bin(tls_broker, mqtt=mqtt)
+    publisher = new_bin(tls_broker, mqtt=mqtt)
 
-    telemetry.start()
-    told = wait_until(telemetry.problems, "the reason")
+    publisher.start()
+    told = wait_until(publisher.problems, "the reason")
 
     assert words in told[0]
-    assert not telemetry.stats().connected
+    assert not publisher.stats().connected

@@ -81,20 +81,20 @@ def test_sorting_goes_on_while_the_disk_is_full_and_all_is_stored_afterwards(
     disk: Disk, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_buffer, "RETRY_S", 0.1)
-    telemetry = new_bin(None, state=disk.folder)
-    telemetry.start()
-    ids = sort_items(telemetry, 5)
+    publisher = new_bin(None, state=disk.folder)
+    publisher.start()
+    ids = sort_items(publisher, 5)
     wait_until(lambda: _rows(disk.folder) == 5, "the first events")
 
     disk.fill()
-    ids += sort_items(telemetry, 300, first=6)
-    wait_until(lambda: telemetry.stats().events_unwritten > 100, "the buffer to fill")
-    (problem,) = telemetry.problems()
-    told = telemetry.stats()
+    ids += sort_items(publisher, 300, first=6)
+    wait_until(lambda: publisher.stats().events_unwritten > 100, "the buffer to fill")
+    (problem,) = publisher.problems()
+    told = publisher.stats()
     disk.free()
-    wait_until(lambda: telemetry.stats().events_unwritten == 0, "the buffer to be written")
-    wait_until(lambda: not telemetry.problems(), "the problem to be gone")
-    telemetry.close()
+    wait_until(lambda: publisher.stats().events_unwritten == 0, "the buffer to be written")
+    wait_until(lambda: not publisher.problems(), "the problem to be gone")
+    publisher.close()
 
     assert "events.db: the disk" in problem
     assert f"({told.events_unwritten} events not written)" in problem
@@ -200,12 +200,12 @@ def test_what_the_broker_acknowledged_is_not_sent_again_while_that_cannot_be_wri
     first.start()
     ids = sort_items(first, 30)
     first.close()
-    telemetry = new_bin(broker, state=disk.folder)
+    publisher = new_bin(broker, state=disk.folder)
 
     disk.fill()
-    telemetry.start()
+    publisher.start()
     wait_until(lambda: len(ear.items()) >= 30, "the stored events")
-    telemetry.retain(telemetry.topics.state, {"state": "waiting"})
+    publisher.retain(publisher.topics.state, {"state": "waiting"})
     wait_until(lambda: ear.payloads("bins/b1/state"), "some more talk")
 
     assert [item["id"] for item in ear.items()] == ids
@@ -220,21 +220,21 @@ def test_a_store_that_is_damaged_under_the_running_daemon_is_begun_anew(
     with Outbox(path, bin_config(None).store) as outbox, outbox.transaction():
         for seq in range(1000):  # more than SQLite keeps in memory
             outbox.decide(sort_event(1, seq, outcome=Outcome.SORTED, reason="x" * 3500))
-    telemetry = new_bin(broker)
+    publisher = new_bin(broker)
     with path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(b"\xa5" * 4096 * 200)
 
-    telemetry.start()
-    wait_until(lambda: "begun anew" in "".join(telemetry.problems()), "the damage to be told")
+    publisher.start()
+    wait_until(lambda: "begun anew" in "".join(publisher.problems()), "the damage to be told")
     ear = listen(broker)
-    (last,) = sort_items(telemetry, 1)
+    (last,) = sort_items(publisher, 1)
     wait_until(lambda: last in {item["id"] for item in ear.items()}, "the event of the new store")
-    telemetry.close()
+    publisher.close()
 
     with Outbox(path, bin_config(None).store) as outbox:
         assert outbox.recent(1)[0].id == last
-        assert outbox.open_session() > telemetry.session
+        assert outbox.open_session() > publisher.session
 
 
 def test_nothing_that_was_stored_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
@@ -283,15 +283,15 @@ def test_events_stamped_before_the_clock_was_set_are_corrected_afterwards(tmp_pa
 def test_an_event_that_no_store_can_take_does_not_hold_up_the_others(
     new_bin: NewBin, tmp_path: Path
 ) -> None:
-    telemetry = new_bin(None)
-    telemetry.start()
+    publisher = new_bin(None)
+    publisher.start()
 
-    telemetry.decided(sort_event(1, 1, confidence=float("nan")))
-    (good,) = sort_items(telemetry, 1, first=2)
+    publisher.decided(sort_event(1, 1, confidence=float("nan")))
+    (good,) = sort_items(publisher, 1, first=2)
     deadline = time.monotonic() + 10
     while _rows(tmp_path) < 1 and time.monotonic() < deadline:
         time.sleep(0.01)
-    telemetry.close()
+    publisher.close()
 
     with History(tmp_path / STORE_NAME) as history:
         assert [event.id for event in history.recent(9)] == [good]
