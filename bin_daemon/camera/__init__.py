@@ -1,8 +1,8 @@
 """Where frames come from: one protocol, and the one function that opens a camera.
 
 A `CameraSection` flows in, a `Camera` flows out; frames are RGB and stamped with monotonic time.
-The implementations (and OpenCV with them) are imported when one is opened, never before. A camera
-reports its own failure and does not repair it: reopening is the owner's business.
+The implementations (and OpenCV with them) are imported only when one is opened. A camera reports
+its own failure and does not repair it: reopening is up to its owner.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bin_daemon.core.messages import Frame
 
 
 class Camera(Protocol):
-    """Anything that gives frames, one after the other."""
+    """Anything that delivers frames, one after the other."""
 
     def capture(self, deadline_s: float) -> Frame:
         """The next frame, uint8 (height, width, 3) RGB, within `deadline_s` seconds.
@@ -25,7 +25,7 @@ class Camera(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device; a second call does nothing."""
+        """Release the device; a second call does nothing."""
         ...
 
     def __enter__(self) -> Self:
@@ -37,15 +37,15 @@ class Camera(Protocol):
 
 @runtime_checkable
 class Reactive(Protocol):
-    """A camera whose scene answers to the machine: a replayed script.
+    """A camera whose scene reacts to the machine: a replayed script.
 
-    Whoever runs the sort cycle calls `cycle` on such a camera; real cameras have no such method.
+    Whatever runs the sort cycle calls `cycle` on such a camera; real cameras have no such method.
     """
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """Tell the state of the sort cycle ("waiting", "looking", ...), at each pass or change.
+        """Report the state of the sort cycle ("waiting", "looking", ...), at each pass or change.
 
-        dropped: true in the one call that tells that the chute has just let go of the item.
+        dropped: true in the one call after the chute has let go of the item.
         """
         ...
 
@@ -53,7 +53,7 @@ class Reactive(Protocol):
 def open_camera(config: CameraSection, clock: Clock) -> Camera:
     """The camera that `config` describes, opened and delivering.
 
-    Raises CameraError where it cannot be opened, with what to do about it.
+    Raises CameraError, with what to do about it, where it cannot be opened.
     """
     if config.kind == "opencv":
         from bin_daemon.camera.opencv import OpenCvCamera

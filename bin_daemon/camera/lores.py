@@ -1,7 +1,7 @@
 """The small picture that a camera's image processor makes beside the large one: size and colours.
 
 The size of the large picture flows in, that of the small one flows out; YUV420 planes flow in, RGB
-flows out. What is seen in them is not known here.
+flows out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bin_daemon.core.messages import Array, Image
 def small_size(width: int, height: int) -> tuple[int, int]:
     """Width and height of the small picture: twice what `images.shrink` makes of the whole picture.
 
-    By whole halves, so that both shrink to the same grid; even, as YUV420 must be. Twice, so that
-    half of the view still has the full working resolution.
+    Halved a whole number of times, so that both shrink to the same grid; even, as YUV420 must be.
+    Twice, so that half of the view still has the full working resolution.
     """
     factor = 1
     while max(width, height) > LONGEST * factor * 2:

@@ -1,8 +1,8 @@
 """USB and V4L2 cameras, RTSP streams and video files, through OpenCV.
 
-A device flows in, RGB frames flow out. OpenCV's calls can block for ever, so that one thread owns
-the capture from opening to release, and `capture` only waits for what it delivers, with a deadline.
-Of a live source the newest frame wins; of a file every frame comes. It never reopens by itself.
+A device flows in, RGB frames flow out. OpenCV's calls can block for ever, so one thread owns the
+capture from opening to release, and `capture` only waits for what it delivers, with a deadline. A
+live source gives its newest frame, a file every frame. It never reopens by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RETRY_S = 0.05
 
 
 def _without_password(source: str) -> str:
-    """The address as it may be printed."""
+    """The address, fit for messages."""
     return re.sub(r"//[^/@]*@", "//***@", source)
 
 
@@ -62,7 +62,7 @@ class OpenCvCamera(Camera):
             raise
 
     def _check_device(self) -> None:
-        """Say what OpenCV would not: a device that is missing or not ours to open."""
+        """Raise, where OpenCV would only fail, for a device that is missing or not permitted."""
         source = self._config.source
         if "://" in source:
             return
@@ -98,7 +98,7 @@ class OpenCvCamera(Camera):
                 raise CameraError(f"{self._name}: cannot be played; is it a complete video file?")
             raise CameraError(
                 f"{self._name}: cannot be opened; another program may hold it "
-                f"('fuser -v /dev/video*' tells), or the address is wrong"
+                f"(see 'fuser -v /dev/video*'), or the address is wrong"
             )
         if not self._is_file:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._config.width)
@@ -107,7 +107,7 @@ class OpenCvCamera(Camera):
         return capture
 
     def _read(self) -> None:
-        """The thread: opens, reads until told to stop or failed, releases."""
+        """The work of the thread, from opening to release."""
         capture = self._open()
         try:
             self._pump(capture)
@@ -136,7 +136,7 @@ class OpenCvCamera(Camera):
             self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        """The waiting side must hear of it, cv2.error and MemoryError too."""
+        """Hand any error of the thread, cv2.error and MemoryError too, to the waiting side."""
         if not isinstance(error, CameraError):
             error = CameraError(f"{self._name}: reading failed: {error}")
         with self._changed:
@@ -164,7 +164,7 @@ class OpenCvCamera(Camera):
         )
 
     def close(self) -> None:
-        """A thread that is stuck in the driver is left behind after a second."""
+        """Leaves a thread that is stuck in the driver behind after a second."""
         with self._changed:
             self._worker.stop()
             self._changed.notify_all()

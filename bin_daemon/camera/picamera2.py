@@ -1,9 +1,9 @@
 """The camera module of a Raspberry Pi, through picamera2 and libcamera.
 
-Frames flow out: the picture in RGB, and the same view small, which the image processor of the Pi
-scales for nothing. Every request has a deadline, and a frame whose sensor timestamp has not moved
-on is no frame. libcamera can hang in any call, so that opening and closing run in threads that are
-left behind when they do. It never opens itself again, and never answers with an old frame.
+Frames flow out: the picture in RGB, and the same view small, which the Pi's image processor scales
+at no cost. Every request has a deadline, and a frame whose sensor timestamp has not advanced does
+not count. libcamera can hang in any call, so opening and closing run in threads that are left
+behind then. It never reopens by itself and never returns an old frame.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 OPEN_DEADLINE_S = 10.0
 FIRST_FRAME_S = 5.0  # at least; sensors drop some frames after they start
 CLOSE_DEADLINE_S = 1.0
-BUFFERS = 4  # one at the application, one being filled, two queued; each costs contiguous memory
+BUFFERS = 4  # one in use, one being filled, two queued; each costs contiguous memory
 LATENCY_FRAMES = 6  # the queued requests, and two frames until a sensor follows
-MAX_AGE_S = 10.0  # of a frame; a timestamp further off is of no clock that is known
-# libcamera's names go from the least significant byte: this one is R, G, B in memory.
+MAX_AGE_S = 10.0  # of a frame; a timestamp further off comes from an unknown clock
+# libcamera names formats from the least significant byte: this one is R, G, B in memory.
 RGB_IN_MEMORY = "BGR888"
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2  # libcamera's AfModeEnum
 
 
 def age_s(stamp_ns: int) -> float:
-    """Seconds since `stamp_ns`, nanoseconds since boot; 0 where no clock explains it.
+    """Seconds since `stamp_ns`, nanoseconds since boot; 0 where it fits no clock.
 
     libcamera defines SensorTimestamp as CLOCK_BOOTTIME; drivers stamp with CLOCK_MONOTONIC, which
     is the same on a machine that was never suspended.
@@ -51,7 +51,7 @@ def age_s(stamp_ns: int) -> float:
 
 
 def _library() -> Any:
-    """The class Picamera2, quiet; raises CameraError where it cannot be imported."""
+    """The class Picamera2, logging less; raises CameraError where it cannot be imported."""
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:WARN")
     logging.getLogger("picamera2").setLevel(logging.WARNING)
     try:
@@ -66,7 +66,7 @@ def _library() -> Any:
 
 
 def _number(library: Any, source: str) -> int:
-    """Which of the cameras `source` means: its number, or a part of its model or id."""
+    """The number of the camera that `source` names by number or by a part of its model or id."""
     cameras = library.global_camera_info()
     if not cameras:
         raise CameraError(
@@ -86,7 +86,7 @@ def _number(library: Any, source: str) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """What lies at the bottom of a chain of exceptions."""
+    """The message at the root of a chain of exceptions."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
@@ -94,7 +94,7 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _explained(what: str, advice: str) -> Iterator[None]:
-    """Whatever picamera2 raises within becomes a CameraError that says more."""
+    """Turn whatever picamera2 raises within into a CameraError that says more."""
     try:
         yield
     except CameraError:
@@ -104,7 +104,7 @@ def _explained(what: str, advice: str) -> Iterator[None]:
 
 
 class PiCamera(Camera):
-    """A camera that libcamera knows, opened, warmed up and delivering.
+    """A camera that libcamera supports, opened, warmed up and delivering.
 
     Raises CameraError at construction where it cannot be opened or gives no frames.
     """
@@ -146,7 +146,7 @@ class PiCamera(Camera):
             "try a smaller picture, free memory (CMA), and for a USB camera camera.kind: opencv",
         ):
             self._start(device)
-        if self._closed:  # too late: nobody waits any more
+        if self._closed:  # too late: nobody is waiting any more
             device.close()
 
     def _start(self, device: Any) -> None:
@@ -176,7 +176,7 @@ class PiCamera(Camera):
         log.info("%s: %sx%s, small %sx%s", self._name, *main["size"], *self._small)
 
     def _pacing(self, controls: Mapping[str, Any]) -> dict[str, Any]:
-        """The control that limits the frame rate; what it cannot do, `capture` waits for."""
+        """The control that limits the frame rate; `capture` waits for the rest."""
         self._pace_s = period_s = 1.0 / self._config.fps
         if "FrameDurationLimits" not in controls:
             return {}
@@ -189,7 +189,7 @@ class PiCamera(Camera):
         return {"FrameDurationLimits": (duration_us, duration_us)}
 
     def _focus(self, controls: Mapping[str, Any]) -> dict[str, Any]:
-        """The controls of a lens with a motor; libcamera counts in dioptres, 1/m."""
+        """The controls of a motorised lens; libcamera counts in dioptres, 1/m."""
         focus_cm = self._config.focus_cm
         if "AfMode" not in controls:
             if focus_cm is not None:
@@ -200,9 +200,9 @@ class PiCamera(Camera):
         return {"AfMode": _AF_MANUAL, "LensPosition": 100.0 / focus_cm}
 
     def _warm_up(self) -> None:
-        """Wait until exposure and white balance have found themselves, then hold them if told to.
+        """Wait until exposure and white balance have settled; lock them if configured.
 
-        The first frame may take longer than others; each has its deadline.
+        The first frame may take longer than the others; each has its deadline.
         """
         until = time.monotonic() + self._config.warmup_s
         deadline_s = max(FIRST_FRAME_S, self._config.deadline_s)
@@ -216,14 +216,14 @@ class PiCamera(Camera):
             self._lock(metadata)
 
     def _lock(self, metadata: Mapping[str, Any]) -> None:
-        """Hold exposure, gain and white balance as `metadata` has them, where they are settable."""
+        """Fix exposure, gain and white balance at what `metadata` says, where they can be set."""
         found = ("ExposureTime", "AnalogueGain", "ColourGains")
         wanted = {"AeEnable": False, "AwbEnable": False}
         wanted |= {name: metadata[name] for name in found if name in metadata}
         held = {name: v for name, v in wanted.items() if name in self._device.camera_controls}
         missing = [name for name in found if name not in held]
         if missing:
-            words = "%s: exposure is locked but for %s, which this camera does not have"
+            words = "%s: exposure is locked except for %s, which this camera does not have"
             log.warning(words, self._name, ", ".join(missing))
         if held:
             self._device.set_controls(held)
@@ -236,7 +236,7 @@ class PiCamera(Camera):
     def _fresh(self, deadline_s: float) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """A completed request that is newer than the last one, and its metadata.
 
-        It goes back to the camera at the end of the block: copy what is to stay.
+        It returns to the camera at the end of the block: copy what is to be kept.
         """
         until = time.monotonic() + deadline_s
         stamp_ns = 0
@@ -260,7 +260,7 @@ class PiCamera(Camera):
                 request.release()
 
     def _request(self, until: float) -> Any:
-        """The next completed request; None where there is none until then."""
+        """The next completed request; None where there is none by then."""
         device = self._device
         if device is None:
             raise CameraError(f"{self._name}: is closed; open it again")
@@ -268,7 +268,7 @@ class PiCamera(Camera):
         try:
             return job.get_result(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
-            # A job left behind would take the next frame, and keep its buffer for ever.
+            # A job left behind would take the next frame and keep its buffer for ever.
             device.cancel_all_and_flush()
         except concurrent.futures.CancelledError:
             return None
@@ -277,7 +277,7 @@ class PiCamera(Camera):
         return None
 
     def capture(self, deadline_s: float) -> Frame:
-        """With the small picture. Stamped with the start of its exposure."""
+        """Stamped with the start of its exposure; the small picture comes with it."""
         if self._last_s is not None and self._pace_s:
             wait_s = self._last_s + self._pace_s - self._clock.monotonic()
             self._clock.sleep(min(max(0.0, wait_s), deadline_s))
@@ -293,13 +293,13 @@ class PiCamera(Camera):
         return Frame(image, captured_at, self._number - 1, small)
 
     def close(self) -> None:
-        """A libcamera that hangs is left behind after a second."""
+        """Leaves a libcamera that hangs behind after a second."""
         device, self._device, self._closed = self._device, None, True
         if device is None:
             return
 
         def release() -> None:
-            device.cancel_all_and_flush()  # a job that waits would hold up the end for a minute
+            device.cancel_all_and_flush()  # a waiting job would hold up the end for a minute
             device.close()
 
         try:

@@ -1,8 +1,8 @@
 """Plays a sequence script frame by frame, and closes the loop with the machine that watches it.
 
-A `Script` flows in, RGB stills with camera shake and sensor noise flow out, the same for the same
-seed and the same course of the machine. An item lies there until the chute drops it, and the next
-one comes when the machine waits again. It keeps no time: whoever shows the frames paces them.
+A `Script` flows in, RGB stills with camera shake and sensor noise flow out; the same seed and the
+same states of the machine give the same frames. An item lies there until the chute drops it, and
+the next one comes when the machine waits again. `ReplayCamera` paces the frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bin_daemon.camera.script import Script, Step
+from bin_daemon.camera.script import Script, ScriptStep
 from bin_daemon.core.errors import CameraError, PictureError
 from bin_daemon.core.images import read_picture, resized
 from bin_daemon.core.messages import Image
@@ -23,25 +23,23 @@ from bin_daemon.core.messages import Image
 PATIENCE_S = 20.0  # a machine that has not dropped or come back by then will not
 _CACHED = 24
 _NOISE_BORDER = 61  # how far the drawn noise can be shifted from frame to frame
-_ITEM_LEVELS = (14.0, 34.0)  # difference from the empty view: ground below, surely item above
+_ITEM_LEVELS = (14.0, 34.0)  # difference from the empty view: background below, item above
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
-    """What a frame shows.
+class Shot:
+    """What one frame shows (its ground truth).
 
-    kind: empty, entering, hold, hand, light, blocked; picture or clip outside of scripts.
-    label: the item's label where one is held, else the kind. picture: the file. step: from 1.
+    label: of the item where one is held, else the kind of the step; outside of scripts the name of
+    the picture or the number of the frame. step: which step, picture or frame it is, from 1.
     """
 
-    kind: str
     label: str
-    picture: str
     step: int
 
 
 class Player:
-    """Plays `script`, whose pictures are relative to `base`; `name` is what errors call it.
+    """Plays `script`, whose pictures are relative to `base`; `name` stands in error messages.
 
     stills: pictures already in memory, by the name the steps give them.
     """
@@ -63,17 +61,17 @@ class Player:
         self._patience = max(1, round(PATIENCE_S * script.fps))
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """See `Reactive`."""
+        """As `Reactive.cycle`."""
         self._state = state
         self._drops += dropped
 
-    def shots(self) -> Iterator[tuple[Image, Shown]]:
-        """See `Source`; each run starts from the seed."""
+    def shots(self) -> Iterator[tuple[Image, Shot]]:
+        """The frames in order, uint8 RGB, and what each shows; each run starts from the seed."""
         camera = _Sensor(self.script)
         for image, shown in self._scene():
             yield camera.see(image), shown
 
-    def _scene(self) -> Iterator[tuple[Image, Shown]]:
+    def _scene(self) -> Iterator[tuple[Image, Shot]]:
         """The steps in order, without shake and noise."""
         steps = self.script.steps
         empty: Image | None = None
@@ -82,36 +80,34 @@ class Player:
             if step.kind in ("enter", "hold"):
                 entered = number > 1 and steps[number - 2].kind == "enter"
                 if empty is not None and not (entered and step.kind == "hold"):
-                    yield from self._until_waiting(empty, step, number)
+                    yield from self._until_waiting(empty, number)
             if step.kind == "hold":
                 yield from self._hold(still, step, number)
             elif step.kind == "enter":
                 for image in _slide_in(still, empty, step.frames):
-                    yield image, Shown("entering", "entering", step.picture, number)
+                    yield image, Shot("entering", number)
             elif step.kind == "light":
                 for image in _fade(still if empty is None else empty, still, step.frames):
-                    yield image, Shown("light", "light", step.picture, number)
+                    yield image, Shot("light", number)
             else:
                 for _ in range(step.frames):
-                    yield still, Shown(step.kind, step.kind, step.picture, number)
+                    yield still, Shot(step.kind, number)
             if step.kind in ("empty", "light"):
                 empty = still
         if empty is not None:
-            # The machine looks whether the last item has left before its cycle is complete.
-            yield from self._until_waiting(empty, steps[-1], len(steps))
+            # The machine checks that the last item has left before its cycle is complete.
+            yield from self._until_waiting(empty, len(steps))
 
-    def _until_waiting(
-        self, empty: Image, step: Step, number: int
-    ) -> Iterator[tuple[Image, Shown]]:
-        """Empty frames until the machine waits for the next item, or patience ends."""
+    def _until_waiting(self, empty: Image, number: int) -> Iterator[tuple[Image, Shot]]:
+        """Empty frames until the machine waits for the next item, or PATIENCE_S are over."""
         for _ in range(self._patience):
             if self._state in (None, "waiting"):
                 return
-            yield empty, Shown("empty", "empty", step.picture, number)
+            yield empty, Shot("empty", number)
 
-    def _hold(self, still: Image, step: Step, number: int) -> Iterator[tuple[Image, Shown]]:
-        """The item at rest, until it is dropped; by the count of frames where nobody tells."""
-        shown = Shown("hold", step.label or Path(step.picture).stem, step.picture, number)
+    def _hold(self, still: Image, step: ScriptStep, number: int) -> Iterator[tuple[Image, Shot]]:
+        """The item at rest until it is dropped; where nothing calls `cycle`, for `step.frames`."""
+        shown = Shot(step.label or Path(step.picture).stem, number)
         last_drop = self._drops + step.stuck
         for count in range(max(step.frames, self._patience)):
             if self._drops > last_drop:
@@ -120,8 +116,8 @@ class Player:
                 return
             yield still, shown
 
-    def _still(self, step: Step, number: int) -> Image:
-        """The picture of a step, at the size of the script; raises CameraError naming both."""
+    def _still(self, step: ScriptStep, number: int) -> Image:
+        """The picture of a step at the size of the script; raises CameraError, naming both."""
         if step.picture in self._stills:
             return self._stills[step.picture]
         if step.picture not in self._cache:
@@ -144,8 +140,8 @@ class _Sensor:
         self._jitter_px = script.jitter_px
         self._noise: Image | None = None
         if script.noise > 0:
-            # Drawing normal values for each frame costs more than all the rest of the daemon;
-            # one larger field, shifted at random, has the same statistics at each pixel.
+            # Drawing normal values for each frame costs more than the rest of the daemon; one
+            # larger field, shifted at random, has the same statistics at each pixel.
             width, height = script.size
             shape = (height + _NOISE_BORDER, width + _NOISE_BORDER, 3)
             field = self._random.normal(0.0, script.noise, shape)
@@ -177,9 +173,9 @@ def _fade(old: Image, new: Image, frames: int) -> Iterator[Image]:
 
 def _slide_in(still: Image, empty: Image | None, frames: int) -> Iterator[Image]:
     """The item of `still` comes down from the top edge to where it lies."""
-    ground = still if empty is None else empty
-    difference = still.astype(np.int16) - ground
-    # A change of exposure between the two stills is no item: take out what is common.
+    background = still if empty is None else empty
+    difference = still.astype(np.int16) - background
+    # A change of exposure between the two stills is no item: subtract what is common.
     difference = np.abs(difference - np.median(difference, axis=(0, 1)).astype(np.int16))
     low, high = _ITEM_LEVELS
     level = cv2.GaussianBlur(difference.max(axis=2).astype(np.float32), (0, 0), 2.0)
@@ -188,7 +184,7 @@ def _slide_in(still: Image, empty: Image | None, frames: int) -> Iterator[Image]
     travel = int(rows[-1]) + 1 if rows.size else still.shape[0]
     for i in range(1, frames + 1):
         up = round(travel * (1.0 - i / (frames + 1)))
-        scene = ground.astype(np.float32)
+        scene = background.astype(np.float32)
         part = alpha[up:]
         scene[: part.shape[0]] += part * (still[up:].astype(np.float32) - scene[: part.shape[0]])
         yield scene.astype(np.uint8)

@@ -2,20 +2,21 @@
 
 Stills or a clip flow in, frames at the pace of the clock flow out: the system clock keeps the frame
 rate, a simulated clock jumps, so the same scene runs as fast as the processor allows. A script
-answers to the machine (`Reactive`); a folder and a clip just run. Nothing here writes anything.
+reacts to the machine (`Reactive`); a folder and a clip just run. Nothing is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 
 from bin_daemon.camera import Camera
-from bin_daemon.camera.player import Player, Shown
-from bin_daemon.camera.script import SCRIPT_NAME, Script, Step, load_script
+from bin_daemon.camera.player import Player, Shot
+from bin_daemon.camera.script import SCRIPT_NAME, Script, ScriptStep, load_script
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock
@@ -33,13 +34,8 @@ from bin_daemon.core.messages import Frame, Image
 
 _MEDIAN_EMPTY = "(median of the pictures)"
 
-
-class Source(Protocol):
-    """What a replay camera shows: an endless or finite run of stills."""
-
-    def shots(self) -> Iterator[tuple[Image, Shown]]:
-        """From the beginning: uint8 RGB images, all of one size, and what each shows."""
-        ...
+# From the beginning: uint8 RGB images, all of one size, and what each shows.
+Shots = Iterator[tuple[Image, Shot]]
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -54,73 +50,66 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(found, key=natural_order)
 
 
-class FolderSource:
-    """The pictures of a folder, each for one frame, in natural order.
+def picture_shots(pictures: Sequence[Path], width: int, height: int) -> Shots:
+    """Each picture for one frame.
 
     The first, scaled down to fit `width` x `height`, gives the size of all: one camera has one.
+    Raises PictureError for one that cannot be read.
     """
-
-    def __init__(self, folder: Path, width: int, height: int) -> None:
-        self._pictures = pictures_in(folder)
-        self._limit = (width, height)
-
-    def shots(self) -> Iterator[tuple[Image, Shown]]:
-        """See `Source`."""
-        size: tuple[int, int] | None = None
-        for number, path in enumerate(self._pictures):
-            image = fit_within(read_picture(path), *self._limit)
-            size = size or (image.shape[1], image.shape[0])
-            yield resized(image, *size), Shown("picture", path.name, path.name, number + 1)
+    size: tuple[int, int] | None = None
+    for number, path in enumerate(pictures, start=1):
+        image = fit_within(read_picture(path), width, height)
+        size = size or (image.shape[1], image.shape[0])
+        yield resized(image, *size), Shot(path.name, number)
 
 
-class ClipSource:
+def clip_shots(clip: Path, width: int, height: int) -> Shots:
     """Every frame of a video file, scaled down to fit `width` x `height`."""
-
-    def __init__(self, clip: Path, width: int, height: int) -> None:
-        self._clip = clip
-        self._limit = (width, height)
-        self._open().release()
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._clip))
-        if not capture.isOpened() or not capture.grab():
-            capture.release()
-            raise CameraError(
-                f"{self._clip}: no frames in this file; is it a complete video (AVI, MP4, MKV)?"
-            )
+    capture = cv2.VideoCapture(str(clip))
+    try:
+        for number in itertools.count(1):
+            good, image = capture.read()
+            if not good:
+                return
+            yield fit_within(rgb_of(image), width, height), Shot(f"frame {number}", number)
+    finally:
         capture.release()
-        return cv2.VideoCapture(str(self._clip))
 
-    def shots(self) -> Iterator[tuple[Image, Shown]]:
-        """See `Source`."""
-        capture, number = self._open(), 0
-        try:
-            while True:
-                good, image = capture.read()
-                if not good:
-                    return
-                number += 1
-                rgb = fit_within(rgb_of(image), *self._limit)
-                yield rgb, Shown("clip", f"frame {number}", self._clip.name, number)
-        finally:
-            capture.release()
+
+def _check_clip(clip: Path) -> None:
+    capture = cv2.VideoCapture(str(clip))
+    good = capture.isOpened() and capture.grab()
+    capture.release()
+    if not good:
+        raise CameraError(
+            f"{clip}: no frames in this file; is it a complete video (AVI, MP4, MKV)?"
+        )
 
 
 class ReplayCamera(Camera):
-    """Shows a `Source` at `fps` on `clock`; `Reactive` where the source is a script's `Player`.
+    """Shows `shots` at `fps` on `clock`; `Reactive` by way of `on_cycle`, as a script needs.
 
-    shown: what the newest frame shows, None before the first; truth: its label.
+    shots: called at the start, and with `loop` again at the end. shown: what the newest frame
+    shows, None before the first; truth: its label.
     """
 
-    def __init__(self, source: Source, clock: Clock, fps: float, loop: bool = False) -> None:
+    def __init__(
+        self,
+        shots: Callable[[], Shots],
+        clock: Clock,
+        fps: float,
+        loop: bool = False,
+        on_cycle: Callable[[str, bool], None] = lambda state, dropped: None,
+    ) -> None:
         if not fps > 0:
             raise CameraError(f"replay: {fps:g} frames a second cannot be played; give more than 0")
-        self.shown: Shown | None = None
-        self._source = source
+        self.shown: Shot | None = None
+        self._start = shots
         self._clock = clock
         self._period_s = 1.0 / fps
         self._loop = loop
-        self._shots: Iterator[tuple[Image, Shown]] | None = None
+        self._on_cycle = on_cycle
+        self._shots: Shots | None = None
         self._number = 0
         self._due: float | None = None
         self._closed = False
@@ -131,7 +120,7 @@ class ReplayCamera(Camera):
         return self.shown.label if self.shown else ""
 
     def capture(self, deadline_s: float) -> Frame:
-        """See `Camera`; also raises CameraError for a picture that cannot be read."""
+        """Also raises CameraError where a picture cannot be read."""
         if self._closed:
             raise CameraError("replay: the camera is closed; open it again")
         self._pace(deadline_s)
@@ -148,17 +137,16 @@ class ReplayCamera(Camera):
                 self._clock.sleep(deadline_s)
                 raise CameraError(
                     f"replay: the next frame is {wait_s:.1f} s away, the deadline is "
-                    f"{deadline_s:g} s; "
-                    f"raise camera.fps or camera.deadline_s"
+                    f"{deadline_s:g} s; raise camera.fps or camera.deadline_s"
                 )
             self._clock.sleep(wait_s)
             now = self._due
         self._due = now + self._period_s
 
-    def _next(self) -> tuple[Image, Shown]:
+    def _next(self) -> tuple[Image, Shot]:
         restarted = self._shots is None
         if self._shots is None:
-            self._shots = self._source.shots()
+            self._shots = self._start()
         try:
             return next(self._shots)
         except StopIteration:
@@ -170,20 +158,22 @@ class ReplayCamera(Camera):
             raise CameraError(str(error)) from error
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """See `Reactive`; a folder or clip takes no notice."""
-        if isinstance(self._source, Player):
-            self._source.cycle(state, dropped)
+        """As `Reactive.cycle`; a folder and a clip ignore it."""
+        self._on_cycle(state, dropped)
 
     def close(self) -> None:
-        """See `Camera`."""
+        """Show nothing any more."""
         self._closed = True
         self._shots = None
 
 
+def _play(player: Player, clock: Clock, loop: bool = False) -> ReplayCamera:
+    return ReplayCamera(player.shots, clock, player.script.fps, loop, player.cycle)
+
+
 def script_camera(path: Path, clock: Clock, loop: bool = False) -> ReplayCamera:
     """A camera that plays the script at `path`; raises CameraError where it is wrong."""
-    script = load_script(path)
-    return ReplayCamera(Player(script, path.parent, str(path)), clock, script.fps, loop)
+    return _play(Player(load_script(path), path.parent, str(path)), clock, loop)
 
 
 def open_replay(config: CameraSection, clock: Clock) -> ReplayCamera:
@@ -195,20 +185,23 @@ def open_replay(config: CameraSection, clock: Clock) -> ReplayCamera:
     if path.is_dir():
         if (path / SCRIPT_NAME).is_file():
             return script_camera(path / SCRIPT_NAME, clock, config.loop)
-        source: Source = FolderSource(path, config.width, config.height)
+        shots = functools.partial(picture_shots, pictures_in(path))
     elif path.suffix.lower() in (".yaml", ".yml"):
         return script_camera(path, clock, config.loop)
     elif path.is_file():
-        source = ClipSource(path, config.width, config.height)
+        _check_clip(path)
+        shots = functools.partial(clip_shots, path)
     else:
         raise CameraError(f"{path}: no such folder, clip or script; check camera.source")
-    return ReplayCamera(source, clock, config.fps, config.loop)
+    size = (config.width, config.height)
+    return ReplayCamera(lambda: shots(*size), clock, config.fps, config.loop)
 
 
 def hold_each(
     pictures: list[Path],
     empty: Path | None,
     hold_frames: int,
+    clock: Clock,
     *,
     fps: float = 10.0,
     size: tuple[int, int] | None = None,
@@ -219,8 +212,8 @@ def hold_each(
     seed: int = 0,
     label: Callable[[Path], str] = lambda path: path.name,
     limit: tuple[int, int] = (640, 480),
-) -> Player:
-    """A scene in which each picture is an item: held for `hold_frames`, the empty chamber between.
+) -> ReplayCamera:
+    """A camera to which each picture is an item, held for `hold_frames`; in between, it is empty.
 
     empty: a picture of the empty chamber, or None to take the median of `pictures`. size: width and
     height of the frames; else those of the first picture, scaled down to fit `limit`.
@@ -235,17 +228,12 @@ def hold_each(
     if size is None:
         first = fit_within(read_picture(pictures[0]), *limit)
         size = (first.shape[1], first.shape[0])
-    steps = [Step(kind="empty", picture=name, frames=learn_frames)]
+    steps = [ScriptStep(kind="empty", picture=name, frames=learn_frames)]
     for path in pictures:
         still = str(path.resolve())
-        steps.append(Step(kind="hold", picture=still, frames=hold_frames, label=label(path)))
-        steps.append(Step(kind="empty", picture=name, frames=gap_frames))
+        steps.append(ScriptStep(kind="hold", picture=still, frames=hold_frames, label=label(path)))
+        steps.append(ScriptStep(kind="empty", picture=name, frames=gap_frames))
     script = Script(
         fps=fps, size=size, seed=seed, noise=noise, jitter_px=jitter_px, steps=tuple(steps)
     )
-    return Player(script, Path(), "hold_each", stills)
-
-
-def replay_player(player: Player, clock: Clock, loop: bool = False) -> ReplayCamera:
-    """A camera that shows `player` (see `hold_each`) at the frame rate of its script."""
-    return ReplayCamera(player, clock, player.script.fps, loop)
+    return _play(Player(script, Path(), "hold_each", stills), clock)

@@ -1,8 +1,8 @@
 """A sequence script: the YAML that turns stills into time.
 
-A `script.yaml` flows in, a checked `Script` flows out; `replay` plays it. The steps show the empty
+A `script.yaml` flows in, a checked `Script` flows out; `player` plays it. The steps show the empty
 chamber, an item sliding in, the item at rest, a hand, a change of light, or a covered lens. Paths
-are relative to the script. Nothing is decoded here; pictures are only looked for.
+are relative to the script. No picture is decoded here; that they exist is checked.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Side = Annotated[int, Interval(ge=32, le=4096)]
 
 
 @section
-class Step:
+class ScriptStep:
     """One part of a script, written `{<kind>: <picture>, frames: N}`.
 
     empty: the chamber with nothing in it. enter: an item slides in from the top. hold: it is at
-    rest; where the machine tells of its cycle, until it is dropped. hand: something reaches in.
+    rest, until it is dropped where the machine reports its cycle. hand: something reaches in.
     light: the empty view fades into this one. blocked: the lens is covered or blinded.
     """
 
@@ -33,7 +33,7 @@ class Step:
     frames: Annotated[int, Interval(ge=1, le=100_000)]
     """How many frames it lasts."""
     label: str | None = None
-    """hold: what it is, for whoever keeps count."""
+    """hold: what it is (the ground truth)."""
     stuck: Annotated[int, Interval(ge=0, le=100)] = 0
     """hold: drops that it survives: a jam."""
 
@@ -52,7 +52,7 @@ class Script:
     """Sensor noise, sigma in grey levels."""
     jitter_px: Annotated[float, Interval(ge=0, le=20)] = 0.0
     """Camera shake, sigma in pixels."""
-    steps: Annotated[tuple[Step, ...], Length(1)]
+    steps: Annotated[tuple[ScriptStep, ...], Length(1)]
 
 
 def _with_kind(number: int, raw: Any) -> Any:
@@ -79,9 +79,9 @@ def _complaint(fault: Fault) -> str:
 
 
 def load_script(path: Path) -> Script:
-    """Read and check a script, and see that its pictures are there.
+    """Read and check a script, also that its pictures exist.
 
-    Raises CameraError that names the file, and the step (counted from 1) where it is one.
+    Raises CameraError that names the file and, for a fault in a step, the step (from 1).
     """
     import yaml
 

@@ -194,7 +194,7 @@ class EventPrinter:
 def run_replay(options: argparse.Namespace) -> int:
     """Play a scene through the cycle on mock pins and print its events."""
     from bin_daemon.camera import open_camera
-    from bin_daemon.camera.replay import hold_each, replay_player
+    from bin_daemon.camera.replay import hold_each
     from bin_daemon.core.clock import SimulatedClock, SystemClock
     from bin_daemon.core.errors import CameraFinishedError
     from bin_daemon.daemon.bin import Bin, Files
@@ -204,8 +204,7 @@ def run_replay(options: argparse.Namespace) -> int:
     camera: Camera
     if options.hold:
         pictures = common.pictures_in([options.source], options.empty)
-        player = hold_each(pictures, options.empty, options.hold, fps=config.camera.fps)
-        camera = replay_player(player, clock)
+        camera = hold_each(pictures, options.empty, options.hold, clock, fps=config.camera.fps)
     else:
         camera = open_camera(config.camera, clock)
     printer, files = EventPrinter(options.json), Files(taught=common.taught_in(options))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from virtual_camera import Stage, folder, play
+from virtual_camera import VirtualCameras, folder, play
 
 from bin_daemon.camera import picamera2
 from bin_daemon.chamber.chamber import Chamber
@@ -70,11 +70,11 @@ def timed(call: Any) -> float:
     return time.monotonic() - start
 
 
-def golden(stage: Stage) -> Any:
+def golden(cameras: VirtualCameras) -> Any:
     seen = []
     for source, width, height in (("rig", 640, 480), ("wide", 1280, 720)):
-        stage.show(patches(), source)
-        with stage.camera(source=source, width=width, height=height) as camera:
+        cameras.show(patches(), source)
+        with cameras.camera(source=source, width=width, height=height) as camera:
             frame = camera.capture(2.0)
         seen += [(image.shape, middles(image)) for image in (frame.image, frame.small)]
     return seen
@@ -89,10 +89,10 @@ def test_both_pictures_show_the_colours_of_the_scene(tmp_path: Path) -> None:
             assert colours[name] == pytest.approx(colour, abs=4), name
 
 
-def injected(stage: Stage) -> Any:
-    with stage.camera() as camera:
+def injected(cameras: VirtualCameras) -> Any:
+    with cameras.camera() as camera:
         camera.capture(2.0)
-        stage.show(np.full((480, 640, 3), (200, 30, 30), np.uint8))
+        cameras.show(np.full((480, 640, 3), (200, 30, 30), np.uint8))
         changed_at = time.monotonic()
         while True:
             frame = camera.capture(2.0)
@@ -111,10 +111,10 @@ def drained(camera: Any) -> str:
     return said
 
 
-def stalled(stage: Stage) -> Any:
-    camera = stage.camera()
+def stalled(cameras: VirtualCameras) -> Any:
+    camera = cameras.camera()
     camera.capture(2.0)
-    stage.stall()
+    cameras.stall()
     drained(camera)
     waits = []
     said = ""
@@ -134,12 +134,12 @@ def test_a_stall_is_told_at_the_deadline_and_does_not_hold_up_the_end(tmp_path: 
     assert "is closed" in after
 
 
-def resumed(stage: Stage) -> Any:
-    with stage.camera() as camera:
-        stage.stall()
+def resumed(cameras: VirtualCameras) -> Any:
+    with cameras.camera() as camera:
+        cameras.stall()
         said = [drained(camera)]
         said += [error_of(lambda: camera.capture(0.1)) for _ in range(2 * picamera2.BUFFERS)]
-        stage.stall(False)
+        cameras.stall(False)
         return said, [camera.capture(2.0).image.shape[0] for _ in range(2 * picamera2.BUFFERS)]
 
 
@@ -167,19 +167,19 @@ def held_files() -> int:
     return sum("memfd:" in name for name in names)
 
 
-def reopened(stage: Stage) -> Any:
+def reopened(cameras: VirtualCameras) -> Any:
     seen = []
     for _ in range(4):
-        camera = stage.camera()
+        camera = cameras.camera()
         camera.capture(2.0)
         if not seen:
             seen.append((held_memory(), held_files()))
-        stage.stall()
+        cameras.stall()
         said = drained(camera)
         camera.close()
-        stage.stall(False)
+        cameras.stall(False)
         seen.append((held_memory(), held_files(), said))
-    with stage.camera() as camera:
+    with cameras.camera() as camera:
         return seen, camera.capture(2.0).image.shape
 
 
@@ -192,9 +192,9 @@ def test_it_opens_again_after_a_stall_and_keeps_no_buffer(tmp_path: Path) -> Non
         assert (memory, files) == (0, 0)
 
 
-def busy(stage: Stage) -> Any:
-    with stage.camera() as camera:
-        said = error_of(stage.camera)
+def busy(cameras: VirtualCameras) -> Any:
+    with cameras.camera() as camera:
+        said = error_of(cameras.camera)
         return said, camera.capture(2.0).image.shape
 
 
@@ -205,14 +205,14 @@ def test_a_camera_in_use_is_told_and_not_disturbed(tmp_path: Path) -> None:
     assert shape == [480, 640, 3]
 
 
-def dead_on_arrival(stage: Stage) -> Any:
+def dead_on_arrival(cameras: VirtualCameras) -> Any:
     picamera2.FIRST_FRAME_S = DEADLINE_S
-    stage.stall()
+    cameras.stall()
     start = time.monotonic()
-    said = error_of(lambda: stage.camera(deadline_s=DEADLINE_S))
+    said = error_of(lambda: cameras.camera(deadline_s=DEADLINE_S))
     waited = time.monotonic() - start
-    stage.stall(False)
-    with stage.camera() as camera:
+    cameras.stall(False)
+    with cameras.camera() as camera:
         return said, waited, camera.capture(2.0).image.shape
 
 
@@ -223,10 +223,10 @@ def test_a_camera_that_gives_no_first_frame_does_not_open(tmp_path: Path) -> Non
     assert shape == [480, 640, 3]
 
 
-def frozen(stage: Stage) -> Any:
+def frozen(cameras: VirtualCameras) -> Any:
     from picamera2.request import CompletedRequest
 
-    with stage.camera() as camera:
+    with cameras.camera() as camera:
         stamp = []
         camera.capture(2.0)
         real = CompletedRequest.get_metadata
@@ -254,8 +254,8 @@ def test_a_frozen_camera_is_known_by_the_timestamp_of_its_sensor(tmp_path: Path)
     assert later == 2
 
 
-def stamped(stage: Stage) -> Any:
-    with stage.camera() as camera:
+def stamped(cameras: VirtualCameras) -> Any:
+    with cameras.camera() as camera:
         stamps, ages = [], []
         for _ in range(30):
             frame = camera.capture(2.0)
@@ -272,12 +272,12 @@ def test_a_frame_is_no_older_than_its_request_and_knows_its_time(tmp_path: Path)
     assert max(ages) < 0.05
 
 
-def many(stage: Stage) -> Any:
+def many(cameras: VirtualCameras) -> Any:
     def resident() -> int:
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    with stage.camera(source="wide", width=1280, height=720) as camera:
+    with cameras.camera(source="wide", width=1280, height=720) as camera:
         for _ in range(60):
             camera.capture(2.0)
         before, start = resident(), time.monotonic()
@@ -292,8 +292,8 @@ def test_three_hundred_frames_cost_no_memory(tmp_path: Path) -> None:
     assert seen["fps"] > 20
 
 
-def paced(stage: Stage) -> Any:
-    with stage.camera(fps=5.0) as camera:
+def paced(cameras: VirtualCameras) -> Any:
+    with cameras.camera(fps=5.0) as camera:
         camera.capture(2.0)
         return timed(lambda: [camera.capture(2.0) for _ in range(5)])
 
@@ -302,8 +302,8 @@ def test_a_camera_that_runs_faster_than_wanted_is_looked_at_less_often(tmp_path:
     assert play(paced, tmp_path) == pytest.approx(1.0, abs=0.25)
 
 
-def locked(stage: Stage) -> Any:
-    with stage.camera(exposure="locked", warmup_s=0.3) as camera:
+def locked(cameras: VirtualCameras) -> Any:
+    with cameras.camera(exposure="locked", warmup_s=0.3) as camera:
         return camera.capture(2.0).image.shape
 
 
@@ -311,10 +311,12 @@ def test_locked_exposure_asks_nothing_of_a_camera_that_cannot(tmp_path: Path) ->
     assert play(locked, tmp_path) == [480, 640, 3]
 
 
-def named(stage: Stage) -> Any:
-    with stage.camera(source="WIDE", width=1280, height=720) as camera:
+def named(cameras: VirtualCameras) -> Any:
+    with cameras.camera(source="WIDE", width=1280, height=720) as camera:
         level = camera.capture(2.0).image.mean()
-    return level, [error_of(lambda s=s: stage.camera(source=s)) for s in ("imx708", "7", "virtual")]
+    return level, [
+        error_of(lambda s=s: cameras.camera(source=s)) for s in ("imx708", "7", "virtual")
+    ]
 
 
 def test_a_camera_is_chosen_by_name_and_a_wrong_name_lists_those_there(tmp_path: Path) -> None:
@@ -327,7 +329,7 @@ def test_a_camera_is_chosen_by_name_and_a_wrong_name_lists_those_there(tmp_path:
     assert "several cameras have that name" in several
 
 
-def presence(stage: Stage) -> Any:
+def presence(cameras: VirtualCameras) -> Any:
     floor = np.random.default_rng(1).normal(130, 12, (60, 80, 3)).repeat(8, 0).repeat(8, 1)
     empty = floor.clip(0, 255).astype(np.uint8)
     item = empty.copy()
@@ -345,18 +347,18 @@ def presence(stage: Stage) -> Any:
             if told.item:
                 boxes[name] = told.item.box
 
-    with stage.camera() as camera:
+    with cameras.camera() as camera:
         for picture in (empty, item):
-            stage.show(picture)
+            cameras.show(picture)
             time.sleep(0.2)
             for _ in range(25):
                 look(camera)
-        stage.show(empty)
+        cameras.show(empty)
         time.sleep(0.2)
         for name, other in (("small", "large"), ("large", "small")):
-            chambers[name].save(stage.place / "reference.npz")
+            chambers[name].save(cameras.place / "reference.npz")
             chambers[other] = Chamber(ChamberSection())
-            chambers[other].load(stage.place / "reference.npz")
+            chambers[other].load(cameras.place / "reference.npz")
             views[other].append("restarted")
             look(camera, [other])
     return views, boxes

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from bin_daemon.camera.replay import hold_each, replay_player
+from bin_daemon.camera.replay import hold_each
 from bin_daemon.chamber.chamber import Chamber, isolate
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.clock import SimulatedClock
@@ -39,8 +39,9 @@ def empty_of(session: str) -> Path | None:
 
 def watched(pictures: list[Path], empty: Path | None) -> dict[tuple[int, str], list[View]]:
     """The views of each step of a scene that holds `pictures`, by step and truth."""
-    player = hold_each(pictures, empty, 12, gap_frames=6, noise=2.0, jitter_px=0.3, seed=1)
-    camera = replay_player(player, SimulatedClock())
+    camera = hold_each(
+        pictures, empty, 12, SimulatedClock(), gap_frames=6, noise=2.0, jitter_px=0.3, seed=1
+    )
     chamber = Chamber(ChamberSection())
     seen: dict[tuple[int, str], list[View]] = {}
     while True:

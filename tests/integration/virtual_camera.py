@@ -1,8 +1,9 @@
 """libcamera's virtual camera for tests: real picamera2 and libcamera, pictures from a file.
 
 `BIN_DAEMON_HIL` names the folder of the built virtual Pi (inst.libcamera/opt/libcamera and
-hv/bin/python in it). A scene is a function of a test module that takes a `Stage` and returns what
-JSON can say; `play` calls it in a process of its own, whose /opt is the libcamera of that folder.
+hv/bin/python in it). A scene is a function of a test module that takes `VirtualCameras` and returns
+what JSON can say; `play` calls it in a process of its own, whose /opt is the libcamera of that
+folder.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def folder() -> Path:
     return home
 
 
-class Stage:
-    """What a scene has at hand: pictures to show, a stall, and the cameras.
+class VirtualCameras:
+    """The cameras of a scene, what they see, and a stall of their frames.
 
     `rig` gives 640x480 at 30 frames a second, `wide` 1280x720 at 60.
     """
@@ -105,12 +106,12 @@ def _prepare(home: Path, place: Path) -> Path:
     return prefix
 
 
-def play(scene: Callable[[Stage], Any], place: Path, limit_s: float = 60.0) -> Any:
+def play(scene: Callable[[VirtualCameras], Any], place: Path, limit_s: float = 60.0) -> Any:
     """What `scene` returns, played to the virtual camera; `place` is an empty folder."""
     home = folder()
     prefix = _prepare(home, place)
     for camera, level in (("rig", 128), ("wide", 90)):
-        Stage(place).show(np.full((480, 640, 3), level, np.uint8), camera)
+        VirtualCameras(place).show(np.full((480, 640, 3), level, np.uint8), camera)
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": f"{prefix}/lib",
@@ -146,4 +147,4 @@ virtual_camera.perform({scene.__module__!r}, {scene.__name__!r}, {str(place)!r})
 def perform(module: str, scene: str, place: str) -> None:
     """In the process of a scene: play it and print what it returns."""
     importlib.import_module("memfd_heap")  # the kernel has no heap for a camera's buffers
-    print(json.dumps(getattr(importlib.import_module(module), scene)(Stage(Path(place)))))
+    print(json.dumps(getattr(importlib.import_module(module), scene)(VirtualCameras(Path(place)))))

@@ -168,7 +168,7 @@ def test_a_sensor_without_gain_is_locked_in_what_it_has(
     library.camera_controls = {"AeEnable": (0, 1, 1), "ExposureTime": (1, 9, 1)}
     opened(exposure="locked")
     assert Device.made.controls == {"AeEnable": False, "ExposureTime": FOUND["ExposureTime"]}
-    assert "locked but for AnalogueGain, ColourGains" in caplog.text
+    assert "locked except for AnalogueGain, ColourGains" in caplog.text
 
 
 def test_the_warm_up_lasts_as_long_as_told() -> None:

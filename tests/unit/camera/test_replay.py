@@ -11,10 +11,10 @@ import yaml
 
 from bin_daemon.camera import Reactive, open_camera
 from bin_daemon.camera.replay import (
-    FolderSource,
     ReplayCamera,
     hold_each,
-    replay_player,
+    picture_shots,
+    pictures_in,
     script_camera,
 )
 from bin_daemon.config.sections import CameraSection
@@ -83,7 +83,7 @@ def test_the_system_clock_keeps_the_frame_rate(tmp_path: Path) -> None:
     for name in ("1.png", "2.png", "3.png"):
         picture(tmp_path / name, RED)
     clock = SystemClock()
-    camera = ReplayCamera(FolderSource(tmp_path, 640, 480), clock, fps=20.0)
+    camera = ReplayCamera(lambda: picture_shots(pictures_in(tmp_path), 640, 480), clock, fps=20.0)
     began = clock.monotonic()
     assert len(list(run(camera))) == 3
     assert clock.monotonic() - began >= 0.1
@@ -314,8 +314,8 @@ def test_after_the_last_item_the_empty_chamber_is_shown_until_the_machine_waits(
 def test_hold_each_makes_a_scene_of_a_list_of_pictures(tmp_path: Path) -> None:
     empty = picture(tmp_path / "empty.png", GREY)
     items = [picture(tmp_path / f"{n}.png", c) for n, c in (("a", RED), ("b", BLUE))]
-    player = hold_each(items, empty, 3, learn_frames=2, gap_frames=1)
-    shown = truths(replay_player(player, SimulatedClock()), 100)
+    camera = hold_each(items, empty, 3, SimulatedClock(), learn_frames=2, gap_frames=1)
+    shown = truths(camera, 100)
     assert shown == ["empty"] * 2 + ["a.png"] * 3 + ["empty"] + ["b.png"] * 3 + ["empty"]
 
 
@@ -327,10 +327,10 @@ def test_without_an_empty_picture_the_median_of_the_items_stands_in(tmp_path: Pa
         cv2.imwrite(str(tmp_path / f"{i}.png"), image[..., ::-1])
         items.append(tmp_path / f"{i}.png")
     assert np.abs(median_empty(items, 640, 480).astype(int) - 120).max() == 0
-    camera = replay_player(hold_each(items, None, 2), SimulatedClock())
+    camera = hold_each(items, None, 2, SimulatedClock())
     assert np.abs(camera.capture(1.0).image.astype(int) - 120).max() == 0
 
 
 def test_hold_each_without_pictures_says_so() -> None:
     with pytest.raises(CameraError, match="no pictures"):
-        hold_each([], None, 3)
+        hold_each([], None, 3, SimulatedClock())
