@@ -99,7 +99,7 @@ class App:
         """
         self._ready = ready
         config = self.config
-        machine = SystemClock()  # beats and the watchdog are of this world, whatever `clock` is
+        machine = SystemClock()  # beats and the watchdog run on real time, whatever `clock` is
         self._supervisor = Supervisor(DEADLINES_S, machine)
         self._watchdog = Watchdog(machine, longest_pass_s(config.camera, config.outputs.light))
         with self._stack, self._counted():

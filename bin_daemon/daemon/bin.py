@@ -123,12 +123,7 @@ class Bin(Closing):
             self.cycle = Cycle(
                 self._sorter(policy),
                 Machine(
-                    chamber=self.chamber,
-                    classifier=self.classifier,
-                    chute=self.chute,
-                    read=self.sensors.read,
-                    indicator=self.outputs,
-                    clock=clock,
+                    self.chamber, self.classifier, self.chute, self.sensors, self.outputs, clock
                 ),
                 recorder,
                 Origin(session, self.classifier.id, boot_id()),

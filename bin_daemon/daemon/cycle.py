@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.core.clock import Clock, clock_synced, uuid7
@@ -20,7 +20,6 @@ from bin_daemon.core.messages import (
     Alert,
     Decision,
     Frame,
-    Image,
     Item,
     Observation,
     Outcome,
@@ -29,7 +28,8 @@ from bin_daemon.core.messages import (
     Severity,
     SortEvent,
 )
-from bin_daemon.gpio.outputs import Mode
+from bin_daemon.gpio.outputs import Mode, Outputs
+from bin_daemon.gpio.sensors import Sensors
 from bin_daemon.sorting.actions import (
     Action,
     Decide,
@@ -43,39 +43,16 @@ from bin_daemon.sorting.actions import (
 )
 from bin_daemon.sorting.sorter import Sorter, State
 
+if TYPE_CHECKING:
+    from bin_daemon.chamber.chamber import Chamber
+    from bin_daemon.chamber.lamp import LampChamber
+    from bin_daemon.model.classifier import Classifier
+
 log = logging.getLogger(__name__)
 
 TOP_K = 3
 BEEPS_TAKEN = 1
 BEEPS_TROUBLE = 3
-
-
-class ChamberView(Protocol):
-    """What the cycle needs of the chamber."""
-
-    def observe(self, frame: Frame) -> Observation:
-        """What a frame shows."""
-        ...
-
-
-class Network(Protocol):
-    """What the cycle needs of the classifier."""
-
-    def classify(self, image: Image) -> Prediction:
-        """The class of a crop. Raises PictureError where it is no usable picture."""
-        ...
-
-
-class Indicator(Protocol):
-    """What the cycle needs of the outputs."""
-
-    def show(self, mode: Mode) -> None:
-        """Show somebody in front of the bin how it is."""
-        ...
-
-    def beep(self, times: int) -> None:
-        """Sound, and return at once."""
-        ...
 
 
 class Recorder(Protocol):
@@ -110,13 +87,13 @@ OnDecision = Callable[[SortEvent, Decision, Item, Prediction], None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Machine:
-    """The parts that a cycle reads and drives. read: gives the sensors' readings now."""
+    """The parts that a cycle reads and drives."""
 
-    chamber: ChamberView
-    classifier: Network
+    chamber: Chamber | LampChamber
+    classifier: Classifier
     chute: Chute
-    read: Callable[[], Readings]
-    indicator: Indicator
+    sensors: Sensors
+    outputs: Outputs
     clock: Clock
 
 
@@ -173,13 +150,13 @@ class Cycle:
     def step(self, frame: Frame) -> Observation:
         """Take one frame through the cycle. Raises what the chute or the classifier raises."""
         observation = self._machine.chamber.observe(frame)
-        readings = self._machine.read()
+        readings = self._machine.sensors.read()
         self._perform(self._sorter.step(observation, readings, self._idle()), readings)
         if self.state is not self._reported:
             log.debug("%s -> %s", self._reported, self.state)
             self._reported = self.state
             self._on_state(self.state)
-        self._machine.indicator.show(self._mode())
+        self._machine.outputs.show(self._mode())
         return observation
 
     def pause(self) -> None:
@@ -273,7 +250,7 @@ class Cycle:
         self._recorder.decided(event)
         if self._on_decision is not None:
             self._on_decision(event, decision, item, prediction)
-        self._machine.indicator.beep(BEEPS_TAKEN)
+        self._machine.outputs.beep(BEEPS_TAKEN)
         if decision.alert:
             kind = f"class_{decision.label}"
             self._class_alerts.add(kind)
@@ -293,5 +270,5 @@ class Cycle:
 
     def _raise(self, kind: str, severity: Severity, message: str) -> None:
         log.warning("alert %s: %s", kind, message)
-        self._machine.indicator.beep(BEEPS_TROUBLE)
+        self._machine.outputs.beep(BEEPS_TROUBLE)
         self._recorder.raise_alert(Alert(kind, severity, message, self._machine.clock.time()))

@@ -9,9 +9,13 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bin_daemon.core.clock import Clock, clock_synced
 from bin_daemon.core.messages import Health
+
+if TYPE_CHECKING:
+    from bin_daemon.telemetry.publisher import PublisherStats
 
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
@@ -83,15 +87,8 @@ class Monitor:
             return 0.0
         return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
 
-    def health(
-        self,
-        problems: tuple[str, ...],
-        *,
-        outbox_depth: int,
-        outbox_oldest_s: float,
-        events_dropped: int,
-    ) -> Health:
-        """The figures now, with those of the event store and the problems that others found."""
+    def health(self, stats: PublisherStats, problems: tuple[str, ...]) -> Health:
+        """The figures now, with those of the publisher and the problems that others found."""
         now, bits = self._clock.monotonic(), throttle_bits()
         return Health(
             uptime_s=now - self._started,
@@ -100,9 +97,9 @@ class Monitor:
             temperature_c=temperature_c(),
             throttled=None if bits is None else throttle_words(bits),
             disk_free_mb=disk_free_mb(self._folder),
-            outbox_depth=outbox_depth,
-            outbox_oldest_s=outbox_oldest_s,
-            events_dropped=events_dropped,
+            outbox_depth=stats.outbox_depth,
+            outbox_oldest_s=stats.outbox_oldest_s,
+            events_dropped=stats.events_dropped,
             clock_synced=clock_synced(),
             problems=problems,
         )

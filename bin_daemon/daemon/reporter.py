@@ -60,13 +60,7 @@ class Reporter:
             return
         interval_s = self._config.mqtt.health_interval_s if self._config.mqtt else 60.0
         self._health_due, self._problems = now + interval_s, problems
-        stats = self._publisher.stats()
-        health = self.monitor.health(
-            problems,
-            outbox_depth=stats.outbox_depth,
-            outbox_oldest_s=stats.outbox_oldest_s,
-            events_dropped=stats.events_dropped,
-        )
+        health = self.monitor.health(self._publisher.stats(), problems)
         self._publisher.retain(self._publisher.topics.health, health)
 
     def _report_fill(self, readings: Readings) -> None:

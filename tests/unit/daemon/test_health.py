@@ -10,6 +10,7 @@ from bin_daemon.daemon.health import (
     throttle_bits,
     throttle_words,
 )
+from bin_daemon.telemetry.publisher import PublisherStats
 
 
 def test_the_temperature_is_read_in_degrees(tmp_path):
@@ -51,7 +52,18 @@ def test_the_pace_and_age_of_frames_are_counted(tmp_path):
         clock.sleep(0.1)
         monitor.frame(clock.monotonic())
     clock.sleep(0.5)
-    found = monitor.health(("a problem",), outbox_depth=2, outbox_oldest_s=3.0, events_dropped=4)
+    found = monitor.health(
+        PublisherStats(
+            connected=True,
+            outbox_depth=2,
+            outbox_oldest_s=3.0,
+            events_refused=0,
+            events_unwritten=0,
+            events_dropped=4,
+            last_error="",
+        ),
+        ("a problem",),
+    )
     assert found.camera_fps == pytest.approx(10)
     assert found.frame_age_s == pytest.approx(0.5)
     assert found.uptime_s == pytest.approx(1.6)
