@@ -1,4 +1,4 @@
-"""The line to the broker: birth, last will, breaks and refusals, against a real mosquitto."""
+"""The connection to the broker: birth, last will, breaks and refusals, against a real mosquitto."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_bin_that_stops_says_so_instead_of_its_last_will(
     wait_until(lambda: ear.payloads(STATUS), "the bin to come online")
 
     publisher.close()
-    wait_until(lambda: "Client b1 disconnected." in broker.log, "the line to end")
+    wait_until(lambda: "Client b1 disconnected." in broker.log, "the connection to end")
     ear.say("bins/end", "")
     wait_until(lambda: ear.payloads("bins/end"), "whatever came before")
 
@@ -98,10 +98,10 @@ def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
     publisher.start()
     publisher.retain(publisher.topics.fill("paper"), {"percent": 40})
     publisher.retain(publisher.topics.fill("paper"), {"percent": 41})
-    wait_until(lambda: publisher.stats().connected, "the first line")
+    wait_until(lambda: publisher.stats().connected, "the first connection")
 
     broker.stop()
-    wait_until(lambda: not publisher.stats().connected, "the line to break")
+    wait_until(lambda: not publisher.stats().connected, "the connection to break")
     broker.start()
     ear = listen(broker)
     wait_until(lambda: ear.payloads(STATUS), "the second birth")
@@ -110,12 +110,12 @@ def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
     assert ear.heard[-1][0] == STATUS
 
 
-def test_a_line_that_has_gone_silent_is_given_up(
+def test_a_connection_that_has_gone_silent_is_given_up(
     broker: Broker, listen: Listen, new_bin: NewBin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher = new_bin(broker, keepalive_s=1)
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the line")
+    wait_until(lambda: publisher.stats().connected, "the connection")
 
     broker.freeze()
     sort_items(publisher, 1)
@@ -212,7 +212,7 @@ def test_closing_a_bin_whose_broker_is_silent_takes_no_longer_than_allowed(
 ) -> None:
     publisher = new_bin(broker)
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the line")
+    wait_until(lambda: publisher.stats().connected, "the connection")
     broker.freeze()
 
     began = time.monotonic()

@@ -107,7 +107,7 @@ def _heard(ear: Ear, count: int) -> bool:
     return len(ear.items()) >= count
 
 
-def test_an_event_is_not_repeated_while_the_line_holds(
+def test_an_event_is_not_repeated_while_the_connection_holds(
     broker: Broker, listen: Listen, new_bin: NewBin
 ) -> None:
     ear = listen(broker)
@@ -242,7 +242,7 @@ def test_an_alert_that_a_killed_session_left_behind_is_emptied_by_the_next(
     second = new_bin(broker)
     second.start()
     wait_until(lambda: "" in ear.payloads("bins/b1/alert/jam"), "the alert to be emptied")
-    wait_until(lambda: second.stats().connected, "the line")
+    wait_until(lambda: second.stats().connected, "the connection")
     second.close()
 
     with Outbox(tmp_path / STORE_NAME, bin_config(None).store) as outbox:

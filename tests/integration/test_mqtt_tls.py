@@ -1,4 +1,4 @@
-"""Encrypted lines: a certificate authority of the test's own, and client certificates."""
+"""Encrypted connections: a certificate authority of the test's own, and client certificates."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_client_certificate_opens_the_line(
     publisher = new_bin(tls_broker, mqtt={"tls": tls})
 
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the line")
+    wait_until(lambda: publisher.stats().connected, "the connection")
 
     assert publisher.problems() == ()
     assert "u'b1'" in tls_broker.log
@@ -84,7 +84,7 @@ def test_a_client_certificate_opens_the_line(
         ("wrong key", "mqtt.tls.certificate: cannot use"),
     ],
 )
-def test_a_line_that_cannot_be_trusted_is_not_made_and_the_reason_told(
+def test_a_connection_that_cannot_be_trusted_is_not_made_and_the_reason_told(
     tls_broker: Broker, authority: Authority, new_bin: NewBin, tmp_path: Path, fault: str,
     words: str,
 ) -> None:  # fmt: skip

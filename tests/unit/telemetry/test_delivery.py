@@ -21,7 +21,7 @@ SUCCESS, NO_SUBSCRIBERS, NOT_AUTHORIZED = 0x00, 0x10, 0x87
 
 @dataclasses.dataclass
 class Wire:
-    """A line that only writes down what is published on it."""
+    """A connection that only writes down what is published on it."""
 
     window: int = 4
     max_packet: int = 100_000
@@ -106,7 +106,7 @@ def test_no_matching_subscribers_is_a_success(
     assert buffer.pending(9, (), refused=True) == []
 
 
-def test_what_was_in_flight_when_the_line_broke_is_sent_again_first(
+def test_what_was_in_flight_when_the_connection_broke_is_sent_again_first(
     delivery: Delivery, store: Callable[[int], list[str]]
 ) -> None:
     ids, first, second = store(6), Wire(window=3), Wire(window=3)
@@ -121,7 +121,7 @@ def test_what_was_in_flight_when_the_line_broke_is_sent_again_first(
     assert second.event_ids() == ids[1:4]
 
 
-def test_refused_events_are_tried_again_on_the_next_line_one_window_at_a_time(
+def test_refused_events_are_tried_again_on_the_next_connection_one_window_at_a_time(
     delivery: Delivery, store: Callable[[int], list[str]]
 ) -> None:
     ids, wire = store(6), Wire(window=2)
@@ -159,7 +159,7 @@ def test_an_event_on_which_the_broker_hangs_up_each_time_is_put_behind_the_other
     assert [event.id for event in buffer.pending(9, (), refused=True)] == [poison]
 
 
-def test_lines_that_break_for_other_reasons_put_no_event_behind(
+def test_connections_that_break_for_other_reasons_put_no_event_behind(
     delivery: Delivery, buffer: WriteBuffer, store: Callable[[int], list[str]]
 ) -> None:
     store(1)
