@@ -169,7 +169,7 @@ def _save(path: Path, pixels: Array) -> None:
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
-def _labelme(file: Path, content: dict, problems: list[str]) -> Iterator[Instance]:
+def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:
     """The instances of one LabelMe file; shapes of one label and `group_id` are one thing."""
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
@@ -202,11 +202,11 @@ def _labelme(file: Path, content: dict, problems: list[str]) -> Iterator[Instanc
         yield Instance(path, pixels, label, mask, _box(mask))
 
 
-def _coco(file: Path, content: dict, problems: list[str]) -> Iterator[Instance]:
+def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:
     """The instances of a COCO file; those that stand for a crowd are no single thing."""
     labels = {str(entry.get("id")): entry.get("name") for entry in _objects(content, "categories")}
     images = {str(entry.get("id")): entry for entry in _objects(content, "images")}
-    by_image: dict[str, list[dict]] = {}
+    by_image: dict[str, list[dict[str, Any]]] = {}
     for entry in _objects(content, "annotations"):
         image = str(entry.get("image_id"))
         if entry.get("iscrowd"):
@@ -235,7 +235,7 @@ def _coco(file: Path, content: dict, problems: list[str]) -> Iterator[Instance]:
             yield Instance(path, pixels, label, mask, _box(mask))
 
 
-def _objects(content: dict, key: str) -> list[dict]:
+def _objects(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """The objects of a list in a COCO file; what is none is left out."""
     found = content.get(key)
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

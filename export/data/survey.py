@@ -90,7 +90,8 @@ def survey(
                     continue
                 looks.append(seen[0])
                 hashes.append(seen[1])
-                squares.append(seen[2])
+                if seen[2] is not None:
+                    squares.append(seen[2])
             if embed is not None and squares:
                 embeddings.append(np.asarray(embed(np.stack(squares)), np.float32))
     return Survey(

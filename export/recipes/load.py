@@ -7,7 +7,7 @@ of every mistake. It decides nothing about pictures and never touches the networ
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,39 +106,35 @@ def _checked(
     return recipe
 
 
-def _rules(recipe: Recipe, file: str) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong although each value by itself is right."""
-    faults = []
+def _rules(recipe: Recipe, file: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong, with its key, although each value by itself is right."""
+    labels, split = recipe.labels or (), recipe.split
     if recipe.name != Path(file).stem:
-        faults.append((("name",), f"'{recipe.name}' is not the name of the file"))
-    if recipe.labels and len(set(recipe.labels)) < len(recipe.labels):
-        faults.append((("labels",), "a class stands twice"))
+        yield ("name",), f"'{recipe.name}' is not the name of the file"
+    if len(set(labels)) < len(labels):
+        yield ("labels",), "a class stands twice"
     for key, named in (
-        (("residual_labels",), recipe.residual_labels),
-        (("gate", "recall"), recipe.gate.recall),
+        (["residual_labels"], recipe.residual_labels),
+        (["gate", "recall"], recipe.gate.recall),
     ):
-        faults += [
-            (key, f"'{label}' is none of the labels")
-            for label in named
-            if recipe.labels and label not in recipe.labels
-        ]
-    for label in recipe.labels or ():
+        for label in named:
+            if labels and label not in labels:
+                yield tuple(key), f"'{label}' is none of the labels"
+    for label in labels:
         try:
             check_label(label)
         except UsageError as error:
-            faults.append((("labels",), str(error)))
-    if (recipe.split.folds is None) == (recipe.split.shares is None):
-        faults.append((("split",), "needs either folds or shares"))
-    if recipe.split.shares and abs(sum(recipe.split.shares) - 1.0) > 1e-6:
-        faults.append((("split", "shares"), f"sum up to {sum(recipe.split.shares):g}, not to 1"))
+            yield ("labels",), str(error)
+    if (split.folds is None) == (split.shares is None):
+        yield ("split",), "needs either folds or shares"
+    if split.shares and abs(sum(split.shares) - 1.0) > 1e-6:
+        yield ("split", "shares"), f"sum up to {sum(split.shares):g}, not to 1"
     if recipe.data.archive and not recipe.data.address:
-        faults.append((("data", "address"), "is needed to fetch an archive"))
-    return faults
+        yield ("data", "address"), "is needed to fetch an archive"
 
 
 def settings(recipe: KerasRecipe | FoldedRecipe) -> dict[str, Any]:
     """All that decides the training, as plain data for config.json."""
-    chosen = {"network": recipe.network, "split": recipe.split, "training": recipe.training}
-    if isinstance(recipe, KerasRecipe):
-        chosen["augmentation"] = recipe.augmentation
-    return {name: dataclasses.asdict(part) for name, part in chosen.items()}
+    names = ["network", "split", "training"]
+    names += ["augmentation"] if isinstance(recipe, KerasRecipe) else []
+    return {name: dataclasses.asdict(getattr(recipe, name)) for name in names}

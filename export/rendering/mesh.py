@@ -44,7 +44,7 @@ def rotation(x_deg: float = 0, y_deg: float = 0, z_deg: float = 0) -> Array:
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return rz @ ry @ rx
+    return np.asarray(rz @ ry @ rx)
 
 
 def joined(*meshes: Mesh) -> Mesh:
@@ -145,7 +145,7 @@ def slab(width: float, depth: float, height: float) -> Mesh:
 
 def tri(x: Array) -> Array:
     """Triangle wave of period 1 in -1..1: straight flanks and sharp ridges, as in creased foil."""
-    return 4 * np.abs(x - np.floor(x + 0.5)) - 1
+    return np.asarray(4 * np.abs(x - np.floor(x + 0.5)) - 1)
 
 
 def creases(p: Array, rng: np.random.Generator, waves: int, length: float, height: float) -> Array:
@@ -198,7 +198,7 @@ def hemmed(m: Mesh, rng: np.random.Generator, reach: Sequence[float], folds: int
         a = 2 * np.pi * (k + rng.uniform(0, 0.8)) / folds
         n = np.array([np.cos(a), np.sin(a), 0.12])
         n /= np.linalg.norm(n)
-        v = v - 1.9 * np.maximum(v @ n - rng.uniform(*reach), 0)[:, None] * n
+        v = v - 1.9 * np.maximum(v @ n - rng.uniform(reach[0], reach[1]), 0)[:, None] * n
     return replace(m, v=v * [1, 1, 0.6])
 
 
@@ -206,7 +206,7 @@ def centroid(m: Mesh) -> Array:
     """Centre of the surface."""
     a, b, c = (m.v[m.f[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) + 1e-15
-    return ((a + b + c) / 3 * area[:, None]).sum(0) / area.sum()
+    return np.asarray(((a + b + c) / 3 * area[:, None]).sum(0) / area.sum())
 
 
 def settled(meshes: Sequence[Mesh]) -> Array:
@@ -245,7 +245,7 @@ def normals(m: Mesh) -> Array:
     for i in range(3):
         np.add.at(total, same[m.f[:, i]], face)
     n = total[same]
-    return n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-20)
+    return np.asarray(n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-20))
 
 
 def write_ply(m: Mesh, path: Path) -> None:

@@ -26,7 +26,7 @@ def cloud(h: int, w: int, cells: int, rng: np.random.Generator, octaves: int = 4
         n = cells * 2**k
         small = rng.normal(size=(max(2, n * h // w), max(2, n))).astype(np.float32)
         out += cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC) * 0.55**k
-    return out / out.std()
+    return np.asarray(out / out.std())
 
 
 def plain(h: int, w: int, colour: Colour) -> Array:
@@ -42,7 +42,7 @@ def done(img: Array) -> Array:
 def stained(img: Array, colour: Colour, amount: Array) -> Array:
     """``img`` with ``colour`` laid over it by ``amount`` (h, w) in 0..1."""
     a = np.clip(amount, 0, 1)[..., None]
-    return img * (1 - a) + np.asarray(colour, np.float32) * a
+    return np.asarray(img * (1 - a) + np.asarray(colour, np.float32) * a)
 
 
 def written(
@@ -57,7 +57,7 @@ def written(
     scale = size * h / th
     where = (int(at[0] * w - tw * scale / 2), int(at[1] * h + th * scale / 2))
     ink = np.zeros((h, w), np.uint8)  # putText of OpenCV 5 draws on bytes only
-    cv2.putText(ink, text, where, font, scale, 255, thick, cv2.LINE_AA)
+    cv2.putText(ink, text, where, font, scale, (255,), thick, cv2.LINE_AA)
     return stained(img, colour, ink.astype(np.float32) / 255)
 
 
@@ -73,7 +73,7 @@ def kraft(h: int, w: int, rng: np.random.Generator, flutes: int = 0) -> Array:
         cv2.line(img, (int(x), int(y)), end, tuple(map(float, tone)), 1, cv2.LINE_AA)
     if flutes:
         img += 4.5 * np.cos(2 * np.pi * flutes * np.arange(h) / h)[:, None, None].astype(np.float32)
-    return img
+    return np.asarray(img)
 
 
 def parcel(h: int, w: int, rng: np.random.Generator, arrows: bool) -> Array:
@@ -119,7 +119,7 @@ def lined(h: int, w: int, rng: np.random.Generator) -> Array:
         dots = np.stack([x, y - 0.3 * step + pen], 1).astype(np.int32)
         cv2.polylines(img, [dots], False, (46, 58, 120), 2, cv2.LINE_AA)
     cv2.line(img, (int(0.14 * w), 0), (int(0.14 * w), h), (214, 120, 124), 2, cv2.LINE_AA)
-    return img
+    return np.asarray(img)
 
 
 def letter(h: int, w: int, rng: np.random.Generator) -> Array:
@@ -233,7 +233,7 @@ def worn_plastic(
         s = np.linspace(0, 1, 12)
         path = np.stack([x + n * s * np.cos(a + bend * s), y + n * s * np.sin(a + bend * s)], 1)
         cv2.polylines(
-            marks, [path.astype(np.int32)], False, float(rng.normal(0, 26)), 1, cv2.LINE_AA
+            marks, [path.astype(np.int32)], False, (float(rng.normal(0, 26)),), 1, cv2.LINE_AA
         )
     img += cv2.GaussianBlur(marks, (0, 0), 0.7)[..., None]
-    return img - 5 * np.clip(cloud(h, w, 7, rng) - 1.0, 0, 2)[..., None]
+    return np.asarray(img - 5 * np.clip(cloud(h, w, 7, rng) - 1.0, 0, 2)[..., None])

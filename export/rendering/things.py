@@ -160,14 +160,14 @@ def glass_broken(
         v[:, 2] += jag * near
         v = (v - v.mean(0)) @ rotation(*turn).T
         parts.append(Part(replace(piece, v=v).moved(None, (*at, -v[:, 2].min())), material))
-    for at, size, turn in (
+    for at, size, turn_deg in (
         ((0.045, 0.03), 0.026, 20),
         ((0.005, 0.052), 0.019, 130),
         ((0.072, -0.012), 0.015, 70),
         ((0.02, 0.012), 0.012, 200),
     )[:count]:
         splinter = shard(rng, 0.028, size, 0.0026).moved(
-            rotation(rng.uniform(-8, 8), rng.uniform(-8, 8), turn)
+            rotation(rng.uniform(-8, 8), rng.uniform(-8, 8), turn_deg)
         )
         parts.append(Part(splinter.moved(None, (*at, -splinter.v[:, 2].min())), material))
     return parts

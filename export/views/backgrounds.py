@@ -59,7 +59,7 @@ def draw_light(size: int, rng: np.random.Generator) -> Picture:
         spot = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * reach**2))
         light += rng.uniform(0.1, 0.7) * spot
     tint = np.exp(rng.normal(0.0, 0.03, 3)).astype(np.float32)
-    return (np.maximum(light, 0.05)[..., None] * tint).astype(np.float32)
+    return np.asarray(np.maximum(light, 0.05)[..., None] * tint, np.float32)
 
 
 def _paint(rng: np.random.Generator) -> Array:
@@ -73,17 +73,18 @@ def _paint(rng: np.random.Generator) -> Array:
 
 
 def _grain(size: int, rng: np.random.Generator) -> Array:
-    """Texture as a factor about 1, float32 (size, size, 1): smooth, speckled, or brushed."""
+    """Texture as a factor about 1, float32 (size, size, 1): smooth, fine or coarse."""
     strength = rng.choice((0.0, rng.uniform(0.01, 0.05), rng.uniform(0.04, 0.14)))
     if strength == 0.0:
         return np.ones((1, 1, 1), np.float32)
     grain = noise((size, size), rng)
-    if rng.random() < 0.4:  # brushed metal, mesh: long one way
-        reach = (rng.uniform(4.0, 20.0), 0.6)
-        grain = cv2.GaussianBlur(grain, (0, 0), *(reach if rng.random() < 0.5 else reach[::-1]))
+    if rng.random() < 0.4:
+        coarse = rng.uniform(4.0, 20.0)
+        sigma = coarse if rng.random() < 0.5 else 0.6
     else:
-        grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.5, 3.0))
-    return (1.0 + strength * grain / max(1e-6, float(grain.std())))[..., None]
+        sigma = rng.uniform(0.5, 3.0)
+    grain = cv2.GaussianBlur(grain, (0, 0), sigma)
+    return np.asarray(1.0 + strength * grain / max(1e-6, float(grain.std())))[..., None]
 
 
 def _walls(background: Picture, rng: np.random.Generator) -> None:
@@ -95,19 +96,19 @@ def _walls(background: Picture, rng: np.random.Generator) -> None:
         far = np.array([[0, 0], [1, 0], [1, ends[1]], [0, ends[0]]]) * size
         turned = _turn(far, int(side), size)
         mask = np.zeros(background.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [turned], 1)
+        cv2.fillPoly(mask, [turned], (1,))
         wall = background[0, 0] * rng.uniform(0.5, 1.6) if rng.random() < 0.6 else _paint(rng)
         background[mask > 0] = wall
         seam = turned[2:4].reshape(1, -1, 2)
         shade = (background[0, 0] * rng.uniform(0.3, 1.0)).tolist()
-        cv2.polylines(background, seam, False, shade, int(rng.integers(1, max(2, size // 60))))
+        cv2.polylines(background, [*seam], False, shade, int(rng.integers(1, max(2, size // 60))))
 
 
 def _turn(points: Array, quarter: int, size: int) -> Array:
     """Points (n, 2) turned by quarters about the middle, int32."""
     x, y = points[:, 0], points[:, 1]
     turned = ((x, y), (size - y, x), (size - x, size - y), (y, size - x))[quarter]
-    return np.stack(turned, axis=1).round().astype(np.int32)
+    return np.asarray(np.stack(turned, axis=1).round(), np.int32)
 
 
 def _bar(background: Picture, rng: np.random.Generator) -> None:
@@ -119,8 +120,8 @@ def _bar(background: Picture, rng: np.random.Generator) -> None:
         [[-0.1, at], [1.1, at + slope], [1.1, at + slope + thickness], [-0.1, at + thickness]]
     )
     turned = _turn(band * size, int(rng.integers(2)), size)
-    mask = np.zeros(background.shape[:2], np.float32)
-    cv2.fillPoly(mask, [turned], 1.0)
+    mask: Array = np.zeros(background.shape[:2], np.float32)
+    cv2.fillPoly(mask, [turned], (1.0,))
     if rng.random() < 0.5:
         mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 4.0))
     colour = _paint(rng)

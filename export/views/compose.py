@@ -148,7 +148,7 @@ def _unite(background: Array, thing: Array, mask: Array, rng: np.random.Generato
         down = np.array([[1.0, 0.0, rng.normal(0.0, 0.05) * size], [0.0, 1.0, 0.12 * size]])
         mirrored = cv2.warpAffine(thing * mask[..., None], down, (size, size))
         under = under + rng.uniform(0.05, 0.25) * cv2.GaussianBlur(mirrored, (0, 0), 4.0)
-    return under + mask[..., None] * (thing - under)
+    return np.asarray(under + mask[..., None] * (thing - under))
 
 
 class _Lens:

@@ -22,6 +22,7 @@ _BRIGHT = 90.0  # grey levels: darker borders are no lit background
 _COLOURLESS = 0.22  # spread of the channels over their mean: more is not white
 _SIDES = 0.45  # of the border that must fit the background
 _BAY = 41  # pixels at WORK: narrower bays of the outline are light seen through a clear thing
+_ALL = (0, 0, 0, 0)  # GrabCut looks at the mask, not at a rectangle
 _LEAST, _MOST = 0.02, 0.8  # of the picture that an item covers
 
 
@@ -67,7 +68,7 @@ def rounded(size: int, rng: np.random.Generator) -> Array:
         [np.cos(turns), np.sin(turns)], axis=1
     )
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], (1,))
     return mask
 
 
@@ -75,10 +76,10 @@ def _segmented(picture: Array, seeds: Array) -> Array:
     """The item, uint8 (h, w) of 0 and 1, by GrabCut (Rother et al. 2004) from its seeds."""
     mask = seeds.copy()
     cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    back, front = np.zeros((1, 65)), np.zeros((1, 65))  # what it remembers of the two
     bgr = np.ascontiguousarray(picture[..., ::-1])
     try:
-        cv2.grabCut(bgr, mask, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(bgr, mask, _ALL, back, front, 3, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # one of its two colour models found no pixels
         return np.zeros(seeds.shape, np.uint8)
     return _whole(((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
@@ -111,7 +112,7 @@ def background_of(picture: Array) -> Array | None:
     level = fit[0]
     if level.mean() < _BRIGHT or np.ptp(level) > _COLOURLESS * level.mean() or kept.mean() < _SIDES:
         return None
-    return (terms @ fit.astype(np.float32)).astype(np.float32)
+    return np.asarray(terms @ fit.astype(np.float32), np.float32)
 
 
 def _seeds(picture: Array, background: Array) -> Array:
@@ -142,13 +143,13 @@ def _whole(mask: Array) -> Array:
     largest = max((cv2.contourArea(contour) for contour in contours), default=0.0)
     for contour in contours:
         if cv2.contourArea(contour) >= 0.1 * largest:
-            cv2.drawContours(filled, [contour], -1, 1, cv2.FILLED)
+            cv2.drawContours(filled, [contour], -1, (1,), cv2.FILLED)
     return filled
 
 
 def _closed(mask: Array) -> Array:
     """The mask with its bays filled: of clear things the middle looks like the background."""
-    wide = cv2.copyMakeBorder(mask, *[_BAY] * 4, cv2.BORDER_CONSTANT)
+    wide = cv2.copyMakeBorder(mask, _BAY, _BAY, _BAY, _BAY, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _disc(_BAY))
     return _whole(closed[_BAY:-_BAY, _BAY:-_BAY])
 

@@ -118,15 +118,17 @@ def _filled(run: Run, name: str, folder: Path, count: int, make: Maker) -> Array
             views.flush()
             np.save(done_file, done)
             run.log(f"views {name}: {n} of {len(todo)}")
-    return views
+    return np.asarray(views)
 
 
-def _opened(path: Path, done: Array, make: Maker) -> np.memmap[Any, np.dtype[Any]]:
+def _opened(path: Path, done: Array, make: Maker) -> Any:
+    """The memory-mapped array; a new one, of which nothing is done, where there is none."""
+    open_memmap: Any = np.lib.format.open_memmap  # has no types
     if done.any() and path.is_file():
-        return np.lib.format.open_memmap(path, "r" if done.all() else "r+")
+        return open_memmap(path, "r" if done.all() else "r+")
     first = make(0)
     done[:] = False
-    views = np.lib.format.open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
+    views = open_memmap(path, "w+", first.dtype, (len(done), *first.shape))
     with path.open("r+b") as file:  # where the disk is full a hole in it would end the process
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return views

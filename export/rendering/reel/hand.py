@@ -45,7 +45,7 @@ def _cone(p: Array, a: Array, b: Array, ra: float, rb: float) -> Array:
     """Distance to a capsule whose radius runs from ``ra`` at ``a`` to ``rb`` at ``b``."""
     ab = b - a
     t = np.clip((p - a) @ ab / (ab @ ab), 0, 1)
-    return np.linalg.norm(p - a - t[..., None] * ab, axis=-1) - (ra + t * (rb - ra))
+    return np.asarray(np.linalg.norm(p - a - t[..., None] * ab, axis=-1) - (ra + t * (rb - ra)))
 
 
 def _blend(parts: Sequence[Array], k: float) -> Array:
@@ -54,7 +54,7 @@ def _blend(parts: Sequence[Array], k: float) -> Array:
     """
     d = np.stack(parts)
     low = d.min(0)
-    return low - k * np.log(np.exp(-(d - low) / k).sum(0))
+    return np.asarray(low - k * np.log(np.exp(-(d - low) / k).sum(0)))
 
 
 def _chains(pose: Pose) -> tuple[list[list[Array]], list[Array]]:
@@ -207,7 +207,7 @@ def arm(
         wide = (0.0052, 0.0054, 0.0050, 0.0042, 0.0066)[k]
         r = (FINGERS[k][2] * 0.75) if k < 4 else 0.0092
         plate = ellipsoid((wide, 0.0068, 0.0016), 16).moved(None, (0, -0.002, r - 0.0008))
-        parts.append(Part(plate.moved(turn, chain[-1]), nail))
+        parts.append(Part(plate.moved(turn, chain[-1].tolist()), nail))
     knit = (
         plain(600, 400, (46, 58, 84))
         + 7 * np.sin(np.arange(600) * 1.3)[:, None, None]

@@ -70,7 +70,7 @@ def covered(dark: Array) -> Array:
         [34, 14, 9]
     )
     soft = cv2.GaussianBlur(dark.astype(np.float32), (0, 0), 25) * 0.12 + 4
-    return np.clip(soft + gleam, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(soft + gleam, 0, 255), np.uint8)
 
 
 def mask_of(parts: Sequence[Part]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ def _hands() -> list[Still]:
 
 
 def _two() -> Still:
-    builds = tuple((lambda n=n, at=at, t=t: BY_NAME[n].parts(at, t)) for n, at, t in TWO)
+    builds = tuple(functools.partial(BY_NAME[n].parts, at, t) for n, at, t in TWO)
     return Still(
         "two_items",
         NORMAL,

@@ -29,7 +29,7 @@ def register() -> None:
     """
     import mitsuba as mi
 
-    class SeeThrough(mi.BSDF):  # type: ignore[misc, name-defined]
+    class SeeThrough(mi.BSDF):  # type: ignore[misc]
         """A material as it is, except that lamps shine through it."""
 
         def __init__(self, props: Any) -> None:

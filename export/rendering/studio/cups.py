@@ -14,7 +14,7 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from export.rendering.materials import coated, matte
 from export.rendering.mesh import curve, joined, lathe, rotation, shell
-from export.rendering.parts import Part, warped
+from export.rendering.parts import Part, Warp, warped
 from export.rendering.studio.bottles import glass_tint
 from export.rendering.studio.chance import Rng, chosen, colour, happens, near
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
@@ -29,7 +29,7 @@ def _ring(radius: float, at: float, thick: float) -> Array:
     return np.stack([radius + thick * np.cos(t), at + thick * np.sin(t)], 1)
 
 
-def _wear(rng: Rng, tall: float, top: float) -> list:
+def _wear(rng: Rng, tall: float, top: float) -> list[Warp]:
     """How cups are found: whole, pressed, trodden on."""
     kind = chosen(rng, {"whole": 0.42, "oval": 0.28, "worn": 0.3})
     if kind == "oval":
@@ -72,7 +72,8 @@ def clear_cup(rng: Rng) -> list[Part]:
         v[:, :2] *= (1 + rng.uniform(0.004, 0.015) * zone * wave)[:, None]
     tint = (0.985, 0.988, 0.99)
     if happens(rng, 0.12):
-        tint = tuple(0.6 + 0.4 * c / 255 for c in colour(rng, (0.2, 0.8), (1, 1)))
+        red, green, blue = (0.6 + 0.4 * c / 255 for c in colour(rng, (0.2, 0.8), (1, 1)))
+        tint = red, green, blue
     skin = thin_clear(tint)
     if happens(rng, 0.55):  # polypropylene is milky
         skin = hazy(tint, float(rng.uniform(0.02, 0.22)), (236, 238, 240))

@@ -48,12 +48,12 @@ def _shapes(img: Array, rng: Rng) -> Array:
     else:
         ink = np.zeros((h, w), np.uint8)
         for _ in range(int(rng.integers(2, 14))):
-            at = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
+            centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
             size = int(rng.uniform(0.03, 0.22) * h) + 1
             axes = (size, int(size * (1 if kind == "discs" else rng.uniform(0.4, 1))))
-            cv2.ellipse(ink, at, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
+            cv2.ellipse(ink, centre, axes, rng.uniform(0, 180), 0, 360, (255,), -1, cv2.LINE_AA)
         where = ink / np.float32(255)
-    return img * (1 - where[..., None]) + rgb * where[..., None]
+    return np.asarray(img * (1 - where[..., None]) + rgb * where[..., None])
 
 
 def _small_print(img: Array, rng: Rng, ink: Rgb) -> Array:

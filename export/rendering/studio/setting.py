@@ -104,8 +104,9 @@ def _walls(low: Array, high: Array, view: View, rng: Rng, against: bool) -> list
         height = float(rng.uniform(0.004, 0.02)) if outside else tall
         at = middle.copy()
         at[axis] = edge + side * thick / 2
-        size = (thick, deep + 2 * thick) if axis == 0 else (wide, thick)
-        parts.append(Part(slab(*size, height).moved(None, (*at, 0)), other if axis == 1 else wall))
+        across, along = (thick, deep + 2 * thick) if axis == 0 else (wide, thick)
+        side_wall = slab(across, along, height).moved(None, (*at, 0))
+        parts.append(Part(side_wall, other if axis == 1 else wall))
     # outside of the chamber there is its housing, not a void
     parts.append(Part(sheet(6, 6, 2, 2).moved(None, (0, 0, -0.05)), coated((60, 60, 62), 0.6, 0.2)))
     if happens(rng, 0.45):
@@ -137,7 +138,7 @@ def _lamp_colour(rng: Rng) -> Array:
     tint = np.array([1 + 0.28 * warm, 1 + 0.04 * warm, 1 - 0.34 * warm])
     if happens(rng, 0.15):
         tint *= 0.55 + 0.45 * np.asarray(colour(rng, (0.2, 0.7), (1, 1))) / 255
-    return tint / tint.mean()
+    return np.asarray(tint / tint.mean())
 
 
 def _panel(at: Array, aim: Array, size: tuple[float, float]) -> Mesh:

@@ -89,7 +89,8 @@ def shards(rng: Rng) -> list[Part]:
         piece = things.shard(
             rng, radius, float(rng.uniform(0.015, 0.05)), float(rng.uniform(0.0024, 0.004))
         )
-        turn = rotation(*rng.uniform(-12, 12, 2), rng.uniform(0, 360))
+        x_deg, y_deg = rng.uniform(-12, 12, 2)
+        turn = rotation(x_deg, y_deg, rng.uniform(0, 360))
         at = (*rng.uniform(-0.07, 0.07, 2), 0)
         piece = piece.moved(turn, at)
         parts.append(Part(piece.moved(None, (0, 0, 0.0005 - piece.v[:, 2].min())), what))
