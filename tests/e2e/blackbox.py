@@ -151,13 +151,16 @@ class Heard:
 
 
 class Broker:
-    """A private mosquitto, and a client that hears every message that passes through it."""
+    """A private mosquitto, and a client that hears every message that passes through it.
 
-    def __init__(self, folder: Path) -> None:
+    folder: for its files. port: where it listens (any that is free).
+    """
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         if MOSQUITTO is None:
             raise FileNotFoundError("mosquitto is not installed")
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.heard: list[Heard] = []
         self._log = folder / "mosquitto.log"
         config = folder / "mosquitto.conf"
@@ -279,7 +282,7 @@ def box(label: str, seed: int) -> np.ndarray:
 
 
 def draw_pictures(folder: Path) -> None:
-    """`empty.png`, `dark.png`, `arm.png`, `hand.png`, `can.png`, and twelve boxes a class in `lesson/`."""
+    """Views of the chamber, a `can.png`, and in `lesson/` twelve boxes of each class."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {"empty": chamber(), "dark": chamber(0.01), "can": box("can", 99)}
     for name, x in (("arm", 280), ("hand", 310)):
@@ -293,7 +296,7 @@ def draw_pictures(folder: Path) -> None:
 
 
 def write_script(path: Path, *steps: dict[str, Any], **more: Any) -> Path:
-    """A script of the replay camera, of pictures that lie beside it; first it learns the chamber."""
+    """A script of the replay camera, of pictures beside it; it begins with the empty chamber."""
     script = {"fps": 10, "size": [640, 480], "noise": 1.5, "seed": 4, **more}
     script["steps"] = [{"empty": "empty.png", "frames": 15}, *steps]
     path.write_text(yaml.safe_dump(script))

@@ -307,7 +307,7 @@ class Face:
         with ThreadPoolExecutor(2) as pool:
             codes = dict(pool.map(code_of, calls))
         migrated = sorted(path.name for path in home.glob("old.yaml*"))
-        return {**codes, "what migrating leaves": migrated}
+        return {"calls": codes, "what migrating leaves": migrated}
 
     # What `--json` prints
 
@@ -452,7 +452,7 @@ class Face:
                 program.home / "bin.yaml",
                 self.root / "firmware_config/reel/short.yaml",
                 broker.port,
-                decision={"alerts": {name: "look at it" for name in ("cardboard", "metal")}},
+                decision={"alerts": dict.fromkeys(("cardboard", "metal"), "look at it")},
                 sensors={
                     "full": {"residual": {"pin": 26}},
                     "fill": {

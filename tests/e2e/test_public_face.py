@@ -99,6 +99,6 @@ def test_what_the_comparison_rests_on_was_seen(faces):
     assert len(reel["events"]) == 21
     alerts = {t.rpartition("/")[2] for t in present["demo"]["trouble"]["topics"] if "/alert/" in t}
     assert {"blocked", "held", "jam", "unrest"} <= alerts
-    assert not [name for name, call in present["exit_codes"].items() if "traceback" in call
-                and call["traceback"]]  # fmt: skip
+    calls = present["exit_codes"]["calls"]
+    assert not [name for name, call in calls.items() if call["traceback"]]
     assert present["sentences"]
