@@ -369,10 +369,7 @@ class Face:
         note("teach --forget --json", "teach", "--forget", "--json", *config)
         found["overlay"] = self._overlay(program, config, of_reel, both)
         found["bench --json"] = self._bench(program) if self.bench else "not run"
-        masks = program.run("--help", command=[self.python, "-m", "export.masks"])
-        figures = [self.python, "-m", "export", "masks"] if masks.returncode else masks.args[:3]
-        done = program.run(reel, "--json", command=figures)
-        found["masks --json"] = {"code": done.returncode, "lines": shape(json.loads(done.stdout))}
+        found["masks --json"] = self._masks(program, reel)
         return found
 
     def _overlay(self, program: Program, config: Any, empty: Any, picture: Path) -> Any:
@@ -387,6 +384,14 @@ class Face:
         """The keys; the figures are those of a machine."""
         done = program.run("bench", "--quick", "--json")
         return {"code": done.returncode, "lines": shape(json.loads(done.stdout))}
+
+    def _masks(self, program: Program, reel: Path) -> Any:
+        """What was a module of the workshop, and is a step of it now."""
+        for module in (["export", "masks"], ["export.masks"]):
+            done = program.run(reel, "--json", command=[self.python, "-m", *module])
+            if done.returncode == 0:
+                return shape(json.loads(done.stdout))
+        return f"fails with {done.returncode}"
 
     # MQTT
 
@@ -623,7 +628,6 @@ class Face:
         done = self.program("entries").run(*targets, command=[self.python, "-c", _RESOLVE])
         if done.returncode:
             raise RuntimeError(f"an entry point does not resolve: {done.stderr[-1500:]}")
-        packages = ("bin_daemon", "export")
         return {
             "name": setup["metadata"]["name"],
             "python": setup["options"]["python_requires"],
@@ -633,11 +637,11 @@ class Face:
                 place: sorted(files.split()) for place, files in setup["options.data_files"].items()
             },
             "files beside the code": sorted(
-                path.name
-                for name in packages
-                for path in (self.root / name).rglob("*")
+                str(path.relative_to(self.root))
+                for path in (self.root / "bin_daemon").rglob("*")
                 if path.is_file() and path.suffix not in (".py", ".pyc")
             ),
+            "recipes": sorted(path.name for path in (self.root / "export").rglob("*.yaml")),
             "profiles": sorted(p.name for p in (self.root / "firmware_config").glob("*.yaml")),
         }
 
