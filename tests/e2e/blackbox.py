@@ -115,7 +115,7 @@ class Program:
         return subprocess.run(
             [*(command or self.command), *map(str, arguments)],
             cwd=self.home, env=self.environment(**environment), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -397,18 +397,21 @@ class Face:
 
     def _demo(self) -> dict[str, Any]:
         """The rendered reel as fast as it goes, and a scene in which the bin needs somebody."""
+        minute = 4 * 65  # frames
         trouble = write_script(
             self.pictures / "trouble.yaml",
             {"hold": "can.png", "frames": 12, "label": "metal"},
             {"empty": "empty.png", "frames": 8},
-            {"blocked": "dark.png", "frames": 80},
+            {"blocked": "dark.png", "frames": 32},
             {"empty": "empty.png", "frames": 20},
-            *({"hand": f"{name}.png", "frames": 2} for name in ("arm", "hand") * 160),
+            *({"hand": f"{('arm', 'hand')[n % 2]}.png", "frames": 1} for n in range(minute)),
             {"empty": "empty.png", "frames": 20},
-            *({"hand": f"lesson/glass/{n % 12}.png", "frames": 2} for n in range(330)),
+            *({"hand": f"lesson/glass/{n % 12}.png", "frames": 1} for n in range(minute)),
             {"empty": "empty.png", "frames": 20},
             {"hold": "can.png", "frames": 12, "label": "metal", "stuck": 3},
-            {"empty": "empty.png", "frames": 60},
+            {"empty": "empty.png", "frames": 24},
+            fps=4,
+            noise=0,
         )
         return {
             "the reel": self._played("reel"),
