@@ -4,12 +4,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bin_daemon.model.package import open_package
 from export.__main__ import main
 from export.conversion import importer
-from export.conversion.importer import import_model
+from export.data.hashing import LEAST_FOR_EMBEDDING
+from export.data.pictures import GROUPS
 from export.errors import ExportError
+from export.networks.package_weights import dequantised
 from export.recipes.load import override, read_recipe
 from export.recipes.schema import FoldedRecipe, KerasRecipe
 from export.run import Run
@@ -151,27 +155,44 @@ def test_a_run_of_a_published_backbone_refuses_another_training(
         keras.claim(run, published(**changes), data, fold, nowhere)
 
 
-def test_near_duplicates_are_found_by_embedding_for_every_kind_of_run(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folded weights, which are those of the shipped model here."""
+    file = tmp_path_factory.mktemp("backbone") / "folded.npz"
+    np.savez(file, **dequantised(open_package("waste6")))
+    return file
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough pictures for embeddings, and nobody says which of them show one thing."""
+    labels = open_package("waste6").labels
+    folder = tmp_path_factory.mktemp("pictures") / "many"
+    render(folder, labels, LEAST_FOR_EMBEDDING // len(labels) + 1)
+    (folder / GROUPS).unlink()
+    return folder
+
+
+@pytest.mark.tensorflow
+def test_drawn_things_of_a_class_are_one_to_the_network_of_a_training(
+    tmp_path: Path, many: Path, backbone: Path
 ) -> None:
-    embeds = []
+    run, recipe = Run(tmp_path / "run"), published(labels=list(open_package("waste6").labels))
 
-    def looked(*_: object, embed: object = None, **__: object) -> None:
-        embeds.append(embed)
-        raise ExportError("looked at")
+    with pytest.raises(ExportError, match="fewer than the . parts"):
+        keras.claim(run, recipe, many, 0, backbone)
 
-    for module in (keras, importer):
-        monkeypatch.setattr(module, "embedding_at_hand", lambda backbone: ("of", backbone))
-        monkeypatch.setattr(module, "check_data", looked)
-    monkeypatch.setattr(importer, "_TfliteSource", lambda *_: None)
-    monkeypatch.setattr(importer, "DEFAULT_BACKBONE", tmp_path / "folded.npz")
-    (tmp_path / "labels.txt").write_text("can\nleaf\n")
-    (tmp_path / "model.tflite").touch()
+    assert run.read_json("data.json", "train")["grouped_by"] == "hash and embedding"
 
-    with pytest.raises(ExportError, match="looked at"):
-        keras.train(Run(tmp_path / "a"), published(), data, 0, tmp_path / "folded.npz")
-    with pytest.raises(ExportError, match="looked at"):
-        model, labels = tmp_path / "model.tflite", tmp_path / "labels.txt"
-        import_model(Run(tmp_path / "b"), model, labels, data, None, None)
 
-    assert embeds == [("of", tmp_path / "folded.npz")] * 2
+@pytest.mark.tensorflow
+def test_drawn_things_of_a_class_are_one_to_the_network_of_an_import(
+    tmp_path: Path, many: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = Run(tmp_path / "run"), open_package("waste6").folder
+    monkeypatch.setattr(importer, "DEFAULT_BACKBONE", backbone)
+
+    with pytest.raises(ExportError, match="fewer than the . parts"):
+        importer.import_model(run, folder / "model.tflite", folder / "labels.txt", many, None, None)
+
+    assert run.read_json("data.json", "train")["grouped_by"] == "hash and embedding"
