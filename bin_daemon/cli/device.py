@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this family to the command line."""
-    doctor = commands.add_parser("doctor", help="examine bin and machine, and say how to mend them")
+    doctor = commands.add_parser(
+        "doctor", help="examine bin and machine, and say how to put them right"
+    )
     doctor.add_argument("--json", action="store_true", help="one object")
     common.add_options(doctor, "config", "state")
     doctor.set_defaults(command=run_doctor)
@@ -82,7 +84,7 @@ def _print_finding(name: str, finding: Finding) -> None:
         Text(finding.level, colours[finding.level]), Text(name, "bold"), Text(finding.seen)
     )
     if finding.remedy:
-        table.add_row("", Text("  to mend", "dim"), Text(finding.remedy, "cyan"))
+        table.add_row("", Text("  remedy", "dim"), Text(finding.remedy, "cyan"))
     with console.capture() as drawn:
         console.print(table)
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()), flush=True)

@@ -162,7 +162,7 @@ class EventPrinter:
         self.outcomes: Counter[str] = Counter()
 
     def decided(self, event: SortEvent) -> None:
-        """See `Recorder`."""
+        """Remember it until its outcome is known."""
         self._open[event.id] = event
 
     def completed(
@@ -172,7 +172,7 @@ class EventPrinter:
         finished_at: float,
         timings_ms: Mapping[str, float],
     ) -> None:
-        """See `Recorder`."""
+        """Print it with its outcome."""
         event = dataclasses.replace(
             self._open.pop(event_id),
             outcome=outcome,
@@ -183,11 +183,11 @@ class EventPrinter:
         print(to_json(event) if self._as_json else event_line(event), flush=True)
 
     def raise_alert(self, alert: Alert) -> None:
-        """See `Recorder`."""
+        """Print it at once."""
         print(f"alert {alert.kind}: {alert.message}", file=sys.stderr)
 
     def resolve_alert(self, kind: str) -> None:
-        """See `Recorder`."""
+        """Print that it is over."""
         print(f"alert {kind}: over", file=sys.stderr)
 
 

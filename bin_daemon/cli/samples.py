@@ -110,9 +110,9 @@ def run_label(options: argparse.Namespace) -> int:
         found = [samples.find(prefix) for prefix in options.ids]
         for sample_id in found:
             samples.label(sample_id, options.label or None)
-    told = {"label": options.label or None, "ids": found}
+    answer = {"label": options.label or None, "ids": found}
     words = f"now {options.label}" if options.label else "without a label now"
-    print(to_json(told) if options.json else f"{', '.join(found)}: {words}")
+    print(to_json(answer) if options.json else f"{', '.join(found)}: {words}")
     return 0
 
 

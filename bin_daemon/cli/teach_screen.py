@@ -70,8 +70,8 @@ def view_of(session: TeachingSession) -> str:
     if session.stage is Stage.REMOVAL:
         return "take the item out"
     words = _VIEWS[seen.view]
-    told = seen.view in (View.LEARNING, View.BLOCKED) and seen.reason
-    return f"{words} ({seen.reason})" if told else words
+    why = seen.reason if seen.view in (View.LEARNING, View.BLOCKED) else ""
+    return f"{words} ({why})" if why else words
 
 
 def prompt_of(session: TeachingSession) -> str:

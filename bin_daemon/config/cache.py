@@ -1,9 +1,8 @@
-"""What was checked once need not be checked again at the next start.
+"""A cache of checked configurations and manifests, for a faster start.
 
-Checking a text (a configuration, a manifest) with pydantic costs more than all the rest of a
-daemon's start. The checked result is kept in the state directory under the hash of the text and of
-this program's version; any other text is checked afresh. Whatever is wrong with the kept file, the
-only loss is time.
+Checking a text with pydantic costs more than all the rest of a daemon's start. The result goes to
+the state directory under the hash of the text and of this program's version; any other text is
+checked again. Whatever is wrong with a cache file, the only loss is time.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from bin_daemon.core.files import write_whole
 
 T = TypeVar("T")
 
-# Nothing but the sections of these modules, and paths, is ever built from the kept file.
+# Nothing but the sections of these modules, and paths, is ever built from a cache file.
 _MODULES = ("bin_daemon.config.sections", "bin_daemon.config.hardware", "bin_daemon.model.package")
 
-# Version 0.2 named them so in its pickles: a bin that was upgraded must still find what it kept.
+# Their names in the pickles of version 0.2, which an upgraded bin still reads.
 _FORMERLY = {
     "bin_daemon.config": "bin_daemon.config.sections",
     "bin_daemon.config_hardware": "bin_daemon.config.hardware",
@@ -51,27 +50,27 @@ class _Unpickler(pickle.Unpickler):
 def cached(kind: type[T], text: bytes, folder: Path | None, check: Callable[[], T]) -> T:
     """`check()`, or what it gave for the same text before.
 
-    folder: where results are kept, or None to keep none. Raises what `check` raises.
+    folder: of the cache files; None for no cache. Raises what `check` raises.
     """
     if folder is None:
         return check()
     key = hashlib.sha256(f"{__version__} {_edition()}\0".encode() + text).hexdigest()
     path = folder / _name(kind)
-    kept = _kept(path)
-    if kept and kept[0] == key and isinstance(kept[1], kind):
-        return kept[1]
+    found = _read(path)
+    if found and found[0] == key and isinstance(found[1], kind):
+        return found[1]
     result = check()
     _write(path, key, result)
     return result
 
 
 def last_good(kind: type[T], folder: Path) -> T | None:
-    """What was kept last, whatever its text; None where nothing is.
+    """What was stored last, whatever its text; None where nothing is.
 
     For what must be done even where the file of today cannot be read.
     """
-    kept = _kept(folder / _name(kind))
-    return kept[1] if kept and isinstance(kept[1], kind) else None
+    found = _read(folder / _name(kind))
+    return found[1] if found and isinstance(found[1], kind) else None
 
 
 def _name(kind: type) -> str:
@@ -87,7 +86,7 @@ def _edition() -> str:
     return ""
 
 
-def _kept(path: Path) -> tuple[str, Any] | None:
+def _read(path: Path) -> tuple[str, Any] | None:
     """The key and the result of a file. A damaged one can raise nearly anything: check again."""
     with contextlib.suppress(Exception):
         key, result = _Unpickler(io.BytesIO(path.read_bytes())).load()

@@ -1,6 +1,6 @@
 """The parts of a bin's configuration that have a wire: servos and their poses, sensors, outputs.
 
-`config` gathers them into the whole. As there, the words under a field are its description, and
+`sections` gathers them into the whole. As there, the words under a field are its description, and
 nothing here opens a device or loads a library.
 """
 

@@ -67,7 +67,7 @@ def parse(text: str, name: str) -> Config:
     version = version_of(document.data)
     if version is not None and version > SCHEMA_VERSION:
         words = f"{version} is newer than this bin-daemon, which knows {SCHEMA_VERSION}; upgrade it"
-        raise ConfigError(document.complaint(("version",), words))
+        raise ConfigError(document.located(("version",), words))
     data = migrated(document.data)
     if not isinstance(data, dict):
         raise ConfigError(
@@ -76,10 +76,10 @@ def parse(text: str, name: str) -> Config:
     faults = list(document.duplicates)
     try:
         config = check(Config, data)
-        faults += [document.complaint(key, words) for key, words in rules.faults(config)]
+        faults += [document.located(key, words) for key, words in rules.faults(config)]
     except Invalid as invalid:
         found = [*invalid.faults, *_rules_of_the_rest(data, invalid.faults)]
-        faults += [document.complaint(key, words) for key, words in found]
+        faults += [document.located(key, words) for key, words in found]
     if faults:
         raise ConfigError("\n".join(faults))
     return config

@@ -23,7 +23,7 @@ def version_of(data: Any) -> int | None:
 def migrated(data: Any) -> Any:
     """`data` in the present layout: a changed copy, or itself where there is nothing to change.
 
-    What has no version, or one of the future, is left for the check to complain of.
+    What has no version, or one of the future, is left for the check to refuse.
     """
     version = version_of(data)
     if version is None or version >= SCHEMA_VERSION:

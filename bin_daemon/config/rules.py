@@ -1,7 +1,7 @@
 """Whether the parts of a configuration fit together: pins, poses, routes.
 
 A `Config` whose every value is right by itself flows in, (key, words) for each thing that is wrong
-between them flows out. Pure; which line a key stands in is `config_file`'s business.
+between them flows out. Pure; `load` knows which line a key stands in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What plain data may be: closed frozen dataclasses, and bounds on their fields.
 
 `@section` makes the class, `Annotated[int, Interval(ge=1)]` bounds a field, the words under a field
-describe it. pydantic reads all three when `checked.check` builds one from a mapping. Until then
+describe it. pydantic reads all three when `validate.check` builds one from a mapping. Until then
 none of it costs anything: a daemon whose files have not changed starts without pydantic.
 """
 
@@ -27,8 +27,18 @@ def section(cls: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
 
 
-class Interval:
-    """A number within bounds; those that are None do not hold."""
+class _Bounds:
+    """Rules of pydantic's core schema for a field; those that are None do not hold."""
+
+    def __init__(self, **rules: Any) -> None:
+        self._rules = {name: rule for name, rule in rules.items() if rule is not None}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return {**handler(source), **self._rules}
+
+
+class Interval(_Bounds):
+    """A number within bounds."""
 
     def __init__(
         self,
@@ -38,30 +48,18 @@ class Interval:
         le: float | None = None,
         lt: float | None = None,
     ) -> None:
-        bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-        self._rules = {name: bound for name, bound in bounds.items() if bound is not None}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return {**handler(source), **self._rules}
+        super().__init__(ge=ge, gt=gt, le=le, lt=lt)
 
 
-class Length:
+class Length(_Bounds):
     """A text, list or mapping that is at least, and at most, so long."""
 
     def __init__(self, least: int, most: int | None = None) -> None:
-        self._rules = {"min_length": least}
-        if most is not None:
-            self._rules["max_length"] = most
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return {**handler(source), **self._rules}
+        super().__init__(min_length=least, max_length=most)
 
 
-class Matches:
+class Matches(_Bounds):
     """A text, of at most 128 characters, that matches a regular expression."""
 
     def __init__(self, pattern: str) -> None:
-        self._rules = {"pattern": pattern, "max_length": 128}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return {**handler(source), **self._rules}
+        super().__init__(pattern=pattern, max_length=128)

@@ -1,7 +1,7 @@
 """The whole configuration of a bin: frozen dataclasses, one for each section.
 
-`config_file` fills them from YAML: pydantic checks types, bounds and unknown keys, and
-`config_rules` whether the parts fit together. The words under a field are its description, which
+`load` fills them from YAML: pydantic checks types, bounds and unknown keys, and `rules` whether the
+parts fit together. The words under a field are its description, which
 becomes the JSON Schema that editors complete from. This module opens no device and loads no
 library, pydantic included, so that a daemon whose file has not changed starts without it.
 """

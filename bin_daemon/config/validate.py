@@ -37,7 +37,7 @@ def check(kind: type[T], raw: Any) -> T:
 
 
 def _explain(schema: dict[str, Any], fault: Any) -> Fault:
-    """One complaint of pydantic as (key, words); unknown keys have their own kind of it."""
+    """One error of pydantic as (key, words)."""
     key = tuple(str(part) for part in fault["loc"])
     about = _node(schema, key).get("description", "")
     words = f" ({about})" if about else ""

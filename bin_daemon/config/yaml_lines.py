@@ -18,7 +18,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Document:
     """A parsed text.
 
-    data: mappings, lists and scalars. duplicates: a complaint for each key that stands twice.
+    data: mappings, lists and scalars. duplicates: a message for each key that stands twice.
     Raises ConfigError where the text is not YAML.
     """
 
@@ -46,7 +46,7 @@ class Document:
         finally:
             loader.dispose()
 
-    def complaint(self, key: tuple[str, ...], words: str) -> str:
+    def located(self, key: tuple[str, ...], words: str) -> str:
         """`file:line: key: words`, with the line of the key or of the nearest part around it."""
         near = key
         while near not in self._lines:

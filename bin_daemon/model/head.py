@@ -24,6 +24,7 @@ from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import MODEL, Package
 
 _FORMAT = 1
+_FIELDS = "told"  # in the archive, what is not an array, as JSON
 
 
 def unit(embeddings: Array) -> Floats:
@@ -55,7 +56,7 @@ class Head:
 
     labels: k classes. kernel: float32 (d, k), for embeddings of length 1. bias: float32 (k,).
     temperature: of the softmax. thresholds: for each class, the confidence from which to trust it.
-    taught_at: wall clock. figures: what it was worth, see `lesson`.
+    taught_at: wall clock. figures: what it was worth, as `training` gives them.
     """
 
     labels: tuple[str, ...]
@@ -79,7 +80,7 @@ class Head:
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """The head kept at `path`; None where there is none, or the file is an empty one.
+        """The head in the file `path`; None where there is none, or the file is empty.
 
         Raises ModelError where the file is damaged or cannot be read.
         """
@@ -94,17 +95,17 @@ class Head:
         if not data:
             return None
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as kept:
-                told = json.loads(str(kept["told"]))
-                kernel, bias = kept["kernel"], kept["bias"]
-            if told.pop("format") != _FORMAT:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                fields = json.loads(str(archive[_FIELDS]))
+                kernel, bias = archive["kernel"], archive["bias"]
+            if fields.pop("format") != _FORMAT:
                 raise ValueError("it is of another version of this program")
             head = cls(
                 kernel=np.asarray(kernel, np.float32),
                 bias=np.asarray(bias, np.float32),
-                labels=tuple(told.pop("labels")),
-                base=Base(**told.pop("base")),
-                **told,
+                labels=tuple(fields.pop("labels")),
+                base=Base(**fields.pop("base")),
+                **fields,
             )
             if head.kernel.shape[1:] != head.bias.shape or len(head.labels) != len(head.bias):
                 raise ValueError("its parts do not fit together")
@@ -116,10 +117,10 @@ class Head:
         return head
 
     def save(self, path: Path, like: os.stat_result | None = None) -> None:
-        """Keep it at `path`, whole or not at all; like: see `write_whole`. Raises OSError."""
-        told: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        kernel, bias = told.pop("kernel"), told.pop("bias")
-        told["base"], told["format"] = dataclasses.asdict(self.base), _FORMAT
+        """Write it to `path`, whole or not at all; like: as for `write_whole`. Raises OSError."""
+        fields: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays = {"kernel": fields.pop("kernel"), "bias": fields.pop("bias")}
+        fields["base"], fields["format"] = dataclasses.asdict(self.base), _FORMAT
         file = io.BytesIO()
-        np.savez(file, kernel=kernel, bias=bias, told=np.array(json.dumps(told)))
+        np.savez(file, **arrays, **{_FIELDS: np.array(json.dumps(fields))})
         write_whole(path, file.getbuffer(), like=like)

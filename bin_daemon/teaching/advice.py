@@ -1,6 +1,6 @@
 """Whether there is enough to learn from, and what to doubt in what was learnt.
 
-Labels of pictures and figures of a lesson flow in, words for a person flow out.
+Labels of pictures and figures of a training flow in, words for a person flow out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def in_words(needs: Mapping[str, str]) -> list[str]:
 def advise(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
     """What a person should know before trusting a head, a sentence each.
 
-    figures: of `Lesson`. labels: of the head.
+    figures: of `TrainingResult`. labels: of the head.
     """
     counts = figures["pictures"]
     yield from in_words(figures["left_out"])

@@ -1,8 +1,8 @@
-"""Keeps pictures of what the network was not sure of, or was wrong about, while the bin sorts.
+"""Collects pictures of what the network was not sure of, or was wrong about, while the bin sorts.
 
-Every decided item is noticed by the sorting thread and every correction ordered from another; a
-thread of its own writes what the owner has opted for to `Samples`. Nobody ever waits for it: what
-does not fit into its short queue, or onto the disk, is lost and counted.
+Decided items flow in from the sorting thread and corrections from others; a thread of its own
+writes those that the owner has opted for to `Samples`. Nobody ever waits for it: what does not fit
+into its short queue, or onto the disk, is lost and counted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bin_daemon.core.clock import Clock
 from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, StoreError, UsageError
 from bin_daemon.core.messages import Decision, Image, Item, Prediction, SortEvent, Vector
+from bin_daemon.core.worker import Worker
 from bin_daemon.model.head import Base
 from bin_daemon.teaching.sample_store import Samples
 
@@ -55,7 +56,7 @@ class _Task:
 
 
 class Collector(Closing):
-    """What the daemon keeps of items, by the owner's choice; a context manager.
+    """Puts pictures of items into the sample store, by the owner's choice; a context manager.
 
     folder: of the samples. base: the network that looks at the items. synced: whether the wall
     clock is set; before that nothing is too old.
@@ -81,8 +82,8 @@ class Collector(Closing):
         self._lost = self._uncounted = 0
         self._fault = ""
         self._prune_at = 0.0
-        self._thread = threading.Thread(target=self._work, name="keeping", daemon=True)
-        self._thread.start()
+        self._worker = Worker("collector", self._work)
+        self._worker.start()
 
     def on_decision(
         self, event: SortEvent, decision: Decision, item: Item, prediction: Prediction
@@ -241,6 +242,5 @@ class Collector(Closing):
         until = time.monotonic() + CLOSE_S
         with contextlib.suppress(queue.Full):
             self._tasks.put(None, timeout=CLOSE_S)
-            self._thread.join(max(0.0, until - time.monotonic()))
-        if self._thread.is_alive():
+        if not self._worker.stop(until - time.monotonic()):
             log.error("pictures of items still wait for the disk and are lost")

@@ -227,8 +227,8 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with a folder for each class in it")
-    told, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
-    views = {view.resolve() for view in (empty, *(view for _, view, _ in told.values())) if view}
+    rows, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
+    views = {view.resolve() for view in (empty, *(view for _, view, _ in rows.values())) if view}
     found = []
     for one in sorted(folder.iterdir()):
         pictures = [] if one.name.startswith(".") else _pictures(one)
@@ -236,7 +236,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
             check_label(one.name)
         for path in pictures:
             within = path.relative_to(folder)
-            session, named, cropped = told.pop(within.as_posix(), ("", None, False))
+            session, named, cropped = rows.pop(within.as_posix(), ("", None, False))
             session = session or "/".join(within.parent.parts[1:])
             item = items.pop(within.as_posix(), "")
             if one.name != UNLABELLED and path.resolve() not in views:
@@ -244,7 +244,7 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
                 found.append(Listed(path, one.name, session, item, view, cropped))
     if not found:
         raise UsageError(f"{folder}: no pictures in it; put them into a folder for each class")
-    for table, left in ((SESSIONS, told), (GROUPS, items)):
+    for table, left in ((SESSIONS, rows), (GROUPS, items)):
         if left:
             raise UsageError(
                 f"{folder / table}: '{next(iter(left))}' is no picture of a class folder "
@@ -261,7 +261,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _sessions(path: Path) -> dict[str, tuple[str, Path | None, bool]]:
     """Session, empty view and whether it is cropped of each file that `sessions.csv` lists."""
-    told = {}
+    rows = {}
     for line, row in _rows(path, ("empty", "cropped")):
         name, given = row.get("empty", ""), row.get("session", "")
         empty, cropped = path.parent / name if name else None, row.get("cropped", "")
@@ -271,8 +271,8 @@ def _sessions(path: Path) -> dict[str, tuple[str, Path | None, bool]]:
             raise UsageError(
                 f"{path}:{line}: cropped: must be '{CROPPED}', without an empty view, or nothing"
             )
-        told[row["file"]] = (given or name, empty, bool(cropped))
-    return told
+        rows[row["file"]] = (given or name, empty, bool(cropped))
+    return rows
 
 
 def _items(path: Path) -> dict[str, str]:

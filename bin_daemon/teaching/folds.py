@@ -26,7 +26,7 @@ SESSION_FOLDS = 10
 def by_session(labels: Sequence[str], sessions: Sequence[str]) -> bool:
     """Whether whole sessions can be held out: three or more, and in each two classes or more.
 
-    Then the figures are of sittings that the head was not taught in. Where a session shows one
+    Then the figures are of sessions that the head was not taught in. Where a session shows one
     class only, its ground tells the class, and without it the head would be judged by that.
     """
     in_session, of_class = defaultdict(set), defaultdict(set)

@@ -26,11 +26,11 @@ class Sample:
     """One picture of an item and what is known of it.
 
     label: what a person says it is, or None. taken_at: wall clock. predicted, confidence: what
-    `model` (id of a package), with what it had been taught, said. session: the sitting or the start
-    of the daemon that it is from. item: the same for all pictures of one thing; they must not be
-    split between teaching and testing. embedding: float32 (d,), of the network whose file has the
-    SHA-256 `network`; "" where nobody knows which it was. cropped: whether the picture is the item
-    cut out, and not a whole frame. size_bytes: what it takes on disk.
+    `model` (id of a package), with what it had been taught, said. session: the teaching session, or
+    the start of the daemon, that it is from. item: the same for all pictures of one thing, which
+    must not be split between teaching and testing. embedding: float32 (d,), of the network whose
+    file has the SHA-256 `network`; "" where nobody knows which it was. cropped: whether the picture
+    is the item cut out, and not a whole frame. size_bytes: what it takes on disk.
     """
 
     id: str

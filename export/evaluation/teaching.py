@@ -121,11 +121,11 @@ class Embedder:
 
         accuracy: it tells them from the ground. majority: of always saying the commonest class.
         """
-        lesson = train(self._painted_out(taught), self._classifier, 0.0)
+        result = train(self._painted_out(taught), self._classifier, 0.0)
         grounds = self._painted_out(tested)
         truth = [one.label for one in grounds]
-        found = lesson.head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
-        right = [lesson.head.labels[at] == label for at, label in zip(found, truth, strict=True)]
+        found = result.head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
+        right = [result.head.labels[at] == label for at, label in zip(found, truth, strict=True)]
         commonest = max(truth.count(label) for label in set(truth))
         return {"accuracy": float(np.mean(right)), "majority": commonest / len(truth)}
 
@@ -190,9 +190,9 @@ def judge(
     """Teach a fresh bin with some pictures and judge it on others; by: "label" or "thing"."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
-        lesson, state = root / "lesson", root / "state"
-        _lay_out(lesson, taught, views, by)
-        told = json.loads(command("teach", "--from", lesson, "--json", "--state", state, *common))
+        folder, state = root / "taught", root / "state"
+        _lay_out(folder, taught, views, by)
+        told = json.loads(command("teach", "--from", folder, "--json", "--state", state, *common))
         head = Head.load(paths.taught_head(state)) or embedder.shipped()
     truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
     likely = softmax(head.logits(embedder.embeddings(tested)), head.temperature)

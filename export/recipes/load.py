@@ -53,7 +53,7 @@ def parse(text: str, file: str) -> KerasRecipe | FoldedRecipe:
         document = Document(text, file)
     except ConfigError as error:
         raise ExportError(str(error)) from error
-    return _checked(document.data, file, document.complaint, document.duplicates)
+    return _checked(document.data, file, document.located, document.duplicates)
 
 
 def override(
@@ -81,26 +81,26 @@ def override(
         holder[last] = value
     where = f"recipe {recipe.name}"
 
-    def complaint(key: tuple[str, ...], words: str) -> str:
+    def located(key: tuple[str, ...], words: str) -> str:
         return f"{where}: {'.'.join(key) or 'settings'}: {words}"
 
-    return _checked(data, f"{recipe.name}.yaml", complaint, [])
+    return _checked(data, f"{recipe.name}.yaml", located, [])
 
 
 def _checked(
-    data: Any, file: str, complaint: Callable[[tuple[str, ...], str], str], faults: list[str]
+    data: Any, file: str, located: Callable[[tuple[str, ...], str], str], faults: list[str]
 ) -> KerasRecipe | FoldedRecipe:
     """Build a recipe from plain data, or raise ExportError with a line for each mistake."""
     network = data.get("network") if isinstance(data, dict) else None
     kind = network.get("kind") if isinstance(network, dict) else None
     if kind not in _KINDS:
-        raise ExportError(complaint(("network", "kind"), f"must be one of {', '.join(_KINDS)}"))
+        raise ExportError(located(("network", "kind"), f"must be one of {', '.join(_KINDS)}"))
     faults = list(faults)
     try:
         recipe = check(_KINDS[kind], data)
-        faults += [complaint(key, words) for key, words in _rules(recipe, file)]
+        faults += [located(key, words) for key, words in _rules(recipe, file)]
     except Invalid as invalid:
-        faults += [complaint(key, words) for key, words in invalid.faults]
+        faults += [located(key, words) for key, words in invalid.faults]
     if faults:
         raise ExportError("\n".join(faults))
     return recipe

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from export.networks.package_weights import Shipped
 
 HEAD_STRENGTH = 0.03
-"""Of the pull towards the head of a package: the middle of those that a lesson chooses from."""
+"""Of the pull towards the head of a package: the middle of those that teaching chooses from."""
 
 
 def train(

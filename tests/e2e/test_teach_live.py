@@ -91,7 +91,7 @@ def test_items_are_taught_line_by_line_and_learnt_at_the_end(tmp_path, state):
     assert paths.taught_head(state).exists()
 
 
-def test_what_is_not_enough_to_learn_from_stays_for_the_next_sitting(tmp_path, state):
+def test_what_is_not_enough_to_learn_from_stays_for_the_next_session(tmp_path, state):
     config = write_config(tmp_path, "red")
     done = by_lines(config, state, "nosuch\nn box\nf\n")
     assert done.returncode == 1

@@ -204,7 +204,7 @@ def test_the_doctor_ends_with_1_where_something_is_a_fault(tmp_path):
 
     assert done.returncode == 1
     assert "chute.colour: unknown key" in done.stdout
-    assert "to mend" in done.stdout
+    assert "remedy" in done.stdout
 
 
 def test_the_check_of_a_configuration_names_every_pin():
