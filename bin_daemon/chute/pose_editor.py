@@ -199,12 +199,16 @@ class PoseEditor:
 
 def pulse_us(servo: Servo, angle_deg: float) -> float:
     """The width of the pulse that stands for an angle, in microseconds."""
-    share = (angle_deg - servo.min_angle_deg) / (servo.max_angle_deg - servo.min_angle_deg)
-    return servo.min_pulse_us + share * (servo.max_pulse_us - servo.min_pulse_us)
+    width_us = servo.max_pulse_us - servo.min_pulse_us
+    return servo.min_pulse_us + _share(servo, angle_deg) * width_us
+
+
+def _share(servo: Servo, angle_deg: float) -> float:
+    """Where an angle lies in the range of its servo, 0 to 1."""
+    return (angle_deg - servo.min_angle_deg) / (servo.max_angle_deg - servo.min_angle_deg)
 
 
 def _ruler(servo: Servo, angle_deg: float, width: int = 50) -> str:
-    share = (angle_deg - servo.min_angle_deg) / (servo.max_angle_deg - servo.min_angle_deg)
-    at = round(share * (width - 1))
+    at = round(_share(servo, angle_deg) * (width - 1))
     bar = "-" * at + "|" + "-" * (width - 1 - at)
     return f"{servo.min_angle_deg:g} [{bar}] {servo.max_angle_deg:g}"

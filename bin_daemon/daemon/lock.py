@@ -20,17 +20,9 @@ _ASK_S = 5.0
 
 def in_use(state: Path) -> bool:
     """Whether a daemon runs on this state directory; where it may not be read, systemd is asked."""
-    try:
-        with (state / "lock").open() as file:
-            # Shared, so that two who ask at the same time do not take each other for the daemon.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except PermissionError:
-        return unit_active()
-    except OSError:  # no such file: nothing has ever run there
-        return False
-    return False
+    with contextlib.ExitStack() as held:
+        # Shared, so that two who ask at the same time do not take each other for the daemon.
+        return _taken(state, fcntl.LOCK_SH, held)
 
 
 def unit_active() -> bool:
@@ -75,22 +67,24 @@ def devices_to_oneself(states: Iterable[Path]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         for state in states:
-            try:
-                file = held.enter_context((state / "lock").open())
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _busy(state) from None
-            except PermissionError:
-                if unit_active():
-                    raise _busy(state) from None
-            except OSError:
-                continue
+            if _taken(state, fcntl.LOCK_EX, held):
+                raise AlreadyRunningError(
+                    f"the daemon is running on {state} and holds camera and pins; stop it first "
+                    f"(`sudo systemctl stop bin-daemon`, or Ctrl-C where it was started by hand), "
+                    f"and start it again afterwards"
+                )
         yield
 
 
-def _busy(state: Path) -> AlreadyRunningError:
-    return AlreadyRunningError(
-        f"the daemon is running on {state} and holds camera and pins; stop it first "
-        f"(`sudo systemctl stop bin-daemon`, or Ctrl-C where it was started by hand), "
-        f"and start it again afterwards"
-    )
+def _taken(state: Path, mode: int, held: contextlib.ExitStack) -> bool:
+    """Lock a state directory until `held` ends; whether a daemon has it already."""
+    try:
+        file = held.enter_context((state / "lock").open())
+        fcntl.flock(file, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return unit_active()
+    except OSError:  # no such file: nothing has ever run there
+        return False
+    return False
