@@ -70,14 +70,6 @@ class _Command:
     args: dict[str, Any] = field(default_factory=dict)
 
 
-class _RefusedError(Exception):
-    """Carries the answer to a command that does not get through."""
-
-    def __init__(self, refusal: Refusal, error: str, cmd_id: str | None = None) -> None:
-        super().__init__(error)
-        self.answer = Answer(cmd_id, refusal, error)
-
-
 class Dispatcher:
     """Runs commands through the verbs of the daemon.
 
@@ -95,10 +87,9 @@ class Dispatcher:
 
         A repeat - the same verb and id, through whatever door - gets the answer of the first.
         """
-        try:
-            command = _parse(payload)
-        except _RefusedError as refused:
-            return refused.answer
+        command = _parse(payload)
+        if isinstance(command, Answer):
+            return command
         key = (verb, command.cmd_id)
         with self._lock:  # a repeat that comes through another door must find the first one done
             answer = self._answers.get(key)
@@ -142,21 +133,21 @@ class Dispatcher:
         return ""
 
 
-def _parse(payload: bytes) -> _Command:
-    """The command in a payload. Raises _RefusedError, with its id as far as it can be read."""
+def _parse(payload: bytes) -> _Command | Answer:
+    """The command in a payload, or the answer to what is none."""
     if len(payload) > MAX_BYTES:
         words = f"too long: {len(payload)} bytes, at most {MAX_BYTES} are taken"
-        raise _RefusedError(Refusal.MALFORMED, words)
+        return Answer(None, Refusal.MALFORMED, words)
     try:
         raw = json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise _RefusedError(Refusal.MALFORMED, f"not JSON: {error}") from error
+        return Answer(None, Refusal.MALFORMED, f"not JSON: {error}")
     if not isinstance(raw, dict):
-        raise _RefusedError(Refusal.MALFORMED, "payload: a JSON object is needed")
+        return Answer(None, Refusal.MALFORMED, "payload: a JSON object is needed")
     try:
         return check(_Command, raw)
     except Invalid as invalid:
         cmd_id = raw.get("cmd_id")
         known = cmd_id if isinstance(cmd_id, str) and len(cmd_id) <= _ID_LENGTH else None
         faults = "; ".join(f"{'.'.join(key) or 'payload'}: {why}" for key, why in invalid.faults)
-        raise _RefusedError(Refusal.MALFORMED, faults, known) from invalid
+        return Answer(known, Refusal.MALFORMED, faults)
