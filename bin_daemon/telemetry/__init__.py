@@ -1,1 +1,1 @@
-"""Telemetry: the event store, the MQTT contract, and remote commands."""
+"""What a bin tells its fleet over MQTT, and the door for commands that come that way."""
