@@ -1,4 +1,4 @@
 """Pins, pulses, sensors and outputs: the only room that drives lines.
 
-It does what it is told and decides nothing about what should move.
+It carries out orders and decides nothing about what should move.
 """

@@ -1,9 +1,9 @@
 """The one seam to gpiozero: pin factories, servo outputs and switch inputs.
 
-A configuration names the factory and gets that one or a `ChuteError`; gpiozero's own way of falling
-back to whatever else works is never taken, because a bin on the wrong factory looks alive and does
-not move. gpiozero takes some 60 ms to load, so it is imported by the calls that need it. It ships
-no types: what comes from it is `Any` in this module and goes no further.
+A configuration names the factory and gets that one or a `ChuteError`; gpiozero's own fallback to
+whatever else works is never used, because a bin on the wrong factory looks alive and does not move.
+gpiozero takes some 60 ms to load, so it is imported by the calls that need it. It ships no types:
+what comes from it is `Any` in this module and goes no further.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core.errors import ChuteError, Reason
@@ -25,29 +25,33 @@ if TYPE_CHECKING:
 
     from bin_daemon.config.sections import BoardSection, Input, Servo
 
-__all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "open_factory", "unusable"]
+__all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "claiming", "open_factory", "release"]
 
 # The servo standard: one pulse every 20 ms.
 FRAME_S = 0.020
 
 _log = logging.getLogger(__name__)
 
-RECORDED_STATES = 2000  # by a simulated pin; half a minute of motion
+RECORDED_STATES = 2000  # of a simulated pin; half a minute of motion
 
 
 def open_factory(kind: str = "outputs", board: BoardSection | None = None) -> Factory:
     """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
 
-    mock: simulated pins, which record their latest states. The others are the header of a Pi, and
-    differ in what makes the pulses of servos; see `ChuteSection.pins`. board: the servo board of
-    `pca9685`. Without arguments it is the factory that gpiozero loads under the name `bindaemon`,
-    where every output gets hardware PWM that can have it.
+    kind: `mock` has simulated pins, which record their latest states. The others are the header of
+    a Pi and differ in what makes the pulses of servos; see `ChuteSection.pins`. board: the servo
+    board of `pca9685`. Without arguments it is the factory that gpiozero loads under the name
+    `bindaemon`, where every output that can have hardware PWM gets it.
 
-    Raises ChuteError, with the likely cause and cure, where that factory cannot be had.
+    Raises ChuteError, with the likely cause and remedy, where it cannot be opened.
     """
     if kind == "mock":
         return _open_mock()
-    servo_board = _open_board(board) if kind == "pca9685" else None
+    servo_board: Factory | None = None
+    if kind == "pca9685":
+        from bin_daemon.gpio.pca9685 import BoardFactory
+
+        servo_board = BoardFactory(board)
     try:
         return _open_header(kind, servo_board)
     except ChuteError:
@@ -60,7 +64,7 @@ def _open_mock() -> Factory:
     from gpiozero.pins.mock import MockFactory, MockPWMPin, PinState
 
     class BoundedPin(MockPWMPin):  # type: ignore[misc]
-        """Records its latest states only: a bin that runs on a desk for weeks has many."""
+        """Records only its latest states: a bin may run on a desk for weeks."""
 
         def clear_states(self) -> None:
             super().clear_states()
@@ -69,14 +73,8 @@ def _open_mock() -> Factory:
     return MockFactory(pin_class=BoundedPin)
 
 
-def _open_board(board: BoardSection | None) -> Factory:
-    from bin_daemon.gpio.pca9685 import BoardFactory
-
-    return BoardFactory(board)
-
-
 def _open_header(kind: str, servo_board: Factory | None) -> Factory:
-    # lgpio puts a FIFO into its working directory as soon as it is imported, so this comes first.
+    # lgpio creates a FIFO in its working directory as soon as it is imported, so this comes first.
     os.environ["LG_WD"] = _lgpio_directory()
     try:
         from gpiozero.exc import PinUnknownPi
@@ -94,7 +92,7 @@ def _open_header(kind: str, servo_board: Factory | None) -> Factory:
         raise ChuteError(
             f"chute.pins: this machine is no Raspberry Pi ({error}); take `pins: mock` on a desk"
         ) from error
-    # lgpio raises its own bare Exception kind, which cannot be named where lgpio is not installed.
+    # lgpio raises a kind of Exception that cannot be named where lgpio is not installed.
     except Exception as error:
         raise ChuteError(
             f"chute.pins: cannot open the GPIO chip ({error}); is the user in group gpio "
@@ -103,7 +101,7 @@ def _open_header(kind: str, servo_board: Factory | None) -> Factory:
 
 
 def _lgpio_directory() -> str:
-    """Where lgpio may leave its FIFO: what LG_WD says, else systemd's or an own directory."""
+    """Where lgpio may leave its FIFO: what LG_WD says, else systemd's or a temporary directory."""
     if own := os.environ.get("LG_WD"):
         return own
     if runtime := os.environ.get("RUNTIME_DIRECTORY"):
@@ -111,6 +109,40 @@ def _lgpio_directory() -> str:
     directory = tempfile.mkdtemp(prefix="bin-daemon-lgpio-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
+
+
+@contextlib.contextmanager
+def claiming(where: str) -> Iterator[None]:
+    """Turn whatever is raised within into a ChuteError that says who may have the pin.
+
+    where: key and name of the pin, for the message.
+    """
+    try:
+        yield
+    except ChuteError as error:  # one that knows the cause, and what to do
+        raise ChuteError(f"{where} cannot be used: {error}") from error
+    except Exception as error:
+        raise ChuteError(
+            f"{where} cannot be used: {error}; is it wired to something else, or held by another "
+            f"program (see `gpioinfo`)?"
+        ) from error
+
+
+def release(device: Any, pin: Any, pull: str, where: str) -> None:
+    """Close a gpiozero device and leave its pin pulled "up" or "down"; logs, and never raises."""
+    from gpiozero.exc import PinFixedPull
+
+    try:
+        device.close()
+        pin.frequency = None
+        pin.function = "input"
+        # gpiozero leaves a closed pin floating; the pull keeps the line at its level, and the pad
+        # keeps the pull after the process has gone.
+        with contextlib.suppress(PinFixedPull):
+            pin.pull = pull
+    # The other devices must be closed too, whatever this one says.
+    except Exception:
+        _log.exception("%s: could not be closed", where)
 
 
 class ServoPin:
@@ -127,15 +159,16 @@ class ServoPin:
         self._where = f"{key}: GPIO {servo.pin}"
         self._angle_deg: float | None = None
         self._closed = False
-        try:
+        with claiming(self._where):
             # Servos may have a factory of their own: the channels of a board.
             for_servo = getattr(factory, "for_servo", None)
             servos = for_servo(servo.pin) if for_servo else factory
             if servos is not factory:
                 self._where = f"{key}: {servos.pin(servo.pin)!r}"
+        with claiming(self._where):
             self._servo: Any = gpiozero.AngularServo(
                 servo.pin,
-                # The default, 0, would send the servo to its middle at once.
+                # The default, 0, would move the servo to its middle at once.
                 initial_angle=None,
                 min_angle=servo.min_angle_deg,
                 max_angle=servo.max_angle_deg,
@@ -144,8 +177,6 @@ class ServoPin:
                 frame_width=FRAME_S,
                 pin_factory=servos,
             )
-        except Exception as error:
-            raise unusable(self._where, error) from error
         self._pin: Any = self._servo.pwm_device.pin
         self.pulses: str = getattr(self._pin, "pulses", "simulated")
         _log.info("%s: %s", self._where, self.pulses)
@@ -153,7 +184,7 @@ class ServoPin:
     def set_angle(self, angle_deg: float) -> None:
         """Send pulses for this angle from now on; does nothing once closed.
 
-        angle_deg: cut to the range of the servo. Raises ChuteError where the pin refuses.
+        angle_deg: clipped to the range of the servo. Raises ChuteError where the pin refuses.
         """
         if self._closed or angle_deg == self._angle_deg:
             return
@@ -176,7 +207,7 @@ class ServoPin:
             return
         try:
             self._servo.detach()
-            # What level a factory leaves behind when it ends a pulse train is its own affair.
+            # Factories differ in the level that they leave behind when they end a pulse train.
             self._pin.state = 0
             self._angle_deg = None
         except Exception as error:
@@ -190,20 +221,8 @@ class ServoPin:
             self._let_go()
 
     def _let_go(self) -> None:
-        from gpiozero.exc import PinFixedPull
-
         self._angle_deg = None
-        try:
-            self._servo.close()
-            self._pin.frequency = None
-            self._pin.function = "input"
-            # gpiozero leaves a closed pin floating; the pull-down keeps the servo's line low, and
-            # the pad keeps it after the process has gone.
-            with contextlib.suppress(PinFixedPull):
-                self._pin.pull = "down"
-        # The other servos must be let go of too, whatever this one says.
-        except Exception:
-            _log.exception("%s: could not be closed", self._where)
+        release(self._servo, self._pin, "down", self._where)
 
 
 class InputPin:
@@ -219,11 +238,11 @@ class InputPin:
         where = f"{key}: GPIO {config.pin}"
         high = config.active == "high"
         pull_up = {"auto": not high, "up": True, "down": False, "none": None}[config.pull]
-        # To gpiozero a pull-up means active low and a pull-down active high: where the pull points
-        # the other way (a switch that opens when it is used, so that a broken wire says yes), its
-        # yes is our no.
-        self._turned = pull_up is not None and pull_up == high
-        try:
+        # To gpiozero a pull-up means active low and a pull-down active high. Where the pull points
+        # the other way (a switch that opens when it is used, so that a broken wire reads as
+        # active), its yes is our no.
+        self._inverted = pull_up is not None and pull_up == high
+        with claiming(where):
             self._device: Any = gpiozero.DigitalInputDevice(
                 config.pin,
                 pull_up=pull_up,
@@ -231,37 +250,25 @@ class InputPin:
                 bounce_time=config.debounce_s or None,
                 pin_factory=factory,
             )
-        except Exception as error:
-            raise unusable(where, error) from error
 
     @property
     def active(self) -> bool:
-        """Whether it says yes, debounced: the state after the last edge that stayed."""
+        """Whether it is active, debounced: the state after the last edge that stayed."""
         device = self._device
-        return (device.inactive_time if self._turned else device.active_time) is not None
+        return (device.inactive_time if self._inverted else device.active_time) is not None
 
     @property
     def active_now(self) -> bool:
-        """Whether the level of the pin says yes at this very moment, bouncing or not."""
-        return bool(self._device.value) != self._turned
+        """Whether the level of the pin is active at this very moment, bouncing or not."""
+        return bool(self._device.value) != self._inverted
 
     def when_released(self, call: Callable[[], None]) -> None:
-        """Let a thread of gpiozero call `call` at each debounced change from yes to no."""
-        if self._turned:
+        """Let a thread of gpiozero call `call` at each debounced change to inactive."""
+        if self._inverted:
             self._device.when_activated = call
         else:
             self._device.when_deactivated = call
 
     def close(self) -> None:
-        """Give the pin back; may be called again."""
+        """Release the pin; may be called again."""
         self._device.close()
-
-
-def unusable(where: str, error: Exception) -> ChuteError:
-    """The error of a pin that cannot be had; where: its key and name. Says who may have it."""
-    if isinstance(error, ChuteError):  # one that knows the cause, and what to do
-        return ChuteError(f"{where} cannot be used: {error}")
-    return ChuteError(
-        f"{where} cannot be used: {error}; is it wired to something else, or held by another "
-        f"program (`gpioinfo` tells)?"
-    )

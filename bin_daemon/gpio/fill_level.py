@@ -1,8 +1,8 @@
 """How full the compartments are, by ultrasonic sensors that look down into them.
 
-Echoes flow in through gpiozero's DistanceSensor, whole percents flow out. All measuring is done by
-one thread, one sensor after another; whoever reads only looks up what was heard last. A sensor that
-fails or hears nothing for too long makes its own level unknown and touches nothing else.
+Echoes flow in through gpiozero's DistanceSensor, whole percents flow out. One thread measures, one
+sensor after another; `read` only looks up the last result. A sensor that fails or hears nothing for
+too long makes its own level unknown and affects nothing else.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core.worker import Worker
-from bin_daemon.gpio.factory import unusable
+from bin_daemon.gpio.factory import claiming
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Ultrasonic
     from bin_daemon.core.clock import Clock
     from bin_daemon.gpio.factory import Factory
 
-# An HC-SR04 reaches 4 m; where nothing answers many of them report some 6 m instead of silence.
+# An HC-SR04 reaches 4 m; without an echo many of them report some 6 m instead of silence.
 RANGE_CM = 450.0
-# The median of so many echoes: a stray one from a bag's edge or a neighbour does not count.
+# The median of so many echoes ignores a stray one from a bag's edge or a neighbour.
 ECHOES = 9
-# gpiozero asks every 60 ms and waits up to 26 ms for an echo from the end of the range.
+# gpiozero pings every 60 ms and waits up to 26 ms for an echo from the end of the range.
 MEASURE_S = 1.5
-# A smaller change than this is noise, except that empty and full are always told.
+# A smaller change than this is noise, except that empty and full are always reported.
 HYSTERESIS_PERCENT = 2.0
 BEAT_S = 0.5
 STOP_S = 2.0
@@ -38,13 +38,13 @@ _log = logging.getLogger(__name__)
 
 
 def percent_of(distance_cm: float, sensor: Ultrasonic) -> float:
-    """How full a compartment is whose surface is so far away: 0 to 100, whole."""
+    """How full a compartment is whose surface is so far away: 0 to 100, a whole number."""
     share = (sensor.empty_cm - distance_cm) / (sensor.empty_cm - sensor.full_cm)
     return float(round(100 * min(max(share, 0.0), 1.0)))
 
 
 def steadied(shown: float | None, percent: float) -> float:
-    """What to show after `shown` when `percent` is measured."""
+    """What to show after `shown` when `percent` is measured (hysteresis)."""
     if shown is None or percent in (0.0, 100.0):
         return percent
     return percent if abs(percent - shown) >= HYSTERESIS_PERCENT else shown
@@ -52,7 +52,10 @@ def steadied(shown: float | None, percent: float) -> float:
 
 @dataclasses.dataclass(slots=True)
 class _Compartment:
-    """What is known of one route's compartment. heard_at: on the clock; due_at: time.monotonic."""
+    """What is known of one route's compartment.
+
+    heard_at: of the last echo, on the clock. due_at: of the next measurement, `time.monotonic`.
+    """
 
     route: str
     sensor: Ultrasonic
@@ -67,15 +70,15 @@ class FillLevels:
 
     config: by route, at least one. clock: what staleness is measured on.
     A DistanceSensor pings 16 times a second for as long as it is open, so each one is opened for
-    the second that a measurement takes and closed again: less wear and noise, and never two
-    sensors that hear each other. Opening them once at construction shows that the pins can be had.
+    the second that a measurement takes and closed again: less wear and noise, and no two sensors
+    hear each other. Opening them once at construction shows that the pins can be used.
     Raises ChuteError, naming the key and the pins, where they cannot.
     """
 
     def __init__(self, config: Mapping[str, Ultrasonic], factory: Factory, clock: Clock) -> None:
         from gpiozero.exc import DistanceSensorNoEcho, PWMSoftwareFallback
 
-        # No echo is told as a level that is unknown; and the kernel's own time stamps of the edges,
+        # A missing echo is reported as an unknown level; and the kernel's timestamps of the edges,
         # which gpiozero finds poor beside pigpio's, are far better than a percent of a bin.
         for category in (DistanceSensorNoEcho, PWMSoftwareFallback):
             warnings.filterwarnings("ignore", category=category)
@@ -84,12 +87,9 @@ class FillLevels:
         now = clock.monotonic()
         self._compartments = [_Compartment(route, s, now) for route, s in config.items()]
         for one in self._compartments:
-            try:
-                with self._opened(one.sensor):
-                    pass
-            except Exception as error:
-                where = f"sensors.fill.{one.route}: GPIO {one.sensor.trigger} or {one.sensor.echo}"
-                raise unusable(where, error) from error
+            where = f"sensors.fill.{one.route}: GPIO {one.sensor.trigger} or {one.sensor.echo}"
+            with claiming(where), self._opened(one.sensor):
+                pass
         self._worker = Worker("fill", self._run)
         self._worker.start()
 
@@ -113,7 +113,7 @@ class FillLevels:
         return levels, tuple(silent)
 
     def close(self) -> None:
-        """Stop measuring and give the pins back; may be called again."""
+        """Stop measuring and release the pins; may be called again."""
         if not self._worker.stop(STOP_S):
             _log.error("the thread 'fill' did not stop within %g s: the pin library hangs", STOP_S)
 
@@ -131,7 +131,7 @@ class FillLevels:
         try:
             distance_cm = self._measure(one.sensor)
             trouble = "no echo" if distance_cm is None else ""
-        # Whatever it is, the other sensors go on, and this one may come back.
+        # The other sensors go on, and this one may come back.
         except Exception as error:
             distance_cm, trouble = None, str(error) or type(error).__name__
         if self._worker.stopping:
@@ -144,10 +144,10 @@ class FillLevels:
             one.heard_at = self._clock.monotonic()
 
     def _measure(self, sensor: Ultrasonic) -> float | None:
-        """Distance in cm, the median of ECHOES; None where not so many came back in time."""
+        """Distance in cm, the median of ECHOES; None where not enough came back in time."""
         with self._opened(sensor) as device:
             until = time.monotonic() + MEASURE_S
-            # Out of range of the 1 mm that it was opened with: that is, all echoes are in.
+            # Beyond the threshold of 1 mm that it was opened with, which is: all echoes are in.
             while not device.wait_for_out_of_range(0.1):
                 self._worker.beat()
                 if self._worker.stopping or time.monotonic() >= until:

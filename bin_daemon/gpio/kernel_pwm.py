@@ -1,8 +1,8 @@
 """Hardware PWM of a Raspberry Pi through the kernel's sysfs: which pins have it, and one channel.
 
-GPIO numbers flow in, channels come out; a channel takes a period and a duty in nanoseconds. The
-chip is found by the address of its device, never by its number, which differs between kernels. What
-the boot overlay has not given to the PWM is never touched. Linux only; no library.
+GPIO numbers flow in, channels flow out; a channel takes period and pulse width in nanoseconds. The
+chip is found by the address of its device, never by its number, which differs between kernels. Pins
+that the boot overlay has not assigned to the PWM are never touched.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SYSFS = Path("/sys")
 OVERLAY = "dtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4"
 BOOT_CONFIG = "/boot/firmware/config.txt"
 
-# By the end of the device's name: its address as the device tree has it. The first is that of the
-# BCM2835 and its kin (2020c000, 3f20c000, fe20c000), the second that of the RP1 in a Pi 5, whose
-# other PWM block drives the fan.
+# By the end of the device's name, which is its address in the device tree. The first is that of the
+# BCM2835 and its successors (2020c000, 3f20c000, fe20c000), the second that of the RP1 in a Pi 5,
+# whose other PWM block drives the fan.
 CHANNELS = {
     "20c000.pwm": {12: 0, 13: 1, 18: 0, 19: 1},
     "1f00098000.pwm": {12: 0, 13: 1, 18: 2, 19: 3},
@@ -35,16 +35,16 @@ _PINS = (12, 13, 18, 19)
 UDEV_DEADLINE_S = 3.0
 _RETRY_S = 0.01
 
-_MEND = (
+_NO_PERMISSION = (
     "is the user in group gpio (`sudo usermod -aG gpio <user>`), are the udev rules of bin-daemon "
     "installed, and may the service write below /sys/devices/platform?"
 )
 
 
 class NoHardwarePwmError(ChuteError):
-    """This pin has no hardware PWM on this board, or the boot overlay does not give it any.
+    """This pin has no hardware PWM on this board, or the boot overlay does not assign it any.
 
-    seen: what is the matter. overlay: the line of the boot configuration that would give it.
+    seen: the fault. overlay: the line of the boot configuration that would assign it, or "".
     """
 
     def __init__(self, seen: str, overlay: str = "") -> None:
@@ -93,10 +93,10 @@ def _overlay(pin: int) -> str:
 
 
 def _muxed_pins(chip: Path) -> Iterator[int]:
-    """The GPIOs that the device tree switches over to this chip.
+    """The GPIOs that the device tree assigns to this chip.
 
     The chip's node names its groups of pins by phandle; they lie below the pin controller, whose
-    path the firmware keeps among the symbols that overlays are applied with.
+    path is among the symbols that overlays are applied with.
     """
     tree = SYSFS / "firmware/devicetree/base"
     try:
@@ -105,7 +105,7 @@ def _muxed_pins(chip: Path) -> Iterator[int]:
         groups = sorted((tree / controller.lstrip("/")).glob("*/phandle"))
         for phandle in groups:
             if wanted.intersection(_cells(phandle)):
-                # Either the Pi's own way to name the pins, or the general one of newer trees.
+                # Either the Pi's own property or the generic one of newer device trees.
                 if (own := phandle.with_name("brcm,pins")).exists():
                     yield from _cells(own)
                 elif (general := phandle.with_name("pins")).exists():
@@ -116,16 +116,16 @@ def _muxed_pins(chip: Path) -> Iterator[int]:
 
 
 def _cells(path: Path) -> tuple[int, ...]:
-    """A property of the device tree as numbers: 32 bits each, big end first."""
+    """A property of the device tree as numbers: 32 bits each, big-endian."""
     data = path.read_bytes()
     return struct.unpack(f">{len(data) // 4}I", data[: len(data) // 4 * 4])
 
 
 class KernelPwm:
-    """One channel, opened and silent; low from `close` on.
+    """One channel, opened and silent; low after `close`.
 
     A channel that a killed process has left running is stopped first.
-    Raises ChuteError, with what to do, where it cannot be had.
+    Raises ChuteError, with what to do, where it cannot be opened.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -144,9 +144,9 @@ class KernelPwm:
     def set(self, period_ns: int, duty_ns: int) -> None:
         """Send pulses of `duty_ns` every `period_ns` from the next period on; 0 is low.
 
-        The kernel takes no duty above the period, not even for a moment. Raises OSError where it
-        refuses.
+        Raises OSError where the kernel refuses.
         """
+        # The kernel accepts no pulse longer than the period, not even for a moment.
         if period_ns != self._period_ns:
             if self._duty_ns > period_ns:
                 _write(self._path / "duty_cycle", "0")
@@ -157,7 +157,7 @@ class KernelPwm:
         self._period_ns, self._duty_ns = period_ns, duty_ns
 
     def close(self) -> None:
-        """Low, stopped and given back; raises OSError where the kernel refuses."""
+        """Drive it low, stop it and release it; raises OSError where the kernel refuses."""
         try:
             self._stop()
         finally:
@@ -171,8 +171,7 @@ class KernelPwm:
         deadline = time.monotonic() + UDEV_DEADLINE_S
         while True:
             try:
-                # Opened for writing and left as they are: 'enable' takes no 0 before it has a
-                # period.
+                # Opened for writing only: 'enable' takes no 0 before there is a period.
                 for name in ("period", "duty_cycle", "enable", "polarity"):
                     os.close(_open(self._path / name))
                 return
@@ -210,7 +209,7 @@ def _write(path: Path, text: str) -> None:
 
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return _MEND
+        return _NO_PERMISSION
     if error.errno == errno.EBUSY:
         return "the kernel uses it itself; `dtparam=audio=off` frees it from the headphone jack"
     return f"`sudo cat /sys/kernel/debug/pwm` shows its state; is `{OVERLAY}` in {BOOT_CONFIG}?"

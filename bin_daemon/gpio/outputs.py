@@ -1,8 +1,8 @@
 """What the bin shows of itself: the lamp of the chamber, the status LED, the buzzer.
 
 Modes and beeps flow in, levels on pins flow out. Every call returns at once: blinking and beeping
-go on in gpiozero's own threads. An output that fails is told to the log and to nobody else, for no
-lamp is worth a bin that stops. Nothing here decides what the bin should show.
+go on in gpiozero's own threads. An output that fails is logged and nothing more, for no lamp is
+worth a bin that stops. What the bin should show is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core.closing import Closing
-from bin_daemon.gpio.factory import unusable
+from bin_daemon.gpio.factory import claiming, release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bin_daemon.config.sections import Light, Output, OutputSection
     from bin_daemon.gpio.factory import Factory
 
-# Far above the 100 Hz at which gpiozero dims, which a camera sees as stripes that crawl.
+# Far above gpiozero's 100 Hz, which a camera sees as crawling stripes.
 LIGHT_HZ = 1000
 SLOW_BLINK_S = 1.0  # on, and again off
 FAST_BLINK_S = 0.15
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Mode(StrEnum):
-    """What somebody in front of the bin should know."""
+    """What a person in front of the bin should know."""
 
     READY = "ready"  # throw something in
     BUSY = "busy"  # an item is being looked at or sorted
@@ -53,14 +53,14 @@ class Outputs(Closing):
 
         self._lock = threading.Lock()
         self._blink_s: float | None = None  # of the LED: None is off, 0 steady
-        # On a failure half-way the pins claimed so far are given back.
+        # On a failure half-way the pins claimed so far are released.
         with contextlib.ExitStack() as claimed:
 
-            def claim(kind: Any, name: str, output: Output | Light, **more: Any) -> _Line:
+            def claim(kind: Any, name: str, output: Output | Light, **more: Any) -> _OutputPin:
                 key, high = f"outputs.{name}.pin", output.active == "high"
-                line = _Line(kind, key, output.pin, high, pin_factory=factory, **more)
-                claimed.callback(line.close)
-                return line
+                pin = _OutputPin(kind, key, output.pin, high, pin_factory=factory, **more)
+                claimed.callback(pin.close)
+                return pin
 
             light, led, buzzer = config.light, config.led, config.buzzer
             self._brightness = light.brightness if light else 0.0
@@ -76,7 +76,7 @@ class Outputs(Closing):
             self._claimed = claimed.pop_all()
 
     def show(self, mode: Mode) -> None:
-        """Let the LED say this; to say it again changes nothing."""
+        """Let the LED show `mode`; a repetition changes nothing."""
         blink_s = {Mode.HELD: SLOW_BLINK_S, Mode.TROUBLE: FAST_BLINK_S}.get(mode, 0.0)
         with self._lock:
             if self._led is None or blink_s == self._blink_s:
@@ -88,7 +88,7 @@ class Outputs(Closing):
                 self._led.do(lambda led: led.on())
 
     def beep(self, times: int) -> None:
-        """Sound so often, in the background; what sounds still is cut short."""
+        """Beep so often, in the background; beeps that still go on are cut short."""
         with self._lock:
             if self._buzzer is not None:
                 self._buzzer.do(lambda buzzer: buzzer.beep(BEEP_S, BETWEEN_BEEPS_S, times))
@@ -107,17 +107,15 @@ class Outputs(Closing):
             self._claimed.close()
 
 
-class _Line:
-    """One gpiozero output device, off at first, on a pin that stays at its level of off."""
+class _OutputPin:
+    """One gpiozero output device, off at first, on a pin that is left at its off level."""
 
     def __init__(self, kind: Any, key: str, pin: int, active_high: bool, **more: Any) -> None:
         self._where = f"{key}: GPIO {pin}"
         self._active_high = active_high
         self._failed = False
-        try:
+        with claiming(self._where):
             self._device: Any = kind(pin, active_high=active_high, initial_value=False, **more)
-        except Exception as error:
-            raise unusable(self._where, error) from error
         self._pin: Any = self._device.pin
 
     def do(self, action: Callable[[Any], None]) -> None:
@@ -130,17 +128,6 @@ class _Line:
             self._failed = True
 
     def close(self) -> None:
-        """Switch off and give the pin back; never raises."""
-        from gpiozero.exc import PinFixedPull
-
-        try:
-            self._device.off()
-            self._device.close()
-            # gpiozero leaves a closed pin floating; the pull keeps the line at its level of off,
-            # and the pad keeps it after the process has gone.
-            self._pin.function = "input"
-            with contextlib.suppress(PinFixedPull):
-                self._pin.pull = "down" if self._active_high else "up"
-        # The other lines must be switched off too, whatever this one says.
-        except Exception:
-            _log.exception("%s: could not be closed", self._where)
+        """Switch off and release the pin; never raises."""
+        self.do(lambda device: device.off())
+        release(self._device, self._pin, "down" if self._active_high else "up", self._where)

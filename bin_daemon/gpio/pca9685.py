@@ -1,8 +1,8 @@
-"""A PCA9685 servo board on I2C as a gpiozero factory: 16 channels with pulses of their own.
+"""A PCA9685 servo board on I2C as a gpiozero factory: 16 channels of hardware PWM.
 
-Duty cycles flow in, registers flow out over the bus; the chip makes the pulses by itself, on and on
-until told otherwise. All channels are off at open and at close. smbus2 talks to the bus: it is one
-pure module over the kernel's own interface, where servokit brings Blinka, which guesses the board.
+Duty cycles flow in, register values flow out over the bus; the chip goes on making the pulses until
+it gets other values. All channels are off at open and at close. smbus2 talks to the bus: one pure
+Python module over the kernel's own interface, while servokit needs Blinka, which guesses the board.
 Registers as in NXP's PCA9685 data sheet, rev. 4.
 """
 
@@ -60,13 +60,13 @@ class Pca9685:
     def _start(self) -> None:
         self.all_off()
         mode = self._bus.read_byte_data(self._address, MODE1)
-        # The prescaler can be set while the oscillator sleeps only.
+        # The prescaler can be set only while the oscillator sleeps.
         self._write(MODE1, mode & ~RESTART | AUTO_INCREMENT | SLEEP)
         self._write(PRE_SCALE, self._prescale)
         self._write(MODE2, TOTEM_POLE)
         self._write(MODE1, AUTO_INCREMENT)
         time.sleep(OSCILLATOR_START_S)
-        # Set where somebody put it to sleep with channels on; all are off now.
+        # Set where the chip was put to sleep with channels on; all are off now.
         if self._bus.read_byte_data(self._address, MODE1) & RESTART:
             self._write(MODE1, AUTO_INCREMENT | RESTART)
         if self._bus.read_byte_data(self._address, PRE_SCALE) != self._prescale:
@@ -79,7 +79,7 @@ class Pca9685:
         self._write(ALL_LED_OFF_H, FULL)
 
     def set(self, channel: int, pulse_s: float) -> None:
-        """Send pulses this long every 20 ms; 0 is low. Raises OSError where it does not answer."""
+        """Send pulses this long every 20 ms; 0 is low. Raises OSError as `all_off`."""
         steps = round(pulse_s / self.step_s)
         on, off = (0, steps) if steps else (0, FULL << 8)
         if steps >= STEPS:
@@ -89,7 +89,7 @@ class Pca9685:
         self._bus.write_i2c_block_data(self._address, LED0_ON_L + 4 * channel, data)
 
     def close(self) -> None:
-        """All channels off; gives the bus back. Raises OSError where it does not answer."""
+        """All channels off, and the bus released. Raises OSError as `all_off`."""
         try:
             self.all_off()
         finally:
@@ -102,7 +102,7 @@ class Pca9685:
         return (
             f"{self._where} does not answer ({error}); is it wired and powered, is "
             f"`dtparam=i2c_arm=on` in /boot/firmware/config.txt? `i2cdetect -y {board.bus}` lists "
-            f"who is there"
+            f"the devices on the bus"
         )
 
 
@@ -121,11 +121,11 @@ def _open_bus(number: int) -> Any:
             remedy = "is the user in group i2c (`sudo usermod -aG i2c <user>`)?"
         raise ChuteError(
             f"chute.board.bus: cannot open /dev/i2c-{number} ({error}); {remedy}"
-        ) from (error)
+        ) from error
 
 
 class BoardFactory(Factory):  # type: ignore[misc]
-    """The channels of one board as gpiozero pins 0 to 15; its owner closes it."""
+    """The channels of one board as gpiozero pins 0 to 15; its owner closes it, last."""
 
     def __init__(self, board: BoardSection | None = None) -> None:
         super().__init__()
@@ -199,11 +199,11 @@ class BoardPin(Pin):  # type: ignore[misc]
 
     @property
     def factory(self) -> BoardFactory:
-        """The board's."""
+        """That of the board."""
         return self._factory
 
     def close(self) -> None:
-        """Low."""
+        """Drive it low."""
         self.frequency = None
 
     def _get_info(self) -> Any:
@@ -213,7 +213,7 @@ class BoardPin(Pin):  # type: ignore[misc]
         return "output"
 
     def _set_function(self, value: str) -> None:
-        if value == "input":  # how devices let go of a pin
+        if value == "input":  # how devices release a pin
             self.frequency = None
         elif value != "output":
             raise PinInvalidFunction(f"{self!r} is an output")
@@ -223,7 +223,7 @@ class BoardPin(Pin):  # type: ignore[misc]
 
     def _set_frequency(self, value: float | None) -> None:
         if value not in (None, 0, FREQUENCY_HZ):
-            raise PinPWMFixedValue(f"{self!r} sends at {FREQUENCY_HZ} Hz, not {value:g}")
+            raise PinPWMFixedValue(f"{self!r} runs at {FREQUENCY_HZ} Hz, not {value:g}")
         if not value:
             self._set_state(0.0)
         self._frequency = value or None

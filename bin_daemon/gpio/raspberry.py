@@ -2,8 +2,9 @@
 
 Pins flow out, one object for each GPIO: an lgpio line whose duty cycle keeps its fractions, or a
 channel of the kernel's hardware PWM where the boot overlay gives the pin one. gpiozero's own lgpio
-pin cuts a duty cycle to whole percents, which leaves a 1 to 2 ms servo at 50 Hz about six positions
-(gpiozero #1209). Needs lgpio: import it through `pins.open_factory`, which says where it may write.
+pin truncates a duty cycle to whole percents, which leaves a 1 to 2 ms servo at 50 Hz about six
+positions (gpiozero #1209). Needs lgpio: import it through `open_factory`, which says where it may
+write.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from gpiozero.pins.local import LocalPiPin
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, probe
 
-# The longest time that lgpio takes over a new duty cycle: one period of 50 Hz, and some.
+# lgpio applies a new duty cycle after at most one period: 20 ms at 50 Hz, and a margin.
 _TAKEN_OVER_S = 0.05
 
 _LGPIO_HINT = " (a program with lgpio: another bin-daemon, a gpiozero script)"
 
-# What the kernel calls the chip that the header hangs on: Pi 5, Pi 4, all before.
+# The kernel's label of the chip that drives the header: Pi 5, Pi 4, all before.
 _HEADER_CHIPS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
 _DEVICES = Path("/dev")
 
@@ -38,11 +39,11 @@ _log = logging.getLogger(__name__)
 def _header_chip() -> int | None:
     """The number of the header's chip, by its label; None leaves it to gpiozero.
 
-    gpiozero takes 4 on a Pi 5, which kernels have numbered differently (gpiozero #1166).
+    gpiozero assumes 4 on a Pi 5, which kernels have numbered differently (gpiozero #1166).
     """
     for device in sorted(_DEVICES.glob("gpiochip*")):
         number = int(device.name.removeprefix("gpiochip"))
-        with contextlib.suppress(lgpio.error):  # one that may not be opened is told by gpiozero
+        with contextlib.suppress(lgpio.error):  # gpiozero reports one that may not be opened
             handle = lgpio.gpiochip_open(number)
             try:
                 label = lgpio.gpio_get_chip_info(handle)[3]
@@ -54,20 +55,20 @@ def _header_chip() -> int | None:
 
 
 class FractionalPin(LGPIOPin):  # type: ignore[misc]
-    """An lgpio line, whose pulses are timed by a thread of lgpio to 1 us, give or take its load.
+    """An lgpio line, whose pulses a thread of lgpio times to 1 us, as far as the load permits.
 
-    lgpio takes a new duty cycle over at the end of a period, so that no pulse is cut. A train that
-    is ended outright can stay high, or be cut, and in the same breath delays the edges of other
-    trains by up to 20 ms; therefore one that shall be silent goes on at a duty of 0, until the pin
-    is closed or becomes something else.
+    lgpio applies a new duty cycle at the end of a period, so that no pulse is cut. Ending a pulse
+    train outright can cut a pulse or leave the line high, and delays the edges of other trains by
+    up to 20 ms; so a silent train goes on at a duty cycle of 0 until the pin is closed or gets
+    another function.
     """
 
     pulses = "lgpio, timed in software"
 
     def __init__(self, factory: PiFactory, info: Any) -> None:
-        # How many places lgpio's queue had left with the duty of 0 in it; None without a train.
+        # Free places in lgpio's queue when the duty cycle of 0 went in; None without a train.
         self._silent_room: int | None = None
-        self._pwm: tuple[float, float] | None = None  # frequency in Hz, duty in percent
+        self._pwm: tuple[float, float] | None = None  # frequency in Hz, duty cycle in percent
         super().__init__(factory, info)
 
     def close(self) -> None:
@@ -84,7 +85,7 @@ class FractionalPin(LGPIOPin):  # type: ignore[misc]
         super()._set_function(value)
 
     def _set_frequency(self, value: float | None) -> None:
-        # gpiozero's servos set it anew with every angle.
+        # gpiozero's servos set it with every angle.
         if value and value != self._get_frequency():
             super()._set_frequency(value)
             self._silent_room = None
@@ -126,7 +127,8 @@ class FractionalPin(LGPIOPin):  # type: ignore[misc]
 class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
     """An output whose pulses the kernel's PWM makes; on and off are duty cycles of 1 and 0.
 
-    The line is never claimed as a GPIO: that would take the pin from the PWM until the next boot.
+    The line is never claimed as a GPIO, which would detach the pin from the PWM until the next
+    boot.
     """
 
     def __init__(self, factory: PiFactory, info: Any, channel: Channel) -> None:
@@ -142,7 +144,7 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
         return f"hardware PWM, {self._channel}"
 
     def close(self) -> None:
-        """Low, and the channel given back."""
+        """Drive it low and release the channel."""
         self.function = "input"
 
     def _get_function(self) -> str:
@@ -168,7 +170,7 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
         return self._frequency
 
     def _set_frequency(self, value: float | None) -> None:
-        # gpiozero's servos set it anew with every angle; a pulse in between must not be lost.
+        # gpiozero's servos set it with every angle; no pulse may be lost in between.
         if value != self._frequency:
             self._frequency = value or None
             self._set_state(self._state if value else 0.0)
@@ -192,8 +194,8 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
 
     def _no_input(self) -> str:
         return (
-            f"the boot overlay gives it to the hardware PWM ({self._channel}), so it can be no "
-            f"input; take another pin, or change the overlay"
+            f"the boot overlay assigns it to the hardware PWM ({self._channel}), so it cannot be "
+            f"an input; take another pin, or change the overlay"
         )
 
 
@@ -201,8 +203,8 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
     """The GPIOs of the header.
 
     kind: which pins get hardware PWM. 'auto': those of servos, where they have it. 'pwm': those of
-    servos, or an error. 'outputs': all that have it, which serves gpiozero's own devices and leaves
-    no inputs there. Any other: none. board: the factory of a servo board, closed with this one.
+    servos, or an error. 'outputs': all that have it, which suits gpiozero's own devices and makes
+    them unusable as inputs. Any other: none. board: the factory of a servo board, closed with this.
     """
 
     def __init__(self, kind: str, board: Factory | None = None) -> None:
@@ -231,14 +233,14 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
         return self
 
     def pin(self, name: int | str) -> Any:
-        """See gpiozero; raises ChuteError, with the owner, where another program has the line."""
+        """As gpiozero's; raises ChuteError, with the owner, where another program has the line."""
         try:
             return super().pin(name)
         except lgpio.error as error:
             raise ChuteError(self._owner(name, error)) from error
 
     def close(self) -> None:
-        """See gpiozero; every pin is closed, whatever another one says."""
+        """Close every pin, even where another one fails, and the servo board."""
         for pin in self.pins.values():
             try:
                 pin.close()
@@ -252,16 +254,16 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
                 self._board.close()
 
     def take_channel(self, channel: Channel, pin: KernelPwmPin) -> None:
-        """Note that `pin` uses `channel`; raises ChuteError where another one does."""
+        """Reserve `channel` for `pin`; raises ChuteError where another pin has it."""
         other = self._taken.setdefault(channel, pin)
         if other is not pin:
             raise ChuteError(
-                f"it hangs on the same PWM channel as {other!r} ({channel}), which sends both the "
+                f"it is on the same PWM channel as {other!r} ({channel}), so both would get the "
                 f"same pulses; take GPIO 12 or 18 for one servo and GPIO 13 or 19 for the other"
             )
 
     def give_channel(self, channel: Channel) -> None:
-        """Note that nobody uses `channel`."""
+        """End the reservation of `channel`."""
         self._taken.pop(channel, None)
 
     def _make_pin(self, factory: PiFactory, info: Any) -> FractionalPin | KernelPwmPin:
@@ -278,5 +280,5 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
             user = lgpio.gpio_get_line_info(self._handle, number)[4]
             if user:
                 hint = _LGPIO_HINT if user == "lg" else ""
-                return f"held by '{user}'{hint}, says the kernel; stop that, or take another pin"
+                return f"held by '{user}'{hint} (the kernel's name); stop it, or take another pin"
         return f"{error}"

@@ -1,7 +1,7 @@
 """The switches, digital sensors and fill sensors of a bin, as readings.
 
-Pins flow in through `chute.pins`, one `Readings` flows out for each call of `read`. Nothing here
-decides anything: that an open lid forbids motion is the sort cycle's business.
+Pins flow in through `gpio.factory`, one `Readings` flows out for each call of `read`. That an open
+lid forbids motion is decided by the sort cycle.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from bin_daemon.gpio.fill_level import FillLevels
 
 # A bottle falls through the beam in some 50 ms, between two frames: the beam counts as broken until
-# the next frame has surely seen it.
+# a frame has certainly been taken since.
 BEAM_HOLD_S = 0.3
 
 
 class Sensors(Closing):
-    """What a bin has of lid switch, beam, metal sensor, `full` switches and fill sensors.
+    """The lid switch, beam, metal sensor, `full` switches and fill sensors that a bin has.
 
     clock: what the age of a fill level is measured on. Where there are fill sensors, a thread
     measures from construction until `close`.
@@ -34,7 +34,7 @@ class Sensors(Closing):
     """
 
     def __init__(self, config: SensorSection, factory: Factory, clock: Clock) -> None:
-        # On a failure half-way the pins claimed so far are given back.
+        # On a failure half-way the pins claimed so far are released.
         with contextlib.ExitStack() as claimed:
 
             def claim(key: str, pin: Input) -> InputPin:
@@ -65,11 +65,11 @@ class Sensors(Closing):
         return None if self._fill is None else self._fill.beat_at
 
     def read(self) -> Readings:
-        """What the sensors say now; after `close`, what they said last. Never waits for an echo.
+        """The present readings; after `close`, the last ones. Never waits for an echo.
 
         A bin without a lid switch reads as closed, without a beam as free, without a metal sensor
-        as None. fill_percent: by route, for routes with a `full` switch 100 or 0; where the route
-        has a fill sensor too, an active switch is 100 and otherwise the sensor's word counts.
+        as None. fill_percent: by route. A `full` switch gives 100 or 0; where the route has a fill
+        sensor too, an active switch gives 100, and otherwise the sensor counts.
         """
         if self._closed:
             return self._last
@@ -89,7 +89,7 @@ class Sensors(Closing):
         return self._last
 
     def close(self) -> None:
-        """Give back all pins; may be called again."""
+        """Release all pins; may be called again."""
         self._closed = True
         self._claimed.close()
 
@@ -113,6 +113,6 @@ class _Beam(InputPin):
 
 
 def _forbids(switch: InputPin) -> bool:
-    # Hands may be in: it says yes as soon as the level says so, without waiting for the debounce,
-    # and as long as either does, should an edge ever get lost.
+    # Hands may be in: it counts at once, without waiting for the debounce, and for as long as
+    # either is active, should an edge ever get lost.
     return switch.active_now or switch.active

@@ -12,7 +12,7 @@ import pytest
 
 from bin_daemon.config.sections import Input, Servo
 from bin_daemon.core.errors import ChuteError
-from bin_daemon.gpio.factory import InputPin, ServoPin, open_factory, unusable
+from bin_daemon.gpio.factory import InputPin, ServoPin, claiming, open_factory
 
 
 @pytest.fixture
@@ -255,11 +255,13 @@ def test_a_servo_on_simulated_pins_says_so():
 
 
 def test_an_error_that_knows_its_cause_is_told_without_guesses():
-    known = unusable("sensors.lid.pin: GPIO 5", ChuteError("held by 'spi0 CS1'; stop that"))
-    unknown = unusable("sensors.lid.pin: GPIO 5", RuntimeError("GPIO busy"))
+    with pytest.raises(ChuteError) as known, claiming("sensors.lid.pin: GPIO 5"):
+        raise ChuteError("held by 'spi0 CS1'; stop that")
+    with pytest.raises(ChuteError) as unknown, claiming("sensors.lid.pin: GPIO 5"):
+        raise RuntimeError("GPIO busy")
 
-    assert str(known).endswith("GPIO 5 cannot be used: held by 'spi0 CS1'; stop that")
-    assert "gpioinfo" in str(unknown)
+    assert str(known.value).endswith("GPIO 5 cannot be used: held by 'spi0 CS1'; stop that")
+    assert "gpioinfo" in str(unknown.value)
 
 
 def test_importing_the_seam_loads_none_of_the_hardware():

@@ -303,7 +303,7 @@ def test_a_lamp_on_a_hardware_pwm_pin_can_be_switched_and_dimmed(gpiozero_factor
 
 
 def test_a_hardware_pwm_pin_is_no_input_and_says_so(gpiozero_factory):
-    with pytest.raises(gpiozero.PinFixedPull, match="overlay gives it to the hardware PWM"):
+    with pytest.raises(gpiozero.PinFixedPull, match="overlay assigns it to the hardware PWM"):
         gpiozero.Button(12)
 
 
