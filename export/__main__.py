@@ -26,22 +26,20 @@ from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY
 
 
 def _run_options(step: ArgumentParser, *, data: bool = True) -> None:
-    step.add_argument(
-        "--run", default="waste6", help="name of the run, or a path to its folder (waste6)"
-    )
+    add = step.add_argument
+    add("--run", default="waste6", help="name of the run, or a path to its folder (waste6)")
     if data:
-        step.add_argument(
-            "--data", type=Path, help="folder of <class>/<picture> (that of the training)"
-        )
+        add("--data", type=Path, help="folder of <class>/<picture> (that of the training)")
 
 
 def _train_options(step: ArgumentParser) -> None:
-    step.add_argument(
+    add = step.add_argument
+    add(
         "--recipe",
         help=f"a .yaml file, or one of {', '.join(shipped())} (waste6; finetune with "
         "--finetune-from)",
     )
-    step.add_argument("--run", help="name of the run, or a path to its folder (that of the recipe)")
+    add("--run", help="name of the run, or a path to its folder (that of the recipe)")
     where = step.add_mutually_exclusive_group()
     where.add_argument("--data", type=Path, help="folder of <class>/<picture>")
     where.add_argument(
@@ -50,26 +48,24 @@ def _train_options(step: ArgumentParser) -> None:
         metavar="DIR",
         help="what `bin-daemon samples export` wrote, to go on from a package with",
     )
-    step.add_argument(
+    add(
         "--start",
         type=Path,
         default=REPOSITORY / "models" / "waste6",
         help="package to go on from, with --finetune-from (models/waste6)",
     )
-    step.add_argument("--sha256", help="of the published archive, where the recipe knows none")
-    step.add_argument(
+    add("--sha256", help="of the published archive, where the recipe knows none")
+    add(
         "--fold",
         type=_fold,
         default=0,
         metavar="0-4|none",
         help="the fold to hold out (0); none learns from every picture",
     )
-    step.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
-    step.add_argument("--backbone-name", help="another published backbone than the recipe's")
-    step.add_argument(
-        "--weights", help="imagenet, none, or a folded .npz, for a published backbone"
-    )
-    step.add_argument(
+    add("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
+    add("--backbone-name", help="another published backbone than the recipe's")
+    add("--weights", help="imagenet, none, or a folded .npz, for a published backbone")
+    add(
         "--set",
         type=_setting,
         action="append",
@@ -151,12 +147,11 @@ def _report(options: Namespace) -> None:
 
 
 def _package_options(step: ArgumentParser) -> None:
+    add = step.add_argument
     _run_options(step, data=False)
-    step.add_argument("--to", type=Path, help="folder of the package (models/<run>)")
-    step.add_argument("--version", type=int, help="rises with every release (the recipe's)")
-    step.add_argument(
-        "--despite", metavar="REASON", help="package what the gate refuses; the card repeats why"
-    )
+    add("--to", type=Path, help="folder of the package (models/<run>)")
+    add("--version", type=int, help="rises with every release (the recipe's)")
+    add("--despite", metavar="REASON", help="package what the gate refuses; the card repeats why")
 
 
 def _package(options: Namespace) -> None:
@@ -168,24 +163,19 @@ def _package(options: Namespace) -> None:
 
 
 def _import_options(step: ArgumentParser) -> None:
-    step.add_argument("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")
-    step.add_argument(
-        "--annotations", type=Path, help="instead of a model: LabelMe or COCO, a file or a folder"
-    )
-    step.add_argument("--labels", type=Path, help="class names, one a line, as the model has them")
-    step.add_argument(
-        "--calibrate", type=Path, help="folder of <class>/<picture>, as the model will see"
-    )
-    step.add_argument(
+    add = step.add_argument
+    add("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")
+    add("--annotations", type=Path, help="instead of a model: LabelMe or COCO, a file or a folder")
+    add("--labels", type=Path, help="class names, one a line, as the model has them")
+    add("--calibrate", type=Path, help="folder of <class>/<picture>, as the model will see")
+    add(
         "--scale",
         help="what the model expects of pixels: 0-1, -1-1 (as --scale=-1-1), 0-255, imagenet or "
         "caffe; without it each is tried, and the one that is clearly right is taken",
     )
-    step.add_argument("--size", type=int, help="side of the input, where the model leaves it open")
-    step.add_argument("--name", dest="run", help="name of the run (that of the file)")
-    step.add_argument(
-        "--to", type=Path, help="make a package in this folder, or crops and cut-outs"
-    )
+    add("--size", type=int, help="side of the input, where the model leaves it open")
+    add("--name", dest="run", help="name of the run (that of the file)")
+    add("--to", type=Path, help="make a package in this folder, or crops and cut-outs")
 
 
 def _import(options: Namespace) -> None:
@@ -211,20 +201,17 @@ def _import(options: Namespace) -> None:
     if options.to:
         # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
         of_run = ["--run", str(run.folder.resolve())]
-        for step in (
-            ["evaluate", *of_run],
-            ["package", *of_run, "--to", str(options.to.resolve())],
-        ):
+        packaged = ["package", *of_run, "--to", str(options.to.resolve())]
+        for step in (["evaluate", *of_run], packaged):
             command = [sys.executable, "-m", "export", *step]
             if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
                 raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
 
 
 def _recipes_options(step: ArgumentParser) -> None:
-    step.add_argument("names", nargs="*", metavar="BACKBONE", help="only these (all)")
-    step.add_argument(
-        "--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs"
-    )
+    add = step.add_argument
+    add("names", nargs="*", metavar="BACKBONE", help="only these (all)")
+    add("--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs")
 
 
 def _recipes(options: Namespace) -> None:
@@ -234,15 +221,14 @@ def _recipes(options: Namespace) -> None:
 
 
 def _backbone_options(step: ArgumentParser) -> None:
-    step.add_argument(
+    add = step.add_argument
+    add(
         "--to",
         type=Path,
         default=MADE_BACKBONE,
         help=f"file to write ({MADE_BACKBONE.relative_to(REPOSITORY)})",
     )
-    step.add_argument(
-        "--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)"
-    )
+    add("--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)")
 
 
 def _backbone(options: Namespace) -> None:
@@ -252,8 +238,9 @@ def _backbone(options: Namespace) -> None:
 
 
 def _groups_options(step: ArgumentParser) -> None:
-    step.add_argument("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
-    step.add_argument("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
+    add = step.add_argument
+    add("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
+    add("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
 
 
 def _groups(options: Namespace) -> None:
@@ -263,14 +250,9 @@ def _groups(options: Namespace) -> None:
 
 
 def _masks_options(step: ArgumentParser) -> None:
-    step.add_argument(
-        "reel",
-        nargs="?",
-        type=Path,
-        default=REPOSITORY / "firmware_config" / "reel",
-        help="folder with truth.yaml (firmware_config/reel)",
-    )
-    step.add_argument("--json", action="store_true", help="print JSON, not a table")
+    add, shipped_reel = step.add_argument, REPOSITORY / "firmware_config" / "reel"
+    add("reel", nargs="?", type=Path, default=shipped_reel, help="folder with truth.yaml")
+    add("--json", action="store_true", help="print JSON, not a table")
 
 
 def _masks(options: Namespace) -> None:
@@ -280,16 +262,15 @@ def _masks(options: Namespace) -> None:
     print(json.dumps(figures, indent=1) if options.json else table(figures))
 
 
-def _teach_figures_options(step: ArgumentParser) -> None:
-    step.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder of the chambers"
-    )
-    step.add_argument("--model", default="waste6", help="model package, by name or path (waste6)")
-    step.add_argument("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
-    step.add_argument("--draws", type=int, default=5, help="random choices of pictures (5)")
+def _teaching_options(step: ArgumentParser) -> None:
+    add = step.add_argument
+    add("--data", type=Path, default=Path("../shared/data"), help="folder of the chambers")
+    add("--model", default="waste6", help="model package, by name or path (waste6)")
+    add("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
+    add("--draws", type=int, default=5, help="random choices of pictures (5)")
 
 
-def _teach_figures(options: Namespace) -> None:
+def _teaching(options: Namespace) -> None:
     from export.evaluation.teaching import measure_teaching
 
     chambers = [options.data / name for name in options.chamber or CHAMBERS]
@@ -297,45 +278,19 @@ def _teach_figures(options: Namespace) -> None:
         print(json.dumps(line), flush=True)
 
 
-STEPS: tuple[
-    tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int | None], str], ...
-] = (
+Step = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int | None], str]
+STEPS: tuple[Step, ...] = (
     ("train", _train_options, _train, "train by a recipe, or go on where it was broken off"),
     ("quantize", _quantize_options, _quantize, "calibrate and convert to int8 TFLite"),
     ("evaluate", _evaluate_options, _evaluate, "measure the int8 file on the held-out pictures"),
     ("report", _run_options, _report, "a page with plots and examples of an evaluated run"),
     ("package", _package_options, _package, "make the model package of an evaluated run"),
     ("import", _import_options, _import, "take over a trained classifier, or annotated pictures"),
-    (
-        "recipes",
-        _recipes_options,
-        _recipes,
-        "train every published backbone on drawn pictures, shortly",
-    ),
-    (
-        "backbone",
-        _backbone_options,
-        _backbone,
-        "fold Keras's MobileNetV2 into what `train` starts from",
-    ),
-    (
-        "groups",
-        _groups_options,
-        _groups,
-        "how well near-duplicates alone recover the groups.csv of a folder",
-    ),
-    (
-        "masks",
-        _masks_options,
-        _masks,
-        "how well the chamber cuts things out: its masks against a reel's",
-    ),
-    (
-        "teach-figures",
-        _teach_figures_options,
-        _teach_figures,
-        "what teaching is worth on the pictures of real chambers",
-    ),
+    ("recipes", _recipes_options, _recipes, "train every published backbone on drawn pictures"),
+    ("backbone", _backbone_options, _backbone, "fold Keras's MobileNetV2, for `train`"),
+    ("groups", _groups_options, _groups, "how well near-duplicates recover a groups.csv"),
+    ("masks", _masks_options, _masks, "compare the masks of the chamber with those of a reel"),
+    ("teach-figures", _teaching_options, _teaching, "what teaching is worth in real chambers"),
     ("reel", reel.add_arguments, reel.run, "render the project's own demo footage"),
     ("studio", studio.add_arguments, studio.run, "render rubbish in random sorting chambers"),
 )

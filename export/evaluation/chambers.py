@@ -7,7 +7,7 @@ the median of the session's frames. Frames are measured on and never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,14 @@ def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
     return frames, empties
 
 
+def by_session(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
+    """The frames of each session, in their order."""
+    sessions: dict[str, list[Frame]] = {}
+    for frame in frames:
+        sessions.setdefault(frame.session, []).append(frame)
+    return sessions
+
+
 def prepared_frames(folder: Path, size: int) -> Iterator[PreparedFrame]:
     """What the network sees of the frames of a chamber.
 
@@ -82,10 +90,7 @@ def prepared_frames(folder: Path, size: int) -> Iterator[PreparedFrame]:
         ExportError: the table or a picture cannot be read.
     """
     frames, empties = read_chamber(folder)
-    sessions: dict[str, list[Frame]] = {}
-    for frame in frames:
-        sessions.setdefault(frame.session, []).append(frame)
-    for session, members in sessions.items():
+    for session, members in by_session(frames).items():
         pictures = [read_rgb(frame.path) for frame in members]
         empty = None
         if session in empties:

@@ -36,10 +36,10 @@ FOUND = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MaskedPicture:
-    """A picture, its empty view (uint8 (h, w, 3) RGB), and bool (h, w) of each thing by name."""
+    """A picture and its empty view, uint8 (h, w, 3) RGB, and bool (h, w) of each item by name."""
 
     name: str
-    picture: Array
+    pixels: Array
     empty: Array
     truth: dict[str, Array]
 
@@ -79,28 +79,25 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
     return [(row, column) for row, column in enumerate(best) if overlaps[row, column] > 0]
 
 
-def measure(shown: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
+def measure(picture: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
     """Cut every thing out of one picture, as the bin does, and compare with the truth.
 
     Returns `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`,
     the number of things found where none is.
     """
     config = config or ChamberSection()
-    height, width = shown.picture.shape[:2]
-    found = isolate_each(shown.picture, shown.empty, config)
+    height, width = picture.pixels.shape[:2]
+    found = isolate_each(picture.pixels, picture.empty, config)
     masks = [frame_mask(item.mask, width, height, config) for item in found]
-    overlaps = np.array([[iou(true, mask) for mask in masks] for true in shown.truth.values()])
+    overlaps = np.array([[iou(true, mask) for mask in masks] for true in picture.truth.values()])
     pairs = dict(matched(overlaps)) if found else {}
     items: list[dict[str, Any]] = []
-    for row, (name, true) in enumerate(shown.truth.items()):
-        hit = row in pairs
-        items.append(
-            {
-                "name": name,
-                "iou": float(overlaps[row, pairs[row]]) if hit else 0.0,
-                "box_iou": box_iou(box_of(true), found[pairs[row]].box) if hit else 0.0,
-            }
-        )
+    for row, (name, true) in enumerate(picture.truth.items()):
+        item = {"name": name, "iou": 0.0, "box_iou": 0.0}
+        if row in pairs:
+            item["iou"] = float(overlaps[row, pairs[row]])
+            item["box_iou"] = box_iou(box_of(true), found[pairs[row]].box)
+        items.append(item)
     missed = [item["name"] for item in items if item["iou"] < FOUND]
     return {"items": items, "missed": missed, "spurious": len(found) - len(pairs)}
 
@@ -145,45 +142,47 @@ def paired(first: MaskedPicture, second: MaskedPicture, gap: float) -> MaskedPic
     """
     scene, longer = first.empty.astype(np.float32), max(first.empty.shape[:2])
     height, width = scene.shape[:2]
-    cuts = [_cut(shown, round(PAIR_SIDE * longer)) for shown in (first, second)]
+    cuts = [_cut(one, round(PAIR_SIDE * longer)) for one in (first, second)]
     total = sum(mask.shape[1] for _, mask in cuts) + round(gap * longer)
     left, truth = (width - total) // 2, {}
-    for shown, (pixels, mask) in zip((first, second), cuts, strict=True):
+    for one, (pixels, mask) in zip((first, second), cuts, strict=True):
         top = (height - mask.shape[0]) // 2
         place = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
         scene[place] += (pixels - scene[place]) * mask[..., None]
         full = np.zeros((height, width), bool)
         full[place] = mask > 0.5
-        truth[shown.name] = full
+        truth[one.name] = full
         left += mask.shape[1] + round(gap * longer)
     picture = np.rint(scene).astype(np.uint8)
     return MaskedPicture(f"{first.name} and {second.name}", picture, first.empty, truth)
 
 
-def _cut(shown: MaskedPicture, side: int) -> tuple[Array, Array]:
+def _cut(picture: MaskedPicture, side: int) -> tuple[Array, Array]:
     """The one item of a picture with its longer side at `side`: pixels, and opacity 0 to 1."""
-    (mask,) = shown.truth.values()
+    (mask,) = picture.truth.values()
     x, y, width, height = box_of(mask)
     place = np.s_[y : y + height, x : x + width]
     scale = side / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = cv2.resize(shown.picture[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return pixels, cv2.resize(mask[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pixels, opacity = (
+        cv2.resize(whole[place].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        for whole in (picture.pixels, mask)
+    )
+    return pixels, opacity
 
 
 def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     items = [item for result in results for item in result["items"]]
     masks, boxes = ([item[kind] for item in items] for kind in ("iou", "box_iou"))
-    worst = min(items, key=lambda item: item["iou"])
     return {
         "count": len(items),
         "mean_iou": float(np.mean(masks)),
         "median_iou": float(np.median(masks)),
-        "worst_iou": worst["iou"],
-        "worst": worst["name"],
+        "worst_iou": min(masks),
+        "worst": items[masks.index(min(masks))]["name"],
         "mean_box_iou": float(np.mean(boxes)),
         "median_box_iou": float(np.median(boxes)),
-        "worst_box_iou": float(np.min(boxes)),
+        "worst_box_iou": min(boxes),
         "missed": sum(len(result["missed"]) for result in results),
         "spurious": sum(result["spurious"] for result in results),
     }
@@ -201,22 +200,18 @@ def measure_masks(reel: Path) -> dict[str, Any]:
         ExportError: the reel has no truth to compare with, or nothing in it.
     """
     shown = list(reel_pictures(reel))
+    alone = [picture for picture in shown if len(picture.truth) == 1]
+    if not alone:
+        raise ExportError(f"{reel}: its script holds no item whose mask is known")
     figures: dict[str, Any] = {"reel": reel.name}
-    for part, some in (
-        ("single", [s for s in shown if len(s.truth) == 1]),
-        ("together", [s for s in shown if len(s.truth) > 1]),
-    ):
-        results = [measure(s) for s in some]
-        if results:
+    several = [picture for picture in shown if len(picture.truth) > 1]
+    for part, pictures in (("single", alone), ("together", several)):
+        if results := [measure(picture) for picture in pictures]:
             items = [item for result in results for item in result["items"]]
             figures[part] = {**_summary(results), "items": items}
-    if "single" not in figures:
-        raise ExportError(f"{reel}: its script holds no item whose mask is known")
-    alone = [s for s in shown if len(s.truth) == 1]
     figures["pairs"] = []
     for gap in GAPS:
-        results = [measure(paired(*two, gap)) for two in itertools.pairwise(alone)]
-        if results:
+        if results := [measure(paired(*two, gap)) for two in itertools.pairwise(alone)]:
             apart = [not result["missed"] and not result["spurious"] for result in results]
             share = float(np.mean(apart))
             figures["pairs"].append({"gap": gap, "apart": share, **_summary(results)})

@@ -14,7 +14,6 @@ import csv
 import io
 import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.package_head import shipped_head
 from bin_daemon.teaching.training import TrainingExample, train
 from export.errors import ExportError
-from export.evaluation.chambers import Frame, read_chamber
+from export.evaluation.chambers import Frame, by_session, read_chamber
 
 TAUGHT = 10
 """Pictures of each session that are taught."""
@@ -82,13 +81,11 @@ def frames_and_views(folder: Path, empties: Path) -> tuple[list[Frame], dict[str
     A session without an empty picture gets the median of its pictures, written to `empties`.
     """
     frames, views = read_chamber(folder)
-    members = defaultdict(list)
-    for frame in frames:
-        members[frame.session].append(frame.path)
-    for session, files in members.items():
+    for session, members in by_session(frames).items():
         if session not in views:
             views[session] = empties / f"{folder.name}-{session}.png"
-            cv2.imwrite(str(views[session]), median_empty(files)[..., ::-1])
+            empty = median_empty([frame.path for frame in members])
+            cv2.imwrite(str(views[session]), empty[..., ::-1])
     return frames, views
 
 
@@ -216,12 +213,8 @@ def judge(
 def draw(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
     """TAUGHT pictures of each session for teaching, and the rest."""
     rng = np.random.default_rng(seed)
-    members = defaultdict(list)
-    for frame in frames:
-        members[frame.session].append(frame)
-    chosen = {
-        mine[at].path for mine in members.values() for at in rng.permutation(len(mine))[:TAUGHT]
-    }
+    sessions = by_session(frames).values()
+    chosen = {mine[at].path for mine in sessions for at in rng.permutation(len(mine))[:TAUGHT]}
     return [f for f in frames if f.path in chosen], [f for f in frames if f.path not in chosen]
 
 
@@ -253,10 +246,8 @@ def _unseen(
 
 def _apart(frames: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:
     """The pictures of the other sessions, and of those held out."""
-    return (
-        [one for one in frames if one.session not in held],
-        [one for one in frames if one.session in held],
-    )
+    chosen = [frame for frame in frames if frame.session in held]
+    return [frame for frame in frames if frame not in chosen], chosen
 
 
 def _config(folder: Path) -> str:
