@@ -139,12 +139,16 @@ def rounding_noise(kernel: Array, largest: Array, mean_square: Array, scale: Arr
 def _balance_projection(weights: Weights, block: Block, reach: Reach) -> None:
     """Scale a depthwise convolution up as far as the projection's own rounding allows."""
     kernel = weights[f"{block.project}/kernel"][0, 0]
-    full = room(reach.largest)
-    scale = min(
-        (full**strength for strength in STRENGTHS),
-        key=lambda s: rounding_noise(kernel, reach.largest, reach.mean_square, s),
-    )
+    scale = _least_noise(kernel, reach, room(reach.largest))
     scale_channels(weights, [block.depthwise], [block.project], scale)
+
+
+def _least_noise(kernel: Array, reach: Reach, full: Array) -> Array:
+    """The full scale or a weaker one, whichever rounds input and kernel with least noise."""
+    return min(
+        (full**strength for strength in STRENGTHS),
+        key=lambda scale: rounding_noise(kernel, reach.largest, reach.mean_square, scale),
+    )
 
 
 def _balance_stream(
@@ -158,11 +162,7 @@ def _balance_stream(
     mean_square = np.max([reach[layer].mean_square for layer in producers], axis=0)
     kernel = np.concatenate([weights[f"{layer}/kernel"][0, 0] for layer in consumers], axis=1)
     full = np.clip(largest.max() / np.maximum(largest, 1e-6), 1.0, LARGEST_SCALE)
-    full = full.astype(np.float32)
-    scale = min(
-        (full**strength for strength in STRENGTHS),
-        key=lambda s: rounding_noise(kernel, largest, mean_square, s),
-    )
+    scale = _least_noise(kernel, Reach(largest, mean_square), full.astype(np.float32))
     scale_channels(weights, producers, consumers, scale)
 
 

@@ -20,18 +20,25 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from bin_daemon.model.calibration import softmax
+from bin_daemon.model.runtime import Runtime
 from export.conversion import golden
 from export.conversion.int8 import CALIBRATION
 from export.conversion.keras import convert
+from export.conversion.keras_import import from_pixels, input_side, read_model, with_outputs
 from export.conversion.metadata import stamp
-from export.conversion.tflite_import import LINEAR_SCALES
+from export.conversion.tflite_import import (
+    LINEAR_SCALES,
+    feed_pixels,
+    open_model,
+    quantise_float,
+)
 from export.data.check import check_data
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.embedding import embedding_at_hand
 from export.networks.keras_backbones import NORMALISATIONS
-from export.networks.keras_models import answers
+from export.networks.keras_models import MODEL, answers
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
 CALIBRATING_FOLD = 0
@@ -44,7 +51,7 @@ LEAST_APART = 6
 another: where both are as good, all of six that only one gets right are of the same one in 64."""
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
 
-Answer = Callable[[Array], tuple[Array, Array]]
+Answer = Callable[[Array], Sequence[Array]]
 """uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model."""
 
 
@@ -69,37 +76,51 @@ def import_model(
     if file.suffix not in SUFFIXES or not file.is_file():
         raise ExportError(f"{file}: must be a file that ends in {', '.join(SUFFIXES)}")
     labels = read_labels(labels_file)
-    source = (
-        _TfliteSource(file, labels)
-        if file.suffix == ".tflite"
-        else _KerasSource(file, labels, side)
-    )
+    tflite = file.suffix == ".tflite"
+    source = _TfliteSource(file, labels) if tflite else _KerasSource(file, labels, side)
     run.create()
     listed = check_data(run, pictures, labels, embed=embedding_at_hand(DEFAULT_BACKBONE))
     parts = {
         "train": [p for p in listed if p.fold == CALIBRATING_FOLD],
-        "validation": [],
         "held_out": [p for p in listed if p.fold != CALIBRATING_FOLD],
     }
     scale, tried = _choose_scale(run, source, scale, pictures, parts["held_out"], labels)
-    config = {
+    config = _config(run, file, labels, pictures, len(parts["train"]))
+    config |= {"size": source.side, "input": source.input_spec(scale)}
+    config["settings"] |= {"scale": scale, "tried": tried}
+    calibrating = spread([p.file for p in parts["train"]], CALIBRATION)
+    squares = load_squares(pictures, calibrating, source.side)
+    content = stamp(source.quantise(run, scale, squares), config)
+    run.write_bytes("model.tflite", content)
+    held_out = load_squares(pictures, [p.file for p in parts["held_out"]], source.side)
+    answer, truth = source.answer(scale), label_indices(parts["held_out"], labels)
+    logits, embedding = answer(held_out)
+    run.write_arrays("float.npz", logits=logits, embedding=embedding, truth=truth)
+    run.write_json("versions.json", versions())
+    write_split(run, parts)
+    check(run, content, {"golden inputs": golden.draw(source.side), "pictures": held_out}, answer)
+    run.write_json("config.json", config)
+    return run
+
+
+def _config(
+    run: Run, file: Path, labels: Sequence[str], pictures: Path, calibrating: int
+) -> dict[str, Any]:
+    """What `config.json` says of a model before it is opened."""
+    return {
         "recipe": run.folder.name,
         "kind": "imported",
         "title": f"{file.name}, imported",
         "labels": list(labels),
-        "size": source.side,
         "settings": {
             "source": file.name,
             "source_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "scale": scale,
-            "tried": tried,
         },
         "data": relative(pictures),
         "fold": None,
-        "input": source.input_spec(scale),
         "provenance": {
             "model": f"{file.name}, trained elsewhere",
-            "data": f"{len(parts['train'])} pictures of {pictures.resolve().name} calibrated it",
+            "data": f"{calibrating} pictures of {pictures.resolve().name} calibrated it",
         },
         "licences": {"model": "that of its author", "data": "that of the pictures you brought"},
         "limits": [
@@ -107,23 +128,6 @@ def import_model(
             "pictures it was measured on, the figures flatter."
         ],
     }
-    answer = source.answer(scale)
-    squares = load_squares(
-        pictures, spread([p.file for p in parts["train"]], CALIBRATION), source.side
-    )
-    content = source.quantise(run, scale, squares)
-    content = stamp(content, config)
-    truth = label_indices(parts["held_out"], labels)
-    held_out = load_squares(pictures, [p.file for p in parts["held_out"]], source.side)
-    logits, embedding = answer(held_out)
-    run.write_bytes("model.tflite", content)
-    np.savez(run.path("float.npz"), logits=logits, embedding=embedding, truth=truth)
-    run.write_json("versions.json", versions())
-    write_split(run, parts)
-    shown = {"golden inputs": golden.draw(source.side), "pictures": held_out}
-    check(run, content, shown, answer)
-    run.write_json("config.json", config)
-    return run
 
 
 def read_labels(file: Path) -> tuple[str, ...]:
@@ -211,30 +215,32 @@ def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) 
     """
     refusals = {}
     for runtime in RUNTIMES:
-        for name, squares in shown.items():
-            outputs = apart(content, runtime, squares)
-            if isinstance(outputs, str):
-                refusals[runtime] = outputs
-                run.log(f"import: {runtime}: {outputs}")
-                break
-            expected = answer(squares)[0]
-            same = int(np.sum(outputs.logits.argmax(1) == expected.argmax(1)))
-            error = np.sqrt(np.mean(np.square(outputs.logits - expected))) / expected.std()
-            run.log(
-                f"import: {runtime}: int8 decides as the source on {same} of {len(squares)} "
-                f"{name}, logits off by {error:.1%} of their spread"
-            )
+        try:
+            for name, squares in shown.items():
+                found, expected = apart(content, runtime, squares).logits, answer(squares)[0]
+                same = int(np.sum(found.argmax(1) == expected.argmax(1)))
+                error = np.sqrt(np.mean(np.square(found - expected))) / expected.std()
+                run.log(
+                    f"import: {runtime}: int8 decides as the source on {same} of {len(squares)} "
+                    f"{name}, logits off by {error:.1%} of their spread"
+                )
+        except ExportError as refusal:
+            refusals[runtime] = str(refusal)
+            run.log(f"import: {runtime}: {refusal}")
     run.write_json("refusals.json", refusals)
     if len(refusals) == len(RUNTIMES):
         raise ExportError(f"{run.folder}: no runtime takes the file; see log.txt there")
 
 
-def apart(content: bytes, runtime: str, values: Array) -> Outputs | str:
-    """What a runtime gives for inputs as the file takes them, or the words of its refusal.
+def apart(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+    """What a runtime gives for inputs as the file takes them.
 
     In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
+
+    Raises:
+        ExportError: the runtime refuses the file.
     """
-    return _other_process().submit(_run_apart, content, runtime, values).result()
+    return _other_process().submit(_run_model, content, runtime, values).result()
 
 
 @functools.cache
@@ -243,11 +249,8 @@ def _other_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def _run_apart(content: bytes, runtime: str, values: Array) -> Outputs | str:
-    try:
-        return Model(content, runtime).run(values)
-    except ExportError as error:
-        return str(error)
+def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+    return Model(content, runtime).run(values)
 
 
 class _KerasSource:
@@ -256,8 +259,6 @@ class _KerasSource:
     scales: Sequence[str] = NORMALISATIONS
 
     def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
-        from export.conversion.keras_import import input_side, read_model, with_outputs
-
         model = read_model(file)
         self.side = input_side(model, file, side)
         (scores,) = answers(model, golden.draw(self.side))
@@ -274,17 +275,11 @@ class _KerasSource:
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
 
     def answer(self, scale: str) -> Answer:
-        from export.conversion.keras_import import from_pixels
-
-        model = from_pixels(self.model, scale, self.side)
-
-        return lambda squares: tuple(answers(model, squares))
+        return functools.partial(answers, from_pixels(self.model, scale, self.side))
 
     def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
-        from export.conversion.keras_import import from_pixels
-
         model = from_pixels(self.model, scale, self.side)
-        model.save(run.path("model.keras"))
+        model.save(run.path(MODEL))
         return convert(model, squares)
 
 
@@ -292,11 +287,8 @@ class _TfliteSource:
     """A TFLite classifier as it came, float or quantised."""
 
     def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        from export.conversion.tflite_import import is_quantised, open_model
-
         self.opened = open_model(file.read_bytes(), len(labels), str(file))
         self.side = self.opened.side
-        self.quantised = is_quantised(self.opened)
         # An integer input says by itself what a pixel is.
         self.scales = tuple(LINEAR_SCALES) if self.opened.kind == "float32" else ("0-255",)
 
@@ -306,25 +298,19 @@ class _TfliteSource:
 
     def answer(self, scale: str) -> Answer:
         mean, std = LINEAR_SCALES[scale]
-        opened = self.opened
 
-        def run(squares: Array) -> tuple[Array, Array]:
-            if opened.kind == "uint8":
-                values = squares
-            elif opened.kind == "int8":
+        def ask(squares: Array) -> tuple[Array, Array]:
+            values = squares
+            if self.opened.kind == "int8":
                 values = (squares.astype(np.int16) - 128).astype(np.int8)
-            else:
+            elif self.opened.kind == "float32":
                 values = (squares.astype(np.float32) - np.float32(mean)) / np.float32(std)
-            outputs = apart(opened.content, RUNTIMES[0], values)
-            if isinstance(outputs, str):
-                raise ExportError(outputs)
+            outputs = apart(self.opened.content, RUNTIMES[0], values)
             return outputs.logits, outputs.embedding
 
-        return run
+        return ask
 
     def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
-        from export.conversion.tflite_import import feed_pixels, quantise_float
-
-        if self.quantised:
+        if self.opened.quantised:
             return feed_pixels(self.opened, scale)
         return quantise_float(self.opened, squares, scale)

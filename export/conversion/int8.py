@@ -6,14 +6,29 @@ runtimes take flow out. What the pixels mean is the business of whoever made the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 CALIBRATION = 256
 """Pictures to watch activations on, for equalisation and for the ranges of the int8 tensors."""
+
+
+def calibration(squares: Array) -> Iterator[Array]:
+    """Pictures one by one, float32 (1, s, s, 3), 0..255; the first holds black and white.
+
+    The input's quantisation spans what calibration sees, and a bin feeds plain pixels: only a span
+    of 0 to 255 makes a pixel mean itself.
+    """
+    for number, square in enumerate(squares):
+        pixels = square[np.newaxis].astype(np.float32)
+        if number == 0:
+            pixels[0, 0, 0], pixels[0, 0, 1] = 0.0, 255.0
+        yield pixels
 
 
 def convert(

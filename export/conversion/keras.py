@@ -13,7 +13,6 @@ from typing import Any
 from bin_daemon.core.messages import Array
 from export.conversion import int8
 from export.conversion.metadata import stamp
-from export.conversion.tflite_import import calibration
 from export.data.pictures import load_squares, read_split, spread
 from export.networks.keras_models import load
 from export.run import Run
@@ -45,4 +44,4 @@ def convert(model: Any, squares: Array) -> bytes:
         logits, embedding = model(image, training=False)
         return logits, embedding
 
-    return int8.convert(forward, squares.shape[1], lambda: calibration(squares))
+    return int8.convert(forward, squares.shape[1], lambda: int8.calibration(squares))

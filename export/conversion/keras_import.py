@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from export.conversion.tflite_import import LARGEST_EMBEDDING
 from export.errors import ExportError
+from export.networks.keras_backbones import normalise
 
 _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm
 
@@ -166,7 +166,7 @@ def _flat(model: Any, tensor: Any) -> Any:
     """Apply a model to a tensor layer by layer, models inside it too, so that each can be seen."""
     import keras
 
-    def caller(layer: Any) -> Callable[..., Any]:
+    def caller(layer: Any) -> Any:
         if isinstance(layer, keras.Sequential | keras.Model):
             return lambda inner, **_: _flat(layer, inner)
         return layer
@@ -268,10 +268,8 @@ def _embedding(logits: Any) -> Any:
 
 
 def from_pixels(model: Any, how: str, side: int) -> Any:
-    """The model on pixels 0..255, with their scaling (`backbones.NORMALISATIONS`) inside."""
+    """The model on pixels 0..255, with their scaling (one of `NORMALISATIONS`) inside."""
     import keras
-
-    from export.networks.keras_backbones import normalise
 
     pixels = keras.Input((side, side, 3), name="pixels")
     return keras.Model(pixels, model(normalise(pixels, how)))

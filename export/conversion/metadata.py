@@ -24,12 +24,16 @@ IDENTIFIER = b"M001"
 LABELS_FILE = "labels.txt"
 PARSER_VERSION = "1.0.0"
 
-# Field numbers are positions in the tables of metadata_schema.fbs; unions take two.
+# Enumerations and unions of metadata_schema.fbs.
 _TENSOR_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 _IMAGE_PROPERTIES = 2  # ContentProperties union
 _FEATURE_PROPERTIES = 1
 _NORMALIZATION = 1  # ProcessUnitOptions union
 _RGB = 1  # ColorSpaceType
+
+
+class _Byte(int):
+    """A field of one byte, as enumerations are."""
 
 
 def licences(config: Mapping[str, Any]) -> str:
@@ -48,106 +52,59 @@ def stamp(model: bytes, config: Mapping[str, Any]) -> bytes:
 
 
 def encode(config: Mapping[str, Any]) -> bytes:
-    """The metadata buffer of a classifier with one RGB picture as input, from a run's config."""
-    recipe, labels = config["recipe"], config["labels"]
+    """The metadata buffer of a classifier with one RGB picture as input, from a run's config.
+
+    A table is a tuple of its fields in the order of metadata_schema.fbs, a vector is a list.
+    """
+    recipe, labels, side = config["recipe"], config["labels"], config.get("size", SIZE)
+    name, pooled = f"bin_daemon {recipe}", "Pooled features before the head."
+    backbone = config["settings"].get("network", {}).get("backbone", "Imported classifier")
+    about = f"{backbone}; labels: {', '.join(labels)}"
     if config.get("kind", "folded") == "folded":
         name, pooled = recipe, "Mean of the last feature map, 1280 values."
         about = f"{config['title']}: MobileNetV2 1.0/224, int8, {len(labels)} classes, embedding."
-    else:
-        name, pooled = f"bin_daemon {recipe}", "Pooled features before the head."
-        backbone = config["settings"].get("network", {}).get("backbone", "Imported classifier")
-        about = f"{backbone}; labels: {', '.join(labels)}"
+    pixels = config.get("input", {"mean": MEAN, "std": STD})
+    scaling = tuple([float(number) for number in pixels[key]] for key in ("mean", "std"))
+    image = (_Byte(_IMAGE_PROPERTIES), (_Byte(_RGB), (side, side)))
+    units = [(_Byte(_NORMALIZATION), scaling)]
+    entry = ("image", "The whole picture, stretched to the input size.", None, image, units)
+    values = (_Byte(_FEATURE_PROPERTIES), ())
+    order = "Class names, one a line, in the order of the scores."
+    files = [(LABELS_FILE, order, _Byte(_TENSOR_LABELS))]
+    scores = ("logits", "Class scores before softmax.", None, values, None, None, files)
+    embedding = ("embedding", pooled, None, values)
+    graphs = [(None, None, [entry], [scores, embedding])]
+    version, licence = str(config.get("version", 1)), licences(config)
     builder = flatbuffers.Builder(1024)
-    exits = [("logits", "Class scores before softmax."), ("embedding", pooled)]
-    entry = _input(builder, config)
-    outputs = [_output(builder, *words) for words in exits]
-    subgraph = _table(builder, [None, None, _tables(builder, [entry]), _tables(builder, outputs)])
-    root = _table(
-        builder,
-        [
-            builder.CreateString(name),
-            builder.CreateString(about),
-            builder.CreateString(str(config.get("version", 1))),
-            _tables(builder, [subgraph]),
-            builder.CreateString("bin_daemon"),
-            builder.CreateString(licences(config)),
-            None,
-            builder.CreateString(PARSER_VERSION),
-        ],
-    )
-    builder.Finish(root, IDENTIFIER)
+    root = (name, about, version, graphs, "bin_daemon", licence, None, PARSER_VERSION)
+    builder.Finish(_written(builder, root), IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _input(builder: flatbuffers.Builder, config: Mapping[str, Any]) -> int:
-    side, pixels = config.get("size", SIZE), config.get("input", {"mean": MEAN, "std": STD})
-    figures = [_floats(builder, pixels[name]) for name in ("mean", "std")]
-    normalization = _table(builder, figures)
-    unit = _table(builder, [("u8", _NORMALIZATION), normalization])
-    size = _table(builder, [("u32", side), ("u32", side)])
-    image = _table(builder, [("u8", _RGB), size])
-    picture = _table(builder, [("u8", _IMAGE_PROPERTIES), image])
-    fields = [
-        builder.CreateString("image"),
-        builder.CreateString("The whole picture, stretched to the input size."),
-        None,
-        picture,
-        _tables(builder, [unit]),
-    ]
-    return _table(builder, fields)
-
-
-def _output(builder: flatbuffers.Builder, name: str, description: str) -> int:
-    features = _table(builder, [])
-    content = _table(builder, [("u8", _FEATURE_PROPERTIES), features])
-    files = None
-    if name == "logits":
-        labels = _table(
-            builder,
-            [
-                builder.CreateString(LABELS_FILE),
-                builder.CreateString("Class names, one a line, in the order of the scores."),
-                ("u8", _TENSOR_LABELS),
-            ],
-        )
-        files = _tables(builder, [labels])
-    fields = [
-        builder.CreateString(name),
-        builder.CreateString(description),
-        None,
-        content,
-        None,
-        None,
-        files,
-    ]
-    return _table(builder, fields)
-
-
-def _table(builder: flatbuffers.Builder, fields: Sequence[Any]) -> int:
-    """Write a table: an int is an offset, ("u8" or "u32", n) a scalar, None an absent field."""
-    builder.StartObject(len(fields))
-    for slot, field in enumerate(fields):
-        if isinstance(field, int):
-            builder.PrependUOffsetTRelativeSlot(slot, field, 0)
-        elif field is not None:
-            kind, number = field
-            write = builder.PrependUint8Slot if kind == "u8" else builder.PrependUint32Slot
-            write(slot, number, 0)
-    return int(builder.EndObject())
-
-
-def _tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
-
-
-def _floats(builder: flatbuffers.Builder, numbers: Sequence[float]) -> int:
-    builder.StartVector(4, len(numbers), 4)
-    for number in reversed(numbers):
-        builder.PrependFloat32(number)
-    return int(builder.EndVector())
+def _written(builder: flatbuffers.Builder, value: Any) -> Any:
+    """Write a string, a table or a vector, and give its place; a scalar stands in its table."""
+    if isinstance(value, str):
+        return builder.CreateString(value)
+    if not isinstance(value, list | tuple):
+        return None
+    places = [_written(builder, part) for part in value]
+    if isinstance(value, list):
+        builder.StartVector(4, len(value), 4)
+        for part, place in zip(reversed(value), reversed(places), strict=True):
+            if isinstance(part, float):
+                builder.PrependFloat32(part)
+            else:
+                builder.PrependUOffsetTRelative(place)
+        return builder.EndVector()
+    builder.StartObject(len(value))
+    for slot, (part, place) in enumerate(zip(value, places, strict=True)):
+        if isinstance(part, _Byte):
+            builder.PrependUint8Slot(slot, part, 0)
+        elif isinstance(part, int):
+            builder.PrependUint32Slot(slot, part, 0)
+        elif part is not None:
+            builder.PrependUOffsetTRelativeSlot(slot, place, 0)
+    return builder.EndObject()
 
 
 def embed(model: bytes, metadata: bytes, labels: Sequence[str]) -> bytes:

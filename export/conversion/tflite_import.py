@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.conversion.int8 import calibration
 from export.conversion.metadata import pack, tflite_schema
 from export.errors import ExportError
 
@@ -29,13 +30,13 @@ class Opened:
     """A TFLite classifier whose outputs are [logits] or [logits, embedding].
 
     content: the file. side: of its input. kind: "float32", "uint8" or "int8", of its input.
-    embedding: whether it gives one.
+    quantised: whether the network itself computes in integers, whatever its input is.
     """
 
     content: bytes
     side: int
     kind: str
-    embedding: bool
+    quantised: bool
 
 
 def open_model(content: bytes, classes: int, file: str) -> Opened:
@@ -63,11 +64,8 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
         raise ExportError(f"{file}: has several inputs or subgraphs; a plain classifier is needed")
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or shape[1] != shape[2]:
         raise ExportError(f"{file}: takes {shape}, not one square RGB picture [1, side, side, 3]")
-    kinds = {
-        schema.TensorType.FLOAT32: "float32",
-        schema.TensorType.UINT8: "uint8",
-        schema.TensorType.INT8: "int8",
-    }
+    types = schema.TensorType
+    kinds = {types.FLOAT32: "float32", types.UINT8: "uint8", types.INT8: "int8"}
     if entry.type not in kinds:
         raise ExportError(f"{file}: takes neither float32 nor uint8 nor int8")
     scores = [t for t in graph.outputs if prod(graph.tensors[t].shape) == classes]
@@ -81,7 +79,8 @@ def open_model(content: bytes, classes: int, file: str) -> Opened:
     graph.operators = _needed(graph, makers)
     _drop_unused_codes(model)
     model.signatureDefs = []
-    return Opened(pack(model), shape[1], kinds[entry.type], embedding is not None)
+    quantised = graph.tensors[logits].type in (types.INT8, types.UINT8)
+    return Opened(pack(model), shape[1], kinds[entry.type], quantised)
 
 
 def quantise_float(opened: Opened, squares: Array, scale: str) -> bytes:
@@ -93,46 +92,25 @@ def quantise_float(opened: Opened, squares: Array, scale: str) -> bytes:
         scale: a key of `LINEAR_SCALES`.
 
     Raises:
-        ExportError: the scale has a figure for each channel, or an operator has no int8 form.
+        ExportError: an operator has no int8 form.
     """
     import tensorflow as tf
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
-    if scale not in LINEAR_SCALES:
-        raise ExportError(
-            f"--scale {scale}: has a figure for each channel, and a quantised input knows one for "
-            f"all; bring the .keras or .h5 file"
-        )
-    mean, std = LINEAR_SCALES[scale]
+    mean, std = (np.float32(number) for number in LINEAR_SCALES[scale])
 
     def pictures() -> Iterator[list[Array]]:
-        for pixels in calibration(squares):
-            yield [(pixels - np.float32(mean)) / np.float32(std)]
+        return ([(pixels - mean) / std] for pixels in calibration(squares))
 
+    calibrator = Calibrator(opened.content)
     try:
-        return bytes(
-            Calibrator(opened.content).calibrate_and_quantize(
-                pictures, tf.uint8, tf.int8, allow_float=False
-            )
-        )
+        made = calibrator.calibrate_and_quantize(pictures, tf.uint8, tf.int8, allow_float=False)
+        return bytes(made)
     except Exception as error:  # raised by native code, of no common kind
         raise ExportError(f"this file has no int8 form: {error}") from error
 
 
-def calibration(squares: Array) -> Iterator[Array]:
-    """Pictures one by one, float32 (1, s, s, 3), 0..255; the first holds black and white.
-
-    The input's quantisation spans what calibration sees, and a bin feeds plain pixels: only a span
-    of 0 to 255 makes a pixel mean itself.
-    """
-    for number, square in enumerate(squares):
-        pixels = square[np.newaxis].astype(np.float32)
-        if number == 0:
-            pixels[0, 0, 0], pixels[0, 0, 1] = 0.0, 255.0
-        yield pixels
-
-
-def feed_pixels(opened: Opened, scale: str | None) -> bytes:
+def feed_pixels(opened: Opened, scale: str) -> bytes:
     """Let a quantised model take uint8 pixels, by a QUANTIZE operator in front where it must.
 
     Args:
@@ -147,7 +125,7 @@ def feed_pixels(opened: Opened, scale: str | None) -> bytes:
     old = graph.inputs[0]
     entry = graph.tensors[old]
     if opened.kind == "float32":
-        mean, std = LINEAR_SCALES[scale or "0-255"]
+        mean, std = LINEAR_SCALES[scale]
         quantisation = _quantisation(1.0 / std, round(mean))
     else:
         known = entry.quantization
@@ -167,28 +145,22 @@ def feed_pixels(opened: Opened, scale: str | None) -> bytes:
     return pack(model)
 
 
-def is_quantised(opened: Opened) -> bool:
-    """Whether the network itself computes in integers, whatever its input is."""
-    model = tflite_schema().ModelT.InitFromPackedBuf(opened.content, 0)
-    graph = model.subgraphs[0]
-    return graph.tensors[graph.outputs[0]].type in (
-        tflite_schema().TensorType.INT8,
-        tflite_schema().TensorType.UINT8,
-    )
-
-
 def _op_name(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    number = _builtin(model.operatorCodes[operator.opcodeIndex])
     kinds = vars(tflite_schema().BuiltinOperator)
-    return str(next(name for name, value in kinds.items() if value == number))
+    return next((name for name, value in kinds.items() if value == number), "")
+
+
+def _builtin(code: Any) -> int:
+    """The number of an operator; old files have it in a field of one byte."""
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 def _op_code(model: Any, builtin: int) -> int:
     """Index of an operator code of the model, added where it has none."""
     schema = tflite_schema()
     for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+        if _builtin(code) == builtin:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = builtin

@@ -79,7 +79,8 @@ def build(network: KerasNetwork, classes: int, seed: int) -> Any:
             f"connect this machine once, or train from scratch with --weights none"
         ) from error
     if network.weights == "none":
-        _hasten_statistics(backbone)
+        for layer in _normalisations(backbone):
+            layer.momentum = SCRATCH_MOMENTUM
     elif not fetched:
         load_folded(backbone, network)
     freeze(backbone, network)
@@ -127,18 +128,14 @@ def freeze(backbone: Any, network: KerasNetwork) -> None:
     Batch normalisation with folded weights stays frozen in any case: what it stood for is in the
     kernels, and statistics of its own would scale them a second time.
     """
-    import keras
-
-    layers = backbone.layers
-    if network.trained == "head":
-        count = 0
-    else:
-        count = len(layers) if network.trained == "all" else min(network.trained, len(layers))
-    learning = {id(layer) for layer in layers[len(layers) - count :]}
-    folded = network.weights not in ("imagenet", "none")
-    for layer in layers:
-        fixed = folded and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = id(layer) in learning and not fixed and layer.name != "normalise"
+    count = network.trained
+    if isinstance(count, str):
+        count = len(backbone.layers) if count == "all" else 0
+    for place, layer in enumerate(reversed(backbone.layers)):
+        layer.trainable = place < count and layer.name != "normalise"
+    if network.weights not in ("imagenet", "none"):
+        for layer in _normalisations(backbone):
+            layer.trainable = False
 
 
 def norms() -> dict[str, str]:
@@ -169,12 +166,11 @@ def load_folded(backbone: Any, network: KerasNetwork) -> None:
         target.set_weights([ones, bias, zeros, ones - target.epsilon])
 
 
-def _hasten_statistics(backbone: Any) -> None:
+def _normalisations(model: Any) -> list[Any]:
+    """The batch normalisations among the layers of a Keras model."""
     import keras
 
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = SCRATCH_MOMENTUM
+    return [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
 
 
 def settle_statistics(model: Any, pixels: Array) -> None:
@@ -189,14 +185,9 @@ def settle_statistics(model: Any, pixels: Array) -> None:
         model: takes float pixels.
         pixels: uint8 (n, s, s, 3).
     """
-    import keras
     import tensorflow as tf
 
-    layers = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    layers = [layer for layer in _normalisations(model) if layer.trainable]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0  # what is seen last is all that is kept

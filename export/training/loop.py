@@ -52,11 +52,7 @@ def _phase(
 ) -> Weights:
     """One rise and fall of the learning rate; returns the moving average of the weights.
 
-    Args:
-        run: gets curves and checkpoints.
-        views: what the batches are drawn from.
-        classes: how many there are.
-        start: the weights to start from.
+    Args are those of `learn`, and:
         plan: of this phase.
         before: epochs of the phases before this one.
         total: epochs of all phases, for people.
@@ -86,10 +82,10 @@ def _phase(
         losses = [float(step(*b)) for b in prefetch(batches(views, classes, plan, epoch))]
         done.assign(epoch + 1)
         manager.save()
-        number, loss, took = before + epoch + 1, float(np.mean(losses)), time.monotonic() - began
-        _note_curve(run, number, loss, took)
+        number, loss, took = before + epoch + 1, np.mean(losses), f"{time.monotonic() - began:.0f}"
+        _note_curve(run, number, f"{loss:.5f}", took)
         run.log(
-            f"train: epoch {number}/{total} at {plan.size(epoch)} px, loss {loss:.4f}, {took:.0f} s"
+            f"train: epoch {number}/{total} at {plan.size(epoch)} px, loss {loss:.4f}, {took} s"
         )
     for average, variable in zip(averages, variables, strict=True):
         variable.assign(average)
@@ -137,11 +133,9 @@ def _step(network: Network, optimizer: Any, averages: list[Any], plan: FoldedTra
     return lambda pixels, targets: compiled(tf.constant(pixels), tf.constant(targets))
 
 
-def _note_curve(run: Run, epoch: int, loss: float, seconds: float) -> None:
-    path = run.path(CURVES)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as stream:
+def _note_curve(run: Run, *row: int | str) -> None:
+    with run.path(CURVES).open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        if new:
+        if not stream.tell():
             writer.writerow(("epoch", "loss", "seconds"))
-        writer.writerow((epoch, f"{loss:.5f}", f"{seconds:.0f}"))
+        writer.writerow(row)

@@ -22,10 +22,11 @@ from export.data.pictures import GROUPS, load_squares, read_split
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model
 from export.recipes.load import read_recipe
-from export.run import DEFAULT_BACKBONE, Run
+from export.run import DEFAULT_BACKBONE, REPOSITORY, Run
 from export.views.shapes import render
 
 LEAST_AGREEMENT = 0.95
+TWO = ("organic", "recyclable")
 NINE = tuple(f"class_{number}" for number in range(1, 10))
 
 
@@ -51,20 +52,11 @@ class Case:
 
 CASES = (
     Case("MobileNetV2", "smartbin7", epochs=12, each=60, frozen=True, side=128),
-    Case("MobileNetV3Small", "organic-recyclable2", 8, 60, ("organic", "recyclable")),
+    Case("MobileNetV3Small", "organic-recyclable2", 8, 60, TWO),
     Case("MobileNetV3Large", "waste9", epochs=10, labels=NINE),
     Case("EfficientNetB3", "household6", epochs=20, batch=8),
     Case("InceptionV3", "waste9", epochs=8, labels=NINE),
-    Case(
-        "ResNet152",
-        "organic-recyclable2",
-        epochs=20,
-        each=60,
-        labels=("organic", "recyclable"),
-        side=64,
-        batch=8,
-        learning_rate=3e-4,
-    ),
+    Case("ResNet152", "organic-recyclable2", 20, 60, TWO, side=64, batch=8, learning_rate=3e-4),
 )
 
 
@@ -157,23 +149,22 @@ def _rehearse(
         "training.batch": case.batch,
         "training.epochs": case.epochs,
     }
-    options = [f"{key}={value}" for key, value in settings.items()] + list(changes)
-    flags = [flag for option in options for flag in ("--set", option)]
+    options = [*(f"{key}={value}" for key, value in settings.items()), *changes]
+    flags = [f"--set={option}" for option in options]
     source = str(weights.resolve()) if pretrained else "none"
     named = ["--recipe", case.recipe, "--backbone-name", case.backbone, "--weights", source]
     where = ["--run", str(run.folder), "--data", str(pictures)]
-    _step(python, ["train", *named, *where, *flags])
-    _step(python, ["quantize", *where])
+    _step(python, "train", *named, *where, *flags)
+    _step(python, "quantize", *where)
     return _outcome(case, run, pictures, time.monotonic() - began)
 
 
-def _step(python: str, arguments: list[str]) -> None:
+def _step(python: str, *arguments: str) -> None:
     """Run a step in a process of its own: TensorFlow disturbs tflite-runtime in one process."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [python, "-m", "export", *arguments]
-    root = Path(__file__).resolve().parents[2]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, check=False
+        command, cwd=REPOSITORY, env=quiet, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-5:])
@@ -195,32 +186,19 @@ def _outcome(case: Case, run: Run, pictures: Path, seconds: float) -> Outcome:
             agreement[runtime] = round(float(np.mean(found == decided)), 4)
         except ExportError as error:
             agreement[runtime] = str(error)
-    outcome = Outcome(
-        case.backbone,
-        case.recipe,
-        float(rows[0]["loss"]),
-        float(rows[-1]["loss"]),
-        round(float(np.mean(decided == truth)), 4),
-        agreement,
-        round(seconds, 1),
-    )
+    first, last = (float(rows[at]["loss"]) for at in (0, -1))
+    right = round(float(np.mean(decided == truth)), 4)
+    outcome = Outcome(case.backbone, case.recipe, first, last, right, agreement, round(seconds, 1))
     run.write_json("rehearsal.json", asdict(outcome))
     return outcome
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """The outcomes for a person, a line each."""
-    head = ("backbone", "recipe", "first loss", "last loss", "float right", *RUNTIMES, "seconds")
-    rows = [head]
+    rows = [("backbone", "recipe", "first loss", "last loss", "float right", *RUNTIMES, "seconds")]
     for one in outcomes:
-        shares = [
-            f"{share:.1%}" if isinstance(share, float) else share
-            for share in one.agreement.values()
-        ]
+        shares = [s if isinstance(s, str) else f"{s:.1%}" for s in one.agreement.values()]
         numbers = (f"{one.first_loss:.3f}", f"{one.last_loss:.3f}", f"{one.float_accuracy:.1%}")
         rows.append((one.backbone, one.recipe, *numbers, *shares, f"{one.seconds:.0f}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
