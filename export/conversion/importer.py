@@ -23,8 +23,6 @@ from bin_daemon.model.calibration import softmax
 from bin_daemon.model.runtime import Runtime
 from export.conversion import golden
 from export.conversion.int8 import CALIBRATION
-from export.conversion.keras import convert
-from export.conversion.keras_import import from_pixels, input_side, read_model, with_outputs
 from export.conversion.metadata import stamp
 from export.conversion.tflite_import import (
     LINEAR_SCALES,
@@ -37,8 +35,6 @@ from export.data.pictures import Picture, label_indices, load_squares, spread, w
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.networks.embedding import embedding_at_hand
-from export.networks.keras_backbones import NORMALISATIONS
-from export.networks.keras_models import MODEL, answers
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
 CALIBRATING_FOLD = 0
@@ -76,8 +72,13 @@ def import_model(
     if file.suffix not in SUFFIXES or not file.is_file():
         raise ExportError(f"{file}: must be a file that ends in {', '.join(SUFFIXES)}")
     labels = read_labels(labels_file)
-    tflite = file.suffix == ".tflite"
-    source = _TfliteSource(file, labels) if tflite else _KerasSource(file, labels, side)
+    source: Any
+    if file.suffix == ".tflite":
+        source = _TfliteSource(file, labels)
+    else:
+        from export.conversion.keras_import import KerasSource
+
+        source = KerasSource(file, labels, side)
     run.create()
     listed = check_data(run, pictures, labels, embed=embedding_at_hand(DEFAULT_BACKBONE))
     parts = {
@@ -251,36 +252,6 @@ def _other_process() -> ProcessPoolExecutor:
 
 def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
     return Model(content, runtime).run(values)
-
-
-class _KerasSource:
-    """A Keras classifier as it came."""
-
-    scales: Sequence[str] = NORMALISATIONS
-
-    def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
-        model = read_model(file)
-        self.side = input_side(model, file, side)
-        (scores,) = answers(model, golden.draw(self.side))
-        sums_to_one = scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-3)
-        self.model = with_outputs(model, probabilities=bool(sums_to_one))
-        found = int(self.model.outputs[0].shape[-1])
-        if found != len(labels):
-            raise ExportError(
-                f"{file}: tells {found} classes apart, there are {len(labels)} labels"
-            )
-
-    def input_spec(self, scale: str) -> dict[str, list[float]]:
-        """The scaling is inside the file: it takes pixels as they are."""
-        return {"mean": [0.0] * 3, "std": [1.0] * 3}
-
-    def answer(self, scale: str) -> Answer:
-        return functools.partial(answers, from_pixels(self.model, scale, self.side))
-
-    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
-        model = from_pixels(self.model, scale, self.side)
-        model.save(run.path(MODEL))
-        return convert(model, squares)
 
 
 class _TfliteSource:

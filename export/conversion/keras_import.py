@@ -2,36 +2,73 @@
 
 A `.keras` file, or an `.h5` file of Keras 2 or 3, flows in; a model from its own input to
 [logits, embedding] flows out, built from its layers and its weights. It never trains and never
-guesses how the pixels are scaled.
+guesses how the pixels are scaled. It imports Keras, so it is itself imported where a model is read.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
 import numpy as np
 
+from bin_daemon.core.messages import Array
+from export.conversion import golden
+from export.conversion.keras import convert
 from export.conversion.tflite_import import LARGEST_EMBEDDING
 from export.errors import ExportError
-from export.networks.keras_backbones import normalise
+from export.networks.keras_backbones import NORMALISATIONS, normalise
+from export.networks.keras_models import MODEL, answers
+from export.run import Run
 
 _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm
+
+
+class KerasSource:
+    """A Keras classifier as it came."""
+
+    scales: Sequence[str] = NORMALISATIONS
+
+    def __init__(self, file: Path, labels: Sequence[str], side: int | None) -> None:
+        model = read_model(file)
+        self.side = input_side(model, file, side)
+        (scores,) = answers(model, golden.draw(self.side))
+        sums_to_one = scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-3)
+        self.model = with_outputs(model, probabilities=bool(sums_to_one))
+        found = int(self.model.outputs[0].shape[-1])
+        if found != len(labels):
+            raise ExportError(
+                f"{file}: tells {found} classes apart, there are {len(labels)} labels"
+            )
+
+    def input_spec(self, scale: str) -> dict[str, list[float]]:
+        """The scaling is inside the file: it takes pixels as they are."""
+        return {"mean": [0.0] * 3, "std": [1.0] * 3}
+
+    def answer(self, scale: str) -> Callable[[Array], Sequence[Array]]:
+        """uint8 (n, s, s, 3) to [logits, embedding], float32."""
+        return functools.partial(answers, from_pixels(self.model, scale, self.side))
+
+    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
+        """The int8 file, calibrated on uint8 (n, s, s, 3); the run gets the Keras model too."""
+        model = from_pixels(self.model, scale, self.side)
+        model.save(run.path(MODEL))
+        return convert(model, squares)
 
 
 def read_model(path: Path) -> Any:
     """Read a Keras model.
 
     Raises:
-        ExportError: the file is missing, or no model that this Keras can build.
+        ExportError: the file is no model that this Keras can build.
     """
-    import keras
-
-    if not path.is_file():
-        raise ExportError(f"{path}: no such file")
     try:
         if path.suffix == ".keras":
             return keras.saving.load_model(path, compile=False)
@@ -51,8 +88,6 @@ def read_model(path: Path) -> Any:
 
 def _modernise(path: Path) -> None:
     """Rewrite in place what Keras 2 wrote into `model_config` and Keras 3 does not read."""
-    import h5py
-
     with h5py.File(path, "r+") as file:
         config = file.attrs.get("model_config")
         if config is None:
@@ -78,18 +113,11 @@ def _modern(node: Any) -> Any:
     if kind == "TFOpLambda" and config.get("function") in ("math.truediv", "math.subtract"):
         # What `preprocess_input` leaves in a graph: one number, after the tensor.
         (source, index, tensor, extra) = node["inbound_nodes"][0]
-        number = float(extra["y"])
-        divides = config["function"] == "math.truediv"
-        return {
-            "class_name": "Rescaling",
-            "name": node["name"],
-            "config": {
-                "name": config["name"],
-                "scale": 1.0 / number if divides else 1.0,
-                "offset": 0.0 if divides else -number,
-            },
-            "inbound_nodes": [[[source, index, tensor, {}]]],
-        }
+        number, divides = float(extra["y"]), config["function"] == "math.truediv"
+        scale, offset = (1.0 / number, 0.0) if divides else (1.0, -number)
+        node["class_name"] = "Rescaling"
+        node["config"] = {"name": config["name"], "scale": scale, "offset": offset}
+        node["inbound_nodes"] = [[[source, index, tensor, {}]]]
     return node
 
 
@@ -155,8 +183,6 @@ def with_outputs(model: Any, *, probabilities: bool) -> Any:
     Raises:
         ExportError: no logits or no embedding can be found.
     """
-    import keras
-
     entry = keras.Input(model.inputs[0].shape[1:])
     logits = _logits(_flat(model, entry), probabilities)
     return keras.Model(entry, [logits, _embedding(logits)])
@@ -164,7 +190,6 @@ def with_outputs(model: Any, *, probabilities: bool) -> Any:
 
 def _flat(model: Any, tensor: Any) -> Any:
     """Apply a model to a tensor layer by layer, models inside it too, so that each can be seen."""
-    import keras
 
     def caller(layer: Any) -> Any:
         if isinstance(layer, keras.Sequential | keras.Model):
@@ -201,8 +226,6 @@ def _activation(layer: Any) -> str:
 
 def _logits(scores: Any, probabilities: bool) -> Any:
     """The tensor before the last softmax or sigmoid."""
-    import keras
-
     if len(scores.shape) != 2:
         raise ExportError(f"the model gives {tuple(scores.shape)}, not one score for each class")
     layer, source = _made_by(scores)
@@ -219,8 +242,6 @@ def _logits(scores: Any, probabilities: bool) -> Any:
 
 def _linear_twin(layer: Any, source: Any, *, pair: bool) -> Any:
     """A dense layer without its activation; `pair` makes the logits 0 and z of a single z."""
-    import keras
-
     kernel, *bias = (np.asarray(weight) for weight in layer.get_weights())
     offset = bias[0] if bias else np.zeros(kernel.shape[-1], np.float32)
     if pair:
@@ -234,8 +255,6 @@ def _linear_twin(layer: Any, source: Any, *, pair: bool) -> Any:
 
 def _embedding(logits: Any) -> Any:
     """What the last stack of dense layers reads, or the nearest to it that is small enough."""
-    import keras
-
     vector_layers = (
         keras.layers.Dense,
         keras.layers.Dropout,
@@ -269,7 +288,5 @@ def _embedding(logits: Any) -> Any:
 
 def from_pixels(model: Any, how: str, side: int) -> Any:
     """The model on pixels 0..255, with their scaling (one of `NORMALISATIONS`) inside."""
-    import keras
-
     pixels = keras.Input((side, side, 3), name="pixels")
     return keras.Model(pixels, model(normalise(pixels, how)))

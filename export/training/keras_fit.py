@@ -22,7 +22,6 @@ from export.run import CURVES, Run
 from export.training.keras_batches import plain_batches, training_batches
 
 TOLD_EVERY_S = 20.0
-_FIGURES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
 def fit(
@@ -53,7 +52,8 @@ def fit(
     )
     learn, check = parts["train"], parts["validation"]
     checkpoint = run.path("checkpoint")
-    progress = _Progress(run, how, max(1, len(learn) // how.batch))
+    steps, goes_on = max(1, len(learn) // how.batch), any(checkpoint.glob("*.h5"))
+    progress = _Progress(run, how, steps, append=goes_on)
     shown = _dataset(
         lambda: training_batches(data, learn, labels, recipe, progress.epoch), size, len(labels)
     )
@@ -68,7 +68,6 @@ def fit(
             keras.callbacks.BackupAndRestore(
                 checkpoint, double_checkpoint=True, delete_checkpoint=False
             ),
-            _Curves(run.path(CURVES), append=any(checkpoint.glob("*.h5"))),
             progress,
         ],
     )
@@ -94,29 +93,15 @@ def _dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], size: int, cl
     return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
 
 
-class _Curves(keras.callbacks.CSVLogger):  # type: ignore[misc]  # Keras has no types
-    """Keras's log with epochs counted from 1, the seconds of each, and the columns of a run."""
+class _Progress(keras.callbacks.CSVLogger):  # type: ignore[misc]  # Keras has no types
+    """Keras's log with the columns of a run and epochs counted from 1; tells who waits as well."""
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._began = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        found = logs or {}
-        names = {name: name.replace("validation", "val") for name in _FIGURES}
-        row = {name: f"{found[key]:.4f}" if key in found else "" for name, key in names.items()}
-        row["seconds"] = f"{time.monotonic() - self._began:.0f}"
-        self.keys = list(row)  # else sorted, with more columns for a validation that is not there
-        super().on_epoch_end(epoch + 1, row)
-
-
-class _Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells the run, and a person who waits, how far the training is."""
-
-    def __init__(self, run: Run, how: KerasTraining, steps: int) -> None:
-        super().__init__()
+    def __init__(self, run: Run, how: KerasTraining, steps: int, *, append: bool) -> None:
+        super().__init__(run.path(CURVES), append=append)
         self.epoch, self._run, self._how, self._steps = 0, run, how, steps
 
     def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
         if done := int(self.model.optimizer.iterations) // self._steps:
             self._run.log(f"train: goes on after epoch {done}")
 
@@ -130,10 +115,16 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
             print(f"train: step {batch + 1}/{self._steps}", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        found = dict(logs or {})
-        checked = found.get("val_accuracy")
-        told = "" if checked is None else f", validation accuracy {checked:.4f}"
+        found, row = logs or {}, {}
+        for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+            number = found.get(name.replace("validation", "val"))
+            row[name] = "" if number is None else f"{number:.4f}"
+        row["seconds"] = f"{time.monotonic() - self._began:.0f}"
+        self.keys = list(row)  # else sorted, with more columns for a validation that is not there
+        super().on_epoch_end(epoch + 1, row)
+        checked = row["validation_accuracy"]
         self._run.log(
-            f"train: epoch {epoch + 1}/{self._how.epochs}, loss {found['loss']:.4f}, accuracy "
-            f"{found['accuracy']:.4f}{told}, {time.monotonic() - self._began:.0f} s"
+            f"train: epoch {epoch + 1}/{self._how.epochs}, loss {row['loss']}, "
+            f"accuracy {row['accuracy']}{checked and f', validation accuracy {checked}'}, "
+            f"{row['seconds']} s"
         )
