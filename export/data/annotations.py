@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,9 +22,9 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import table_bytes
+from export.data.csv_tables import write_table
 from export.data.outlines import Size, circle, polygon, rectangle, run_lengths
-from export.data.pictures import GROUPS, read_rgb
+from export.data.pictures import GROUPS, read_rgb, save_picture
 from export.errors import ExportError
 
 CROPS, CUTOUTS = "crops", "cutouts"
@@ -115,31 +115,27 @@ def write_crops(instances: Iterable[Instance], folder: Path) -> Counter[str]:
     Raises:
         ExportError: the folder has something in it, or cannot be written.
     """
+    names: dict[Path, str] = {}
+    numbers: Counter[Path] = Counter()
+    counts: Counter[str] = Counter()
+    margin = ChamberSection().margin
+    rows = []
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise ExportError(f"{folder}: is not empty; name a new folder with --to")
-        return _write(instances, folder)
+        for one in instances:
+            if one.image_path not in names:
+                names[one.image_path] = _unused(one.image_path, set(names.values()))
+            numbers[one.image_path] += 1
+            counts[one.label] += 1
+            file = f"{one.label}/{names[one.image_path]}_{numbers[one.image_path]}.png"
+            save_picture(folder / CROPS / file, square(one.pixels, one.box, margin, None))
+            save_picture(folder / CUTOUTS / file, _cut_out(one))
+            rows.append((file, names[one.image_path]))
+        for kind in (CROPS, CUTOUTS) if rows else ():
+            write_table(folder / kind / GROUPS, ("file", "group"), sorted(rows))
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written: {error.strerror}") from error
-
-
-def _write(instances: Iterable[Instance], folder: Path) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    names: dict[Path, str] = {}
-    numbers: Counter[Path] = Counter()
-    rows = []
-    for instance in instances:
-        name = names.get(instance.image_path) or _unused(instance.image_path, set(names.values()))
-        names[instance.image_path] = name
-        numbers[instance.image_path] += 1
-        counts[instance.label] += 1
-        file = PurePosixPath(instance.label, f"{name}_{numbers[instance.image_path]}.png")
-        crop = square(instance.pixels, instance.box, ChamberSection().margin, None)
-        _save(folder / CROPS / file, crop[..., ::-1])
-        _save(folder / CUTOUTS / file, _cut_out(instance))
-        rows.append((str(file), name))
-    for kind in (CROPS, CUTOUTS) if rows else ():
-        (folder / kind / GROUPS).write_bytes(table_bytes(("file", "group"), sorted(rows)))
     return counts
 
 
@@ -153,20 +149,14 @@ def _unused(picture: Path, taken: set[str]) -> str:
 
 
 def _cut_out(instance: Instance) -> Array:
-    """BGRA of the instance's box, with a clear rim where it is thinner than pictures may be."""
+    """RGBA of the instance's box, with a clear rim where it is thinner than pictures may be."""
     x, y, width, height = instance.box
     window = slice(y, y + height), slice(x, x + width)
-    alpha = instance.mask[window].astype(np.uint8) * 255
-    cut = np.dstack([instance.pixels[window][..., ::-1], alpha])
+    cut = np.dstack([instance.pixels[window], instance.mask[window].astype(np.uint8) * 255])
     wide, high = max(0, MIN_SIDE - width), max(0, MIN_SIDE - height)
     return cv2.copyMakeBorder(
         cut, high // 2, high - high // 2, wide // 2, wide - wide // 2, cv2.BORDER_CONSTANT
     )
-
-
-def _save(path: Path, pixels: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:

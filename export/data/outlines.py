@@ -112,8 +112,8 @@ def _points(points: Any, least: int) -> Array:
     """Points as float64 (n, 2); raises ValueError as `polygon` does."""
     try:
         corners = np.array(points, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError("has points that are no pairs of numbers") from error
+    except (TypeError, ValueError):
+        corners = np.empty(0)
     if corners.ndim != 2 or corners.shape[1] != 2:
         raise ValueError("has points that are no pairs of numbers")
     if len(corners) < least:
