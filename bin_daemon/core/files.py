@@ -7,7 +7,9 @@ Where a file belongs is the business of `paths`, and what a failure means that o
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 READABLE = 0o666
@@ -49,6 +51,17 @@ def write_whole(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    """A table as CSV in UTF-8, with a line of column names."""
+    import csv  # a daemon at work writes no tables
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,13 +7,12 @@ the item out and normalised it, which then needs no empty view). It never change
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
+from bin_daemon.core.files import READABLE, table_bytes, write_whole
 from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
 from bin_daemon.teaching.sample_store import Samples
 
@@ -71,14 +70,8 @@ class Export:
             groups.append((file, sample.item))
             sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
             yield file
-        # Like the pictures for whoever may read those, so not by `files.write_whole`.
-        (self._folder / GROUPS).write_bytes(_table(("file", "group"), groups))
-        (self._folder / SESSIONS).write_bytes(_table(("file", "session", "cropped"), sessions))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+        for name, columns, rows in (
+            (GROUPS, ("file", "group"), groups),
+            (SESSIONS, ("file", "session", "cropped"), sessions),
+        ):
+            write_whole(self._folder / name, table_bytes(columns, rows), mode=READABLE)

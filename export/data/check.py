@@ -234,33 +234,27 @@ def _about_pairs(
     names: Sequence[str], same: Array, pairs: Array, groups: Mapping[str, str]
 ) -> Iterable[Finding]:
     """Copies, and near-duplicates that a split or a class boundary comes between."""
-
-    def crossing(of: Iterable[tuple[int, int]], home: Callable[[str], str]) -> list[str]:
-        parted = [pair for pair in of if len({home(names[i]) for i in pair}) > 1]
-        return sorted({names[i] for pair in parted for i in pair})
-
     exact = [(a, b) for a, b in same.tolist()]
     near = sorted({(a, b) for a, b in pairs.tolist()}.difference(exact))
-    yield from _warning(
-        "copy",
-        "{n} copies of each other; one of each is enough",
-        sorted({names[i] for pair in exact for i in pair}),
-    )
-    yield from _warning(
-        "copy in another class",
-        "{n} the same picture in two classes; keep the right one",
-        crossing(exact, label_of),
-    )
-    yield from _warning(
-        "near-duplicate in another class",
-        "{n} alike across classes; look",
-        crossing(near, label_of),
-    )
-    yield from _warning(
-        "near-duplicate in another group",
-        f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
-        crossing(near, groups.__getitem__),
-    )
+    parting: list[tuple[str, str, list[tuple[int, int]], Callable[[str], str]]] = [
+        ("copy", "{n} copies of each other; one of each is enough", exact, str),
+        (
+            "copy in another class",
+            "{n} the same picture in two classes; keep the right one",
+            exact,
+            label_of,
+        ),
+        ("near-duplicate in another class", "{n} alike across classes; look", near, label_of),
+        (
+            "near-duplicate in another group",
+            f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
+            near,
+            groups.__getitem__,
+        ),
+    ]
+    for kind, message, of, home in parting:
+        parted = [pair for pair in of if len({home(names[i]) for i in pair}) > 1]
+        yield from _warning(kind, message, sorted({names[i] for pair in parted for i in pair}))
 
 
 def _about_counts(

@@ -6,21 +6,11 @@ What stands in a table, and where it is kept, is the business of whoever asks.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bin_daemon.core.files import READABLE, write_whole
+from bin_daemon.core.files import READABLE, table_bytes, write_whole
 from export.errors import ExportError
-
-
-def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    """A table as UTF-8 CSV with a line of column names."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -133,11 +133,8 @@ def find_files(folder: Path) -> list[str]:
     What a bin exports without a label is in no class folder.
     """
     inside = [path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file()]
-    return sorted(
-        path.as_posix()
-        for path in inside
-        if path.parts[0] != UNLABELLED and not any(part.startswith(".") for part in path.parts)
-    )
+    shown = [path for path in inside if not any(part.startswith(".") for part in path.parts)]
+    return sorted(path.as_posix() for path in shown if path.parts[0] != UNLABELLED)
 
 
 def find_pictures(folder: Path) -> list[str]:
@@ -192,13 +189,12 @@ def list_pictures(
             or a class is none of `labels`.
     """
     table = folder / GROUPS
-    if groups is None:
-        if not table.is_file():
-            raise ExportError(
-                f"{table}: no such file; --data must name a folder with groups.csv in it, "
-                f"or groups must be found first"
-            )
-        groups = read_groups(table)
+    if groups is None and not table.is_file():
+        raise ExportError(
+            f"{table}: no such file; --data must name a folder with groups.csv in it, "
+            f"or groups must be found first"
+        )
+    groups = read_groups(table) if groups is None else groups
     for file in groups:
         if labels is not None and label_of(file) not in labels:
             raise ExportError(f"{table}: {file}: the class must be one of {', '.join(labels)}")
@@ -235,13 +231,12 @@ def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
         ExportError: a group would be in two parts.
     """
     home: dict[str, str] = {}
-    for part, pictures in parts.items():
-        for picture in pictures:
-            if home.setdefault(picture.group, part) != part:
-                raise ExportError(
-                    f"group {picture.group} would be in {home[picture.group]} and in {part}; "
-                    f"deal whole groups, or the figures lie"
-                )
+    for part, group in [(part, p.group) for part, pictures in parts.items() for p in pictures]:
+        if home.setdefault(group, part) != part:
+            raise ExportError(
+                f"group {group} would be in {home[group]} and in {part}; deal whole groups, or "
+                f"the figures lie"
+            )
     rows = [(p.file, p.label, p.group, part) for part in PARTS for p in parts.get(part, ())]
     write_table(run.path(SPLIT), _SPLIT_COLUMNS, rows)
 

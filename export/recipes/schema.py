@@ -271,11 +271,6 @@ class KerasRecipe(Recipe):
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     training: KerasTraining = dataclasses.field(default_factory=KerasTraining)
 
-    @property
-    def kind(self) -> str:
-        """The kind of run that it makes."""
-        return self.network.kind
-
 
 @section
 class FoldedRecipe(Recipe):
@@ -283,8 +278,3 @@ class FoldedRecipe(Recipe):
 
     network: FoldedNetwork
     training: FoldedTraining = dataclasses.field(default_factory=FoldedTraining)
-
-    @property
-    def kind(self) -> str:
-        """The kind of run that it makes."""
-        return self.network.kind

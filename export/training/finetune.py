@@ -33,8 +33,8 @@ def finetune(
     """
     if not isinstance(recipe, FoldedRecipe):
         raise ExportError(
-            f"recipe {recipe.name}: trains a network of kind '{recipe.kind}'; --finetune-from goes "
-            f"on with a package of kind 'folded'"
+            f"recipe {recipe.name}: trains a network of kind '{recipe.network.kind}'; "
+            f"--finetune-from goes on with a package of kind 'folded'"
         )
     if whole := [one.path for one in listed(folder) if not one.cropped]:
         raise ExportError(

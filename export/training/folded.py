@@ -123,7 +123,7 @@ def claim(
     if claimed(run, asked) is None:
         run.write_json("versions.json", versions())
     config = {**asked, **recipe.of_package(), **_origin(recipe, fold, shipped, start)}
-    config |= {"recipe": recipe.name, "kind": recipe.kind, "size": SIZE}
+    config |= {"recipe": recipe.name, "kind": recipe.network.kind, "size": SIZE}
     run.write_json("config.json", config)
     parts = hold_out(pictures, fold)
     _keep_split(run, parts)

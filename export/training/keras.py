@@ -84,7 +84,7 @@ def claim(
     folds, shares = recipe.split.folds, recipe.split.shares or ()
     asked = {
         "recipe": recipe.name,
-        "kind": recipe.kind,
+        "kind": recipe.network.kind,
         "size": recipe.network.size,
         "settings": settings(recipe),
         "data": relative(data),

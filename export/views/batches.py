@@ -7,9 +7,9 @@ fixed by the recipe's seed. All folds share the cached views; a fold takes only 
 from __future__ import annotations
 
 import functools
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,18 +170,8 @@ def _shown(
 
 def prefetch(batches: Iterator[Batch], depth: int = 4) -> Iterator[Batch]:
     """Make batches in a thread of their own while TensorFlow works on the one before."""
-    ready: queue.Queue[Batch | Exception | None] = queue.Queue(depth)
-
-    def fill() -> None:
-        try:
-            for batch in batches:
-                ready.put(batch)
-            ready.put(None)
-        except Exception as error:  # handed over, and raised where the batches are used
-            ready.put(error)
-
-    threading.Thread(target=fill, name="batches", daemon=True).start()
-    while (batch := ready.get()) is not None:
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    with ThreadPoolExecutor(1, "batches") as thread:
+        ready = deque(thread.submit(next, batches, None) for _ in range(depth))
+        while (batch := ready.popleft().result()) is not None:
+            ready.append(thread.submit(next, batches, None))
+            yield batch

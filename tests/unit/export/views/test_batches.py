@@ -17,7 +17,7 @@ from export.data.pictures import Picture
 from export.errors import ExportError
 from export.recipes.schema import FoldedTraining
 from export.run import Run
-from export.views.batches import TrainingViews, batches, epoch_order, learnable
+from export.views.batches import TrainingViews, batches, epoch_order, learnable, prefetch
 from export.views.renderings import Rendered
 from export.views.view_cache import cached_views, rendered_views
 
@@ -234,3 +234,17 @@ def test_rare_classes_are_shown_more_often_and_orders_differ():
     assert np.bincount(labels[plain]).tolist() == [90, 10]
     assert np.bincount(labels[even]).tolist() == [90, 90]
     assert not np.array_equal(even, epoch_order(labels, FoldedTraining(balance=1.0), 1))
+
+
+def test_batches_made_ahead_come_in_order_and_end_with_what_went_wrong():
+    def made():
+        for i in range(9):
+            yield np.array(i), np.array(i)
+        raise ExportError("a picture is gone")
+
+    got = []
+    with pytest.raises(ExportError, match="a picture is gone"):
+        for pixels, _ in prefetch(made()):
+            got.append(int(pixels))
+
+    assert got == list(range(9))
