@@ -19,15 +19,14 @@ from bin_daemon.core.messages import Array
 from export.data.csv_tables import read_table
 from export.data.pictures import (
     Picture,
-    group_order,
     label_indices,
     load_squares,
     read_split,
     spread,
 )
 from export.errors import ExportError
-from export.evaluation import chambers, cross_fit, gate, robustness
-from export.evaluation.figures import Judged, block, decide, figures
+from export.evaluation import chambers, gate, robustness
+from export.evaluation.figures import Judged, block, decide, figures, halves
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
 from export.run import Run, training_time, versions
 from export.views import unknown
@@ -74,10 +73,8 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
         "versions": versions(),
         **training_time(run),
         "main_runtime": main,
-        "runtimes": {
-            **{name: {"invoke_ms": _latency(out)} for name, out in outputs.items()},
-            **{name: {"refused": why} for name, why in refused.items()},
-        },
+        "runtimes": {name: {"invoke_ms": _latency(out)} for name, out in outputs.items()}
+        | {name: {"refused": why} for name, why in refused.items()},
         "agreement": {
             "on": "held-out pictures" if held_out else "training pictures",
             **_agreement(outputs, float_logits),
@@ -216,8 +213,7 @@ def _judged(
         truth=truth,
         groups=groups,
     )
-    halves = cross_fit.halves(groups, group_order)
-    return Judged(labels, logits, float_logits, truth, groups, halves)
+    return Judged(labels, logits, float_logits, truth, groups, halves(groups))
 
 
 def _block(judged: Judged, config: dict[str, Any], asked: gate.Demands) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from bin_daemon.model import calibration
 from bin_daemon.model.calibration import softmax
+from export.data.pictures import group_order
 from export.evaluation import metrics
-from export.evaluation.cross_fit import cross_fit, fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,17 @@ def decide(logits: Array, fitted: Mapping[str, Any]) -> tuple[Array, Array]:
     return probability, calibration.accepted(probability, any_truth, thresholds, never)[0]
 
 
+def halves(groups: Array) -> Array:
+    """Split groups in two by the last bit of their hash; int64 (n,) of 0 and 1.
+
+    Where all groups fall into one half, the first picture's group becomes the other.
+    """
+    half = np.array([group_order(str(group))[-1] & 1 for group in groups], np.int64)
+    if len(groups) and half.min() == half.max():
+        half = (groups == groups[0]).astype(np.int64)
+    return half
+
+
 def _calibration(
     judged: Judged, method: str, target: float, residual: Sequence[str]
 ) -> dict[str, Any]:
@@ -121,8 +132,14 @@ def _calibration(
     """
     logits, truth = judged.logits, judged.truth
     never = frozenset(judged.labels.index(label) for label in residual)
-    crossed = cross_fit(logits, truth, judged.part, target, never)
-    temperature, thresholds = fit(logits, truth, target, never)
+
+    def fit(some: Array) -> tuple[float, Array]:
+        temperature = calibration.fit_temperature(logits[some], truth[some])
+        probability = softmax(logits[some], temperature)
+        return temperature, calibration.fit_thresholds(probability, truth[some], target, never)
+
+    temperature, thresholds = fit(np.ones(len(truth), bool))
+    crossed = calibration.cross_fit(logits, truth, judged.part, fit, never)
     plain, passed = softmax(logits), crossed.accepted
     # What goes where the unsure goes is never accepted, however low the threshold.
     counted = ~np.isin(logits.argmax(axis=1), list(never))

@@ -171,7 +171,7 @@ def words(check: Mapping[str, Any]) -> str:
 
 
 def refuse_what_misses(result: Mapping[str, Any]) -> None:
-    """Pass a verdict on.
+    """Do nothing where every demand is met.
 
     Raises:
         ExportError: a demand was missed; a line for each.

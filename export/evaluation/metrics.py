@@ -55,10 +55,7 @@ def roc(score: Array, positive: Array) -> tuple[Array, Array]:
         score: float (n,), higher for more likely positive.
         positive: bool (n,); there must be positives and negatives.
     """
-    order = np.argsort(-score, kind="stable")
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    hits = np.cumsum(positive[order])[last_of_tie]
-    taken = np.flatnonzero(last_of_tie) + 1
+    _, taken, hits = _as_threshold_falls(score, positive)
     true_rate = np.append(0.0, hits / positive.sum())
     false_rate = np.append(0.0, (taken - hits) / (~positive).sum())
     return false_rate, true_rate
@@ -75,14 +72,16 @@ def coverage_precision(confidence: Array, right: Array) -> tuple[Array, Array, A
     Returns:
         Thresholds (falling), share accepted, share right among the accepted; float64 (m,) each.
     """
-    order = np.argsort(-confidence, kind="stable")
-    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
+    thresholds, taken, hits = _as_threshold_falls(confidence, right)
+    return thresholds, taken / len(confidence), hits / taken
+
+
+def _as_threshold_falls(score: Array, right: Array) -> tuple[Array, Array, Array]:
+    """Each score that occurs, falling; how many reach it; and how many of those are right."""
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)
     taken = np.flatnonzero(last_of_tie) + 1
-    return (
-        confidence[order][last_of_tie],
-        taken / len(confidence),
-        np.cumsum(right[order])[last_of_tie] / taken,
-    )
+    return score[order][last_of_tie], taken, np.cumsum(right[order])[last_of_tie]
 
 
 def thinned(*columns: Array) -> list[list[float]]:

@@ -189,7 +189,7 @@ def judge(
         root = Path(made)
         folder, state = root / "taught", root / "state"
         _lay_out(folder, taught, views, by)
-        told = json.loads(command("teach", "--from", folder, "--json", "--state", state, *common))
+        result = json.loads(command("teach", "--from", folder, "--json", "--state", state, *common))
         head = Head.load(paths.taught_head(state)) or embedder.shipped()
     truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
     likely = softmax(head.logits(embedder.embeddings(tested)), head.temperature)
@@ -197,16 +197,16 @@ def judge(
     passed, right = accepted(likely, truth, thresholds)
     recall = {head.labels[at]: float(right[truth == at].mean()) for at in np.unique(truth)}
     return {
-        "activated": told["activated"],
+        "activated": result["activated"],
         "accuracy": float(right.mean()),
         "macro_recall": float(np.mean(list(recall.values()))),
         "recall": recall,
         "accepted": float(passed.mean()),
         "accepted_right": float(right[passed].mean()) if passed.any() else None,
-        "promised": told["after"]["accuracy"],
-        "promised_se": told["after"]["accuracy_se"],
-        "before": told["before"]["accuracy"],
-        **{key: told[key] for key in ("unseen_session", "control", "strength", "seconds")},
+        "promised": result["after"]["accuracy"],
+        "promised_se": result["after"]["accuracy_se"],
+        "before": result["before"]["accuracy"],
+        **{key: result[key] for key in ("unseen_session", "control", "strength", "seconds")},
     }
 
 
@@ -233,15 +233,15 @@ def _unseen(
             for bottles in BOTTLES:
                 held = {*CANS, *BOTTLES} - {cans, bottles}
                 taught, tested = _apart(frames, held)
-                told = judge(taught, tested, views, embedder, "label", common)
+                result = judge(taught, tested, views, embedder, "label", common)
                 control = embedder.control(taught, tested)
                 ground = {f"ground_{name}": value for name, value in control.items()}
-                yield {"held": sorted(held), **told, **ground}
+                yield {"held": sorted(held), **result, **ground}
     else:
         for ending in ("NoLid", "NoWindow", ""):
             held = {s for s in sessions if s in (f"metal{ending}", f"plastic{ending}")}
-            told = judge(*_apart(frames, held), views, embedder, "label", common)
-            yield {"held": sorted(held), **told}
+            result = judge(*_apart(frames, held), views, embedder, "label", common)
+            yield {"held": sorted(held), **result}
 
 
 def _apart(frames: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:

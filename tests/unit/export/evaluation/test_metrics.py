@@ -6,7 +6,7 @@ import pytest
 from bin_daemon.model import calibration
 from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
 from export.data.pictures import group_order
-from export.evaluation import cross_fit, metrics
+from export.evaluation import figures, metrics
 
 
 def test_a_confusion_table_has_the_truth_in_its_rows() -> None:
@@ -196,23 +196,22 @@ def test_a_wilson_bound_is_that_of_the_textbook() -> None:
 
 
 def test_no_part_is_judged_with_what_was_fit_on_it() -> None:
-    logits = np.array([[3.0, 0.0]] * 400 + [[3.0, 0.0]] * 400)
-    truth = np.array([0] * 400 + [1] * 400)
-    part = np.repeat([0, 1], 400)
+    logits = np.array([[3.0, 0.0]] * 800)
+    truth, part = np.repeat([0, 1], 400), np.repeat([0, 1], 400)
+    judged = figures.Judged(("can", "leaf"), logits, None, truth, np.arange(800), part)
 
-    crossed = cross_fit.cross_fit(logits, truth, part, 0.9)
+    found = figures.block(judged, data="drawn", method="by halves", target=0.9)["calibration"]
 
-    # The first half saw only mistakes and trusts nothing; the second saw only hits.
-    assert not crossed.accepted[:400].any()
-    assert crossed.accepted[400:].all()
-    assert crossed.right.tolist() == (truth == 0).tolist()
-    assert crossed.confidence[:400].max() < 0.7 < crossed.confidence[400:].min()
+    # The first half, all hits, was fit on mistakes alone and trusts nothing; the second trusts all.
+    assert found["accepted"] == 400
+    assert found["accepted_right"] == 0
+    assert found["ece"] > 0.5
 
 
 def test_a_group_lies_in_one_half_only() -> None:
     groups = np.repeat([str(i) for i in range(50)], 3)
 
-    second = cross_fit.halves(groups, group_order).reshape(50, 3)
+    second = figures.halves(groups).reshape(50, 3)
 
     assert (second == second[:, :1]).all()
     assert 10 < second[:, 0].sum() < 40
@@ -221,6 +220,6 @@ def test_a_group_lies_in_one_half_only() -> None:
 def test_there_are_two_halves_even_where_the_hashes_agree() -> None:
     alike = [str(i) for i in range(100) if group_order(str(i))[-1] & 1][:4]
 
-    halves = cross_fit.halves(np.array(alike), group_order)
+    halves = figures.halves(np.array(alike))
 
     assert halves.tolist() == [1, 0, 0, 0]
