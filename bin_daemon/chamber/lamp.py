@@ -21,7 +21,7 @@ _THINGS = (View.ITEM, View.ITEMS, View.HAND)
 class LampChamber:
     """Two chambers and the lamp that changes one into the other.
 
-    switch: turns the lamp on or off; it is on at construction. busy: whether something else needs
+    switch: turns the lamp on or off; it is on at construction. needed: whether something else needs
     light (a broken beam, an open lid, a moving chute). Without such a sensor the lamp goes on only
     for what daylight shows, since a black frame counts as an empty chamber.
 
@@ -35,10 +35,10 @@ class LampChamber:
         config: ChamberSection,
         light: Light,
         switch: Callable[[bool], None],
-        busy: Callable[[], bool],
+        needed: Callable[[], bool],
     ) -> None:
         self._lit, self._dark = Chamber(config), Chamber(config)
-        self._light, self._lamp, self._busy = light, switch, busy
+        self._light, self._lamp, self._needed = light, switch, needed
         self._on = True
         self._now = -math.inf
         self._steady_at = -math.inf
@@ -64,7 +64,7 @@ class LampChamber:
     def observe(self, frame: Frame) -> Observation:
         """What `frame` shows, as `Chamber.observe`; MOVING while the lamp warms up."""
         self._now = frame.captured_at
-        if not self._on and self._busy():
+        if not self._on and self._needed():
             self._switch(True)
         if self._now < self._steady_at:
             return self._changing()
@@ -85,7 +85,7 @@ class LampChamber:
         seen = self._lit.observe(frame)
         if seen.view in _THINGS:
             self._wrong = False
-        if seen.view is not View.EMPTY or self._busy():
+        if seen.view is not View.EMPTY or self._needed():
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = self._now

@@ -1,8 +1,8 @@
-"""Examines a bin and the machine it runs on, and says how to mend what is wrong.
+"""Examines a bin and the machine it runs on, and says how to repair what is wrong.
 
-A `Site` flows in, one `Finding` for each check flows out. Every check is bounded in time, and one
-that fails by itself is a finding too. Nothing is changed, no servo moves, and what the running
-daemon holds is left to it.
+A `Site` flows in, one `Finding` for each check flows out. Every check has a deadline, and one that
+raises is a finding too. Nothing is changed, no servo moves, and devices that the running daemon
+holds are left alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["CHECKS", "Check", "Finding", "Level", "Site", "examine", "site_of"]
 
 
 class Check(NamedTuple):
-    """One thing to look at. limit_s: how long that may take."""
+    """One part of the examination. limit_s: how long it may take."""
 
     name: str
     look: Callable[[Site], Finding]
@@ -61,7 +61,7 @@ def _bounded(check: Check, site: Site) -> Finding:
             f"no answer within {check.limit_s:g} s: a driver or the machine hangs",
             "sudo dmesg | tail -20; then restart the machine",
         )
-    # A check that fails is an answer: whoever asks should see all the others too.
+    # One check that fails must not hide the others.
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         return fault(f"the check itself failed: {words}", "please report this")

@@ -1,13 +1,15 @@
 """How fast the daemon is on this machine, and how much memory it takes.
 
-Everything is a ratio to something measured in the same run, because machines are noisy and differ:
-stages against one bare `invoke()` of the runtime, start-up and memory against an interpreter that
-merely imports what any such program needs. docs/benchmarks.md says what each figure includes.
+A configuration flows in, figures flow out. Each is a ratio to something measured in the same run,
+because machines differ and are noisy: stages to one bare `invoke()` of the runtime, start-up and
+memory to an interpreter that merely imports what any such program needs. docs/benchmarks.md says
+what each figure includes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +29,11 @@ from bin_daemon import __version__
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import BinDaemonError, ModelError
+
+if TYPE_CHECKING:
+    from bin_daemon.core.messages import Image
+    from bin_daemon.model.classifier import Classifier
+    from bin_daemon.model.package import Package
 
 # What any program that reads pictures and runs a network on this runtime imports.
 IMPORTS = "import numpy, cv2, PIL.JpegImagePlugin, {runtime}"
@@ -46,19 +53,19 @@ BOUNDS = {
 
 
 def run(
-    config: Config, quick: bool = False, tell: Callable[[str], None] = lambda words: None
+    config: Config, quick: bool = False, progress: Callable[[str], None] = lambda words: None
 ) -> dict[str, Any]:
     """Measure everything; returns one flat object.
 
-    quick: a tenth of the repetitions, to see that it works; its figures mean little. tell: is told
-    what is being measured.
+    quick: a tenth of the repetitions, to see that it works; its figures mean little. progress: is
+    called with what is being measured.
     Raises BinDaemonError where a part does not work.
     """
-    tell("measuring the stages of a cycle")
+    progress("measuring the stages of a cycle")
     figures = {"version": __version__, **_stages(config, 30 if quick else 300)}
-    tell("measuring the start")
+    progress("measuring the start")
     figures |= _start(config, 2 if quick else 15)
-    tell("measuring memory over many items")
+    progress("measuring memory over many items")
     figures |= _memory(config, (10, 100) if quick else (100, 1000))
     return figures
 
@@ -78,67 +85,18 @@ def report(figures: dict[str, Any]) -> str:
 
 
 def _stages(config: Config, rounds: int) -> dict[str, Any]:
-    """Each stage and the bare invoke in turn, so that a slow moment hits all alike."""
+    """The median time of each stage, and its ratio to the bare invoke."""
     import cv2
 
-    from bin_daemon.chamber.chamber import Chamber
-    from bin_daemon.core.images import prepare
-    from bin_daemon.core.messages import Frame, Readings, View
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
-    from bin_daemon.sorting.decision import decide
-    from bin_daemon.sorting.policy import policy_of
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     package = open_package(config.model.name)
-    policy = policy_of(config, package)
     classifier = Classifier(package, config.model.runtime, config.model.threads)
-    empty, still = _reel_stills()
-    noise = np.random.default_rng(1)
-    number = 0
-
-    def frame(image: np.ndarray[Any, Any]) -> Frame:
-        nonlocal number
-        number += 1
-        noisy = image + noise.normal(0, 2, image.shape)
-        return Frame(noisy.clip(0, 255).astype(np.uint8), number * 0.1, number)
-
-    idle, settled = Chamber(config.chamber), Chamber(config.chamber)
-    for _ in range(40):
-        idle.observe(frame(empty))
-        settled.observe(frame(empty))
-    for _ in range(40):
-        seen = settled.observe(frame(still))
-    if seen.view is not View.ITEM or seen.item is None:
-        raise BinDaemonError(f"bench: the reel's item is seen as {seen.view}; is the reel whole?")
-    # A sample of the shapes that crops have: as the chamber cuts them, and up to a whole frame.
-    crops = [prepare(seen.item.crop, s, s) for s in (160, 224, 320, 480)]
-    crops.append(seen.item.crop)
-    empties = [frame(empty) for _ in range(8)]
-    stills = [frame(still) for _ in range(8)]
-    looks = [classifier.classify(seen.item.crop) for _ in range(config.decision.looks)]
-
-    def look(i: int) -> None:
-        item = settled.observe(_later(stills[i % 8], i)).item
-        assert item is not None
-        classifier.classify(item.crop)
-
-    steps: dict[str, Callable[[int], object]] = {
-        "invoke": lambda i: classifier.invoke(),
-        "classify": lambda i: classifier.classify(crops[i % len(crops)]),
-        "observe_idle": lambda i: idle.observe(_later(empties[i % 8], i)),
-        "look": look,
-        "decide": lambda i: decide(looks, policy, Readings()),
-    }
-    spent: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(rounds + 20):
-        for name, step in steps.items():
-            before = time.perf_counter()
-            step(i)
-            spent[name].append((time.perf_counter() - before) * 1e3)
+    median = _medians(_steps(config, package, classifier), rounds)
     cv2.setNumThreads(threads)
-    median = {name: statistics.median(times[20:]) for name, times in spent.items()}
     invoke = median.pop("invoke")
     return {
         "runtime": classifier.runtime,
@@ -151,14 +109,68 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     }
 
 
-def _later(frame: Any, i: int) -> Any:
-    """The same picture at a later time."""
-    from bin_daemon.core.messages import Frame
+def _medians(steps: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+    """Milliseconds of each step; they take turns, so that a slow moment hits all alike."""
+    spent: dict[str, list[float]] = {name: [] for name in steps}
+    for i in range(rounds + 20):  # the first 20 warm up
+        for name, step in steps.items():
+            before = time.perf_counter()
+            step(i)
+            spent[name].append((time.perf_counter() - before) * 1e3)
+    return {name: statistics.median(times[20:]) for name, times in spent.items()}
 
-    return Frame(frame.image, 1000.0 + i * 0.1, 1000 + i)
+
+def _steps(
+    config: Config, package: Package, classifier: Classifier
+) -> dict[str, Callable[[int], object]]:
+    """What is timed, each on noisy frames of the reel; a step takes the number of its round."""
+    from bin_daemon.chamber.chamber import Chamber
+    from bin_daemon.core.images import prepare
+    from bin_daemon.core.messages import Frame, Readings, View
+    from bin_daemon.sorting.decision import decide
+    from bin_daemon.sorting.policy import policy_of
+
+    noise, numbers = np.random.default_rng(1), itertools.count(1)
+
+    def frame(image: Image) -> Frame:
+        number, noisy = next(numbers), image + noise.normal(0, 2, image.shape)
+        return Frame(noisy.clip(0, 255).astype(np.uint8), number * 0.1, number)
+
+    def later(frames: list[Frame], i: int) -> Frame:
+        return Frame(frames[i % len(frames)].image, 1000.0 + i * 0.1, 1000 + i)
+
+    empty, still = _reel_stills()
+    idle, settled = Chamber(config.chamber), Chamber(config.chamber)
+    for _ in range(40):
+        idle.observe(frame(empty))
+        settled.observe(frame(empty))
+    for _ in range(40):
+        seen = settled.observe(frame(still))
+    if seen.view is not View.ITEM or seen.item is None:
+        raise BinDaemonError(f"bench: the reel's item is seen as {seen.view}; is the reel whole?")
+    # The sizes that crops have: as the chamber cuts them, and up to a whole frame.
+    crops = [prepare(seen.item.crop, s, s) for s in (160, 224, 320, 480)]
+    crops.append(seen.item.crop)
+    empties, stills = ([frame(image) for _ in range(8)] for image in (empty, still))
+    looks = [classifier.classify(seen.item.crop) for _ in range(config.decision.looks)]
+    policy = policy_of(config, package)
+
+    def look(i: int) -> None:
+        item = settled.observe(later(stills, i)).item
+        assert item is not None
+        classifier.classify(item.crop)
+
+    return {
+        "invoke": lambda i: classifier.invoke(),
+        "classify": lambda i: classifier.classify(crops[i % len(crops)]),
+        "observe_idle": lambda i: idle.observe(later(empties, i)),
+        "look": look,
+        "decide": lambda i: decide(looks, policy, Readings()),
+    }
 
 
-def _reel_stills() -> tuple[Any, Any]:
+def _reel_stills() -> tuple[Image, Image]:
+    """The empty chamber, and an item in it."""
     from bin_daemon.core.images import read_picture
 
     items = sorted((paths.reel() / "items").glob("metal_*.jpg"))
@@ -182,7 +194,7 @@ def _bench_config(config: Config, source: Path, state: Path) -> Path:
 
 
 def _scene(folder: Path) -> Path:
-    """A scene with little to decode and no noise: the daemon is measured, not the replay."""
+    """A script with little to decode and no noise: the daemon is measured, not the replay."""
     import yaml
 
     reel = paths.reel()
@@ -205,9 +217,11 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
         shutil.copy(paths.reel() / "empty.jpg", stills)
         path = _bench_config(config, stills, folder)
         _ready_s(path, folder, linger_s=3.0)  # learns and saves the reference, warms the page cache
-        ready, imports = [], []
+        code, ready, imports = _imports(), [], []
         for _ in range(rounds):
-            imports.append(_import_s())
+            before = time.perf_counter()
+            subprocess.run([sys.executable, "-P", "-c", code], check=True)
+            imports.append(time.perf_counter() - before)
             ready.append(_ready_s(path, folder))
     pairs = [start / bare for start, bare in zip(ready, imports, strict=True)]
     return {
@@ -217,20 +231,14 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
     }
 
 
-def _runtime_module() -> str:
+def _imports() -> str:
+    """What any program with a camera, a network and this runtime imports, as code."""
     from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 
     runtimes = installed_runtimes()
     if not runtimes:
         raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert")
-    return RUNTIMES[runtimes[0]]
-
-
-def _import_s() -> float:
-    code = IMPORTS.format(runtime=_runtime_module())
-    before = time.perf_counter()
-    subprocess.run([sys.executable, "-P", "-c", code], check=True)
-    return time.perf_counter() - before
+    return f"import numpy, cv2, {RUNTIMES[runtimes[0]]}"
 
 
 def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
@@ -268,14 +276,9 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
         folder = Path(name)
         path = _bench_config(config, _scene(folder), folder)
         arguments = f"{str(path)!r}, {str(folder)!r}, {marks}"
-        code = f"from bin_daemon.doctor.benchmark import soak; soak({arguments})"
-        first, last = json.loads(_output(code))
-        base = json.loads(
-            _output(
-                f"{IMPORTS.format(runtime=_runtime_module())}\n"
-                "from bin_daemon.doctor.benchmark import resident_mb; print(resident_mb())"
-            )
-        )
+        first, last = json.loads(_output(f"from {__name__} import soak; soak({arguments})"))
+        measure = f"from {__name__} import resident_mb; print(resident_mb())"
+        base = json.loads(_output(f"{_imports()}\n{measure}"))
     return {
         "rss_mb": round(last, 2),
         "rss_import_mb": round(base, 2),
@@ -299,7 +302,10 @@ def _output(code: str) -> str:
 
 
 def soak(config: str, state: str, marks: tuple[int, int]) -> None:
-    """Sort until as many items as the last mark says, on a simulated clock; print memory in MB."""
+    """Sort until the last of `marks` on a simulated clock; print the memory in MB at each as JSON.
+
+    config, state: as of `bin-daemon run`. marks: numbers of items.
+    """
     from bin_daemon.config.load import load_config
     from bin_daemon.core.clock import SimulatedClock
     from bin_daemon.daemon.app import App
@@ -307,7 +313,7 @@ def soak(config: str, state: str, marks: tuple[int, int]) -> None:
     found: list[float] = []
 
     class Counting(SimulatedClock):
-        """Looks at the books whenever time passes."""
+        """Measures, whenever time passes, as the marks are reached."""
 
         def sleep(self, seconds: float) -> None:
             super().sleep(seconds)

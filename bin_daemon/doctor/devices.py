@@ -1,7 +1,7 @@
 """Checks of the devices: camera, pins, hardware PWM, servo board.
 
-What the running daemon holds is not touched: that it runs is the answer. Claiming a pin sends no
-pulse and switches nothing on.
+A `Site` flows in, a `Finding` flows out of each function. Devices that the running daemon holds are
+not touched: that it runs is the answer. Claiming a pin sends no pulse and switches nothing on.
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING
 
 from bin_daemon.core.errors import BinDaemonError, Reason
 from bin_daemon.daemon.failures import recorded
-from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.doctor.finding import (
+    Finding,
+    Site,
+    configured,
+    fault,
+    good,
+    not_applicable,
+    warning,
+)
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import CameraSection, Config
     from bin_daemon.gpio.factory import Factory
 
 DARK = 8.0  # mean of all pixels, of 255; a covered lens gives 0 to 3
-_NO_CONFIG = "not without a configuration that can be read"
 _BOOT = "/boot/firmware/config.txt"
 
 
@@ -35,11 +42,10 @@ def _in_use(site: Site) -> Finding:
     )
 
 
-def camera(site: Site) -> Finding:
+@configured
+def camera(site: Site, config: Config) -> Finding:
     """Open the camera as it is configured, and look at one frame."""
-    if site.config is None:
-        return not_applicable(_NO_CONFIG)
-    section = site.config.camera
+    section = config.camera
     if site.running and section.kind != "replay":
         return _in_use(site)
     from bin_daemon.camera import open_camera
@@ -74,11 +80,9 @@ def _remedy(section: CameraSection, error: BinDaemonError) -> str:
     return "name a folder, clip or script in camera.source, or 'reel'"
 
 
-def pins(site: Site) -> Finding:
-    """Claim every configured pin, and give it back."""
-    config = site.config
-    if config is None:
-        return not_applicable(_NO_CONFIG)
+@configured
+def pins(site: Site, config: Config) -> Finding:
+    """Claim every configured pin, and release it."""
     if config.chute.pins == "mock":
         return not_applicable("simulated pins")
     if site.running:
@@ -108,7 +112,7 @@ def pins(site: Site) -> Finding:
 
 
 def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Each device by itself, so that one that fails hides no other."""
+    """Name and claim of each device by itself, so that one failure hides no other."""
     from bin_daemon.config.sections import Input
     from bin_daemon.gpio.factory import InputPin, ServoPin
     from bin_daemon.gpio.outputs import Outputs
@@ -128,11 +132,9 @@ def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[]
         yield f"{name} {pins[name]}", lambda o=one: Outputs(o, factory).close()  # type: ignore[misc]
 
 
-def hardware_pwm(site: Site) -> Finding:
+@configured
+def hardware_pwm(site: Site, config: Config) -> Finding:
     """Whether the kernel can make the pulses of each servo itself; opens nothing."""
-    config = site.config
-    if config is None:
-        return not_applicable(_NO_CONFIG)
     if config.chute.pins not in ("auto", "pwm"):
         return not_applicable(f"chute.pins is {config.chute.pins}")
     from bin_daemon.gpio.kernel_pwm import BOOT_CONFIG, NoHardwarePwmError, probe
@@ -156,11 +158,9 @@ def hardware_pwm(site: Site) -> Finding:
     return what("\n".join([*found, *missing]), remedy)
 
 
-def servo_board(site: Site) -> Finding:
+@configured
+def servo_board(site: Site, config: Config) -> Finding:
     """Whether the PCA9685 board answers on its bus."""
-    config = site.config
-    if config is None:
-        return not_applicable(_NO_CONFIG)
     if config.chute.pins != "pca9685":
         return not_applicable(f"chute.pins is {config.chute.pins}")
     board = config.chute.board

@@ -1,14 +1,16 @@
-"""What a check of the doctor is given, and what it gives.
+"""What a check of the doctor takes, and what it returns.
 
 A `Site` flows in: the bin as far as it is known before anything is touched. A `Finding` flows out:
-how it is, what was seen, and the line that mends it.
+the level, what was seen, and the remedy.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pwd
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ SERVICE_USER = "bin-daemon"
 
 
 class Level(StrEnum):
-    """How a thing is."""
+    """How serious a finding is."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -51,17 +53,17 @@ def good(seen: str) -> Finding:
 
 
 def warning(seen: str, remedy: str) -> Finding:
-    """It works, and will not for ever or not well."""
+    """It works, but not well or not for long."""
     return Finding(Level.WARNING, seen, remedy)
 
 
 def fault(seen: str, remedy: str) -> Finding:
-    """The bin will not work with it."""
+    """The bin will not work like this."""
     return Finding(Level.FAULT, seen, remedy)
 
 
 def not_applicable(seen: str) -> Finding:
-    """There is nothing to check, and why."""
+    """There is nothing to check; seen: why."""
     return Finding(Level.NOT_APPLICABLE, seen)
 
 
@@ -69,9 +71,9 @@ def not_applicable(seen: str) -> Finding:
 class Site:
     """The bin that is examined.
 
-    name: the configuration that was meant, config: what it holds, or None with `config_error`.
-    state: the folder that the daemon writes to, running: whether one does. user: who runs the
-    service. root: where the files of the system lie.
+    name: of the configuration. config: its content, or None with `config_error`. state: the folder
+    that the daemon writes to. running: whether a daemon does. user: who runs the service. root:
+    where the files of the system lie.
     """
 
     name: str
@@ -83,14 +85,14 @@ class Site:
     root: Path = Path("/")
 
     def text(self, path: str) -> str | None:
-        """The content of a file of the system, or None where it cannot be read."""
+        """The content of a system file; None where it cannot be read."""
         try:
             return self.at(path).read_text(errors="replace").strip("\0\n ")
         except OSError:
             return None
 
     def at(self, path: str) -> Path:
-        """A path of the system."""
+        """A system path below `root`."""
         return self.root / path.lstrip("/")
 
     @property
@@ -103,10 +105,22 @@ class Site:
         return model if "Raspberry Pi" in model else ""
 
 
+def configured(look: Callable[[Site, Config], Finding]) -> Callable[[Site], Finding]:
+    """Make a check of `look`, which needs a configuration that can be read."""
+
+    @functools.wraps(look)
+    def check(site: Site) -> Finding:
+        if site.config is None:
+            return not_applicable("not without a configuration that can be read")
+        return look(site, site.config)
+
+    return check
+
+
 def site_of(name: str, state: Path | None = None) -> Site:
     """What is to be examined: the configuration `name`, and the state folder of its daemon.
 
-    state: the installed service's, or the user's own, where none is given.
+    state: that of the installed service, or the user's own, where None.
     """
     from bin_daemon.config.load import load_config
 

@@ -1,6 +1,7 @@
 """Checks of the machine: system, groups, clock, disk, power, temperature, service.
 
-Files of the system and answers of systemd flow in, a `Finding` flows out of each function.
+A `Site`, with the files of the system and the answers of systemd, flows in, a `Finding` flows out
+of each function.
 """
 
 from __future__ import annotations
@@ -14,17 +15,29 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bin_daemon.core.clock import clock_synced
 from bin_daemon.daemon import health
 from bin_daemon.daemon.lock import UNIT
-from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.doctor.finding import (
+    Finding,
+    Site,
+    configured,
+    fault,
+    good,
+    not_applicable,
+    warning,
+)
+
+if TYPE_CHECKING:
+    from bin_daemon.config.sections import Config
 
 SUPPORTED = ("bookworm", "trixie")
 LEAST_PYTHON = (3, 11)
 WARM_C, HOT_C = 70.0, 80.0  # the firmware slows the processor from 80 (Raspberry Pi documentation)
 SCARCE_MB, FULL_MB = 500.0, 100.0
-_BUILT = 1_767_225_600.0  # 2026-01-01: no clock that is set says less
+_BUILT = 1_767_225_600.0  # 2026-01-01: a clock before that is not set
 _NO_SYSTEMD = "systemd does not run here"
 
 
@@ -50,9 +63,10 @@ def system(site: Site) -> Finding:
     return good(seen)
 
 
-def groups(site: Site) -> Finding:
+@configured
+def groups(site: Site, config: Config) -> Finding:
     """Whether the user of the service may use the devices that the configuration names."""
-    needed = _groups_needed(site)
+    needed = _groups_needed(config)
     if not needed:
         return not_applicable("nothing in this configuration needs one")
     user = pwd.getpwnam(site.user)
@@ -74,10 +88,7 @@ def groups(site: Site) -> Finding:
     return good(f"{site.user} is in {', '.join(needed)}")
 
 
-def _groups_needed(site: Site) -> list[str]:
-    config = site.config
-    if config is None:
-        return []
+def _groups_needed(config: Config) -> list[str]:
     needed = []
     source = config.camera.source
     by_driver = source.isdigit() or source.startswith("/dev/")
@@ -105,7 +116,7 @@ def clock(site: Site) -> Finding:
 
 def disk(site: Site) -> Finding:
     """Whether the state folder can be written, now and for a while."""
-    # It may not be there yet: systemd, or the daemon itself, makes it at the first start.
+    # It may not exist yet: systemd, or the daemon itself, makes it at the first start.
     folder = next(p for p in (site.state, *site.state.parents) if p.is_dir())
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return fault(
@@ -128,7 +139,7 @@ def disk(site: Site) -> Finding:
 
 
 def _may_write(folder: Path, user: pwd.struct_passwd) -> bool:
-    """By owner and mode, since the doctor is often another user than the service."""
+    """By owner and mode, since the doctor often runs as another user than the service."""
     status = folder.stat()
     if user.pw_uid == 0:
         return True
@@ -140,14 +151,14 @@ def _may_write(folder: Path, user: pwd.struct_passwd) -> bool:
 
 
 def power(site: Site) -> Finding:
-    """What the firmware of the Pi says of its supply."""
+    """What the firmware of the Pi reports of its supply."""
     bits = health.throttle_bits()
     remedy = (
         "use the official supply (Pi 4: 5.1 V 3 A, Pi 5: 5.1 V 5 A) and a short cable, and feed "
         "the servos from a supply of their own, with the grounds joined"
     )
     if bits is None:
-        return not_applicable("no firmware here that tells")
+        return not_applicable("no firmware here that reports it")
     if not bits:
         return good("no under-voltage and no throttling since boot")
     words = health.throttle_words(bits)
@@ -160,7 +171,7 @@ def temperature(site: Site) -> Finding:
     """How hot the processor is."""
     found_c = health.temperature_c()
     if found_c is None:
-        return not_applicable("the kernel tells no temperature")
+        return not_applicable("the kernel reports no temperature")
     seen = f"{found_c:.0f} degrees Celsius"
     remedy = "give the case air or a fan, and keep it out of the sun"
     if found_c >= HOT_C:
@@ -199,7 +210,7 @@ def service(site: Site) -> Finding:
 
 
 def board_watchdog(site: Site) -> Finding:
-    """Whether the machine restarts by itself when it hangs as a whole."""
+    """Whether the machine restarts by itself when all of it hangs."""
     if not site.board:
         return not_applicable("no Raspberry Pi")
     shown = _systemd(site, None)
@@ -215,7 +226,7 @@ def board_watchdog(site: Site) -> Finding:
 
 
 def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
-    """The properties of a unit, or of systemd itself; None where it does not run."""
+    """The properties of a unit, or of systemd itself for None; None where it does not run."""
     if not site.at("/run/systemd/system").is_dir():
         return None
     command = ["systemctl", "show", *([unit] if unit else [])]
@@ -226,9 +237,10 @@ def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-def runtime_folder(site: Site) -> Finding:
-    """Where lgpio may leave its FIFO: it would fail, or litter the working directory."""
-    if site.config is None or site.config.chute.pins == "mock":
+@configured
+def runtime_folder(site: Site, config: Config) -> Finding:
+    """Whether lgpio has a folder for its FIFO; else it fails or litters the working directory."""
+    if config.chute.pins == "mock":
         return not_applicable("only lgpio, which serves real pins, leaves files while it runs")
     if own := os.environ.get("LG_WD"):
         if not os.access(own, os.W_OK):

@@ -1,7 +1,7 @@
 """Checks of what the daemon is made of and talks to: configuration, runtimes, model, broker.
 
-Runtimes are tried in processes of their own: a build for another processor ends its process with
-SIGILL, and that should be a finding and not the end of the doctor.
+A `Site` flows in, a `Finding` flows out of each function. Runtimes are tried in processes of their
+own: a build for another processor ends its process with SIGILL, which must not end the doctor.
 """
 
 from __future__ import annotations
@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.doctor.finding import Finding, Site, fault, good, not_applicable, warning
+from bin_daemon.doctor.finding import (
+    Finding,
+    Site,
+    configured,
+    fault,
+    good,
+    not_applicable,
+    warning,
+)
 
 if TYPE_CHECKING:
+    from bin_daemon.config.sections import Config, MqttSection
     from bin_daemon.telemetry.connection import Connection
 
 _PROCESS_S = 50.0
@@ -25,7 +34,7 @@ _REFUSED = 0x80  # MQTT 5, section 3.9.3: reason codes from here are refusals
 
 
 def configuration(site: Site) -> Finding:
-    """Whether the file is right, and of the present layout."""
+    """Whether the file is correct, and of the present version."""
     if site.config is None:
         return fault(site.config_error, "correct these lines, then: bin-daemon check-config")
     from bin_daemon.config.edit import version_in
@@ -68,11 +77,10 @@ def runtime(site: Site) -> Finding:
     return good(", ".join(loaded))
 
 
-def model(site: Site) -> Finding:
+@configured
+def model(_: Site, config: Config) -> Finding:
     """Whether the model's files are whole and each runtime computes what it should."""
-    if site.config is None:
-        return not_applicable("not without a configuration that can be read")
-    name = site.config.model.name
+    name = config.model.name
     done = _python("-m", "bin_daemon", "model", "verify", name)
     if done.returncode:
         return fault(_last_words(done), f"install the package '{name}' again")
@@ -96,13 +104,14 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}: it was built for another processor"
-    return (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    return (done.stderr.strip().splitlines() or ["no message"])[-1]
 
 
-def broker(site: Site) -> Finding:
+@configured
+def broker(site: Site, config: Config) -> Finding:
     """Find, reach and log in to the broker as the daemon does, under an id of its own."""
-    mqtt = site.config.mqtt if site.config else None
-    if site.config is None or mqtt is None:
+    mqtt = config.mqtt
+    if mqtt is None:
         return not_applicable("no broker is configured")
     where = f"{mqtt.host}:{mqtt.port}"
     try:
@@ -128,16 +137,13 @@ def broker(site: Site) -> Finding:
             f"{where}: {error.strerror or error}",
             f"is the broker running there (systemctl status mosquitto)? is {mqtt.port} its port?",
         )
-    return _login(site.config.bin.id, where, site)
+    return _login(mqtt, config.bin.id, where)
 
 
-def _login(bin_id: str, where: str, site: Site) -> Finding:
+def _login(mqtt: MqttSection, bin_id: str, where: str) -> Finding:
     from bin_daemon.telemetry.connection import Connection, Parameters, State
     from bin_daemon.telemetry.topics import Topics
 
-    assert site.config is not None
-    mqtt = site.config.mqtt
-    assert mqtt is not None
     topics, heard = Topics(mqtt.prefix, bin_id), _Heard()
     # An empty will of an own topic: no one is told anything by it, however this ends.
     will = (f"{topics.root}/doctor", "")
