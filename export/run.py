@@ -56,11 +56,7 @@ class Run:
         self.folder = folder
 
     def create(self) -> None:
-        """Make the folder.
-
-        Raises:
-            ExportError: it cannot be made.
-        """
+        """Make the folder; raises ExportError where it cannot be made."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -73,8 +69,7 @@ class Run:
     def need(self, name: str, made_by: str) -> Path:
         """The path of a file that an earlier step must have left.
 
-        Raises:
-            ExportError: it is not there; the message names the step to run first.
+        Raises ExportError where it is not there; the message names the step to run first.
         """
         path = self.folder / name
         if not path.is_file():
@@ -112,8 +107,7 @@ class Run:
 def alone(lock: Path) -> Iterator[None]:
     """One process at a time: what trainings share is made by one, and the others find it made.
 
-    Raises:
-        ExportError: the lock file cannot be written.
+    Raises ExportError where the lock file cannot be written.
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

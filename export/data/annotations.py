@@ -83,8 +83,7 @@ def read_annotations(source: Path, problems: list[str]) -> Iterator[Instance]:
 
     Adds to `problems` what is left out, and why.
 
-    Raises:
-        ExportError: `source` does not exist, or holds no annotation file.
+    Raises ExportError where `source` does not exist, or holds no annotation file.
     """
     files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
     if not files or not source.exists():

@@ -136,8 +136,8 @@ def examine(
 
     Takes the arguments of `check_data`; `progress` hears how far it is.
 
-    Raises:
-        ExportError: there is no such folder, no picture in it, or its `groups.csv` is no table.
+    Raises ExportError where there is no such folder, no picture in it, or its `groups.csv` is no
+    table.
     """
     files = find_pictures(folder)
     ordered = sorted({label_of(file) for file in files})

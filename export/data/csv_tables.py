@@ -21,8 +21,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
 def read_table(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file in UTF-8 with their line numbers; other columns are let be.
 
-    Raises:
-        ExportError: the file cannot be read, or lacks a column or a value.
+    Raises ExportError where the file cannot be read, or lacks a column or a value.
     """
     wanted = " and ".join(f"'{column}'" for column in columns)
     try:

@@ -94,8 +94,8 @@ def fetch(address: str, sha256: str, archive: str, home: Path) -> None:
     Does nothing where `home` exists. What a broken-off download has brought stays beside it, and
     the next call goes on from there.
 
-    Raises:
-        ExportError: it cannot be had, is too large, has another checksum, or is no sound archive.
+    Raises ExportError where it cannot be had, is too large, has another checksum, or is no sound
+    archive.
     """
     if home.exists():
         return

@@ -140,8 +140,7 @@ def find_files(folder: Path) -> list[str]:
 def find_pictures(folder: Path) -> list[str]:
     """The picture files in the class folders of `folder`, at any depth, by name; relative to it.
 
-    Raises:
-        ExportError: there is no such folder, or no class folder in it.
+    Raises ExportError where there is no such folder, or no class folder in it.
     """
     if not folder.is_dir():
         raise ExportError(f"{folder}: no such folder; --data must name one with a folder per class")
@@ -159,8 +158,7 @@ def read_groups(table: Path) -> dict[str, str]:
 
     Files without a label are left out, as in `find_files`.
 
-    Raises:
-        ExportError: the table is missing, lacks a column or a value, or names a file twice.
+    Raises ExportError where the table is missing, lacks a column or a value, or names a file twice.
     """
     groups: dict[str, str] = {}
     for number, row in read_table(table, ("file", "group")):
@@ -227,8 +225,7 @@ def split(
 def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
     """Keep in the run folder which picture is in which part (`PARTS`), in the order given.
 
-    Raises:
-        ExportError: a group would be in two parts.
+    Raises ExportError where a group would be in two parts.
     """
     home: dict[str, str] = {}
     for part, group in [(part, p.group) for part, pictures in parts.items() for p in pictures]:
@@ -247,8 +244,7 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
     Folds are dealt anew over all of them: they are those of the data folder where all its pictures
     are in the split.
 
-    Raises:
-        ExportError: the run has no split, or it is damaged.
+    Raises ExportError where the run has no split, or it is damaged.
     """
     table = run.need(SPLIT, "train")
     rows = [row for _, row in read_table(table, _SPLIT_COLUMNS)]
@@ -280,8 +276,7 @@ def save_picture(path: Path, rgb: Array, *options: int) -> None:
 def read_rgb(path: Path) -> Array:
     """Read a picture as uint8 (height, width, 3) RGB, as the daemon does.
 
-    Raises:
-        ExportError: the file is missing, is no picture, or is damaged.
+    Raises ExportError where the file is missing, is no picture, or is damaged.
     """
     try:
         return read_picture(path)
@@ -315,8 +310,7 @@ def spread(items: Sequence[_Item], most: int) -> list[_Item]:
 def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> Array:
     """The class of each picture as its index in `labels`, int64 (n,).
 
-    Raises:
-        ExportError: a picture is of none of them.
+    Raises ExportError where a picture is of none of them.
     """
     index = {label: i for i, label in enumerate(labels)}
     try:

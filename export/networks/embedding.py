@@ -23,8 +23,7 @@ Embed = Callable[[Array], Array]
 def backbone_embedding(backbone: Path) -> Embed:
     """The embedding of the untouched backbone, on TensorFlow.
 
-    Raises:
-        ExportError: the file is missing or is no backbone.
+    Raises ExportError where the file is missing or is no backbone.
     """
     import tensorflow as tf
 

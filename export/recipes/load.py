@@ -34,8 +34,8 @@ def shipped() -> list[str]:
 def read_recipe(name: str) -> KerasRecipe | FoldedRecipe:
     """Read a recipe by its name, or from a path that ends in .yaml.
 
-    Raises:
-        ExportError: there is none, or it is wrong; a line for each mistake, with file, line, key.
+    Raises ExportError where there is none, or it is wrong; a line for each mistake, with file,
+    line, key.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:

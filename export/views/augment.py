@@ -22,13 +22,7 @@ GAMMA = 2.2
 def augment(square: Array, size: int, rng: np.random.Generator) -> Array:
     """Change geometry, colour and sharpness of one picture at random.
 
-    Args:
-        square: uint8 (s, s, 3) RGB, the whole picture stretched to a square.
-        size: side of the result in pixels.
-        rng: source of every random number.
-
-    Returns:
-        uint8 (size, size, 3) RGB.
+    `square` is uint8 (s, s, 3) RGB, the whole picture stretched; returns uint8 (size, size, 3) RGB.
     """
     return degrade(recolour(rewarp(square, size, rng), rng), rng)
 
@@ -121,15 +115,9 @@ def recompressed(picture: Array, quality: int) -> Array:
 
 
 def jitter(view: Array, size: int, rng: np.random.Generator) -> Array:
-    """A view that is kept, once more a little different: flipped, turned by quarters, cropped.
+    """A cached view, once more a little different: flipped, turned by quarters, cropped.
 
-    Args:
-        view: uint8 (s, s, 3) RGB.
-        size: side of the result in pixels.
-        rng: source of every random number.
-
-    Returns:
-        uint8 (size, size, 3) RGB.
+    From uint8 (s, s, 3) RGB to uint8 (size, size, 3) RGB.
     """
     side = view.shape[0]
     cut = round(side * rng.uniform(0.85, 1.0))
@@ -155,7 +143,7 @@ def blend(
         pictures: uint8 (n, s, s, 3); not changed.
         targets: float32 (n, classes), rows that sum to 1; not changed.
         share: part of the batches to blend, 0 to 1.
-        rng: source of every random number.
+        rng: decides whether and how.
 
     Returns:
         Pictures and targets of the same shapes and dtypes.

@@ -40,7 +40,7 @@ def handed_on(empty: Array, frame: Array, mask: Array, rng: np.random.Generator)
         empty: uint8 RGB, the chamber without the item, at any size.
         frame: uint8 (h, w, 3) RGB, with the item.
         mask: float32 (h, w), where the item lies.
-        rng: source of every random number.
+        rng: decides about light and box.
     """
     table = light_table(empty) if rng.random() < NORMALISED else None
     if rng.random() < 0.08:  # a chamber without an empty view hands on whole frames

@@ -49,8 +49,8 @@ class Source:
 def relaid_set(home: Path, parts: Sequence[Relaid]) -> Path:
     """Make the set `home` of these folders, or find it made; one that was broken off is made anew.
 
-    Raises:
-        ExportError: a folder is missing or empty, `home` holds another set, or cannot be written.
+    Raises ExportError where a folder is missing or empty, `home` holds another set, or cannot be
+    written.
     """
     sources = [source for part in parts for source in _sources(part)]
     facts = [FORMAT, [asdict(part) for part in parts], len(sources)]

@@ -1,4 +1,4 @@
-"""Rendered items in rendered chambers, as `make studio` leaves them: training material only.
+"""Rendered items in rendered chambers, as `make studio` leaves them: to train on only.
 
 A folder flows in, a list of what it holds flows out; no item of them is ever measured on.
 """
@@ -35,8 +35,7 @@ class Rendered:
 def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:
     """The items of a set whose class is one of `labels`, in the order of its table.
 
-    Raises:
-        ExportError: there is no such set, it is damaged, or none of its classes is wanted.
+    Raises ExportError where there is no such set, it is damaged, or none of its classes is wanted.
     """
     table = folder / TABLE
     if not table.is_file():

@@ -32,13 +32,7 @@ COLOURS = (
 
 
 def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
-    """Draw an item of a class, uint8 (side, side, 3) RGB.
-
-    Args:
-        kind: number of the class, 0 to 8.
-        rng: source of every random number.
-        side: of the picture in pixels.
-    """
+    """Draw an item of the class number `kind`, 0 to 8: uint8 (side, side, 3) RGB."""
     background = rng.integers(90, 170, 3) + rng.integers(-12, 13, (7, 7, 3))
     picture = cv2.resize(background.astype(np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
     item = np.empty_like(picture)
@@ -80,14 +74,7 @@ def _texture(item: Array, kind: int, rng: np.random.Generator) -> None:
 def render(folder: Path, labels: Sequence[str], each: int, seed: int = 1) -> Path:
     """Write a set: `<label>/<number>.png` and `groups.csv`, each picture of an item of its own.
 
-    Args:
-        folder: to write into.
-        labels: two to nine classes.
-        each: pictures of each class.
-        seed: decides every pixel.
-
-    Returns:
-        The folder.
+    Two to nine classes, `each` pictures of each; returns the folder.
     """
     rng = np.random.default_rng(seed)
     rows = []

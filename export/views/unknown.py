@@ -87,10 +87,7 @@ DRAWN = 200
 
 
 def measure(
-    organic: Path | None,
-    empties: Sequence[Path],
-    size: int,
-    accept: Callable[[Array], Array],
+    organic: Path | None, empties: Sequence[Path], size: int, accept: Callable[[Array], Array]
 ) -> dict[str, Any]:
     """How many out-of-distribution pictures a model would accept.
 
