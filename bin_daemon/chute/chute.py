@@ -145,23 +145,22 @@ class Chute(Closing):
             if not legs:
                 self._rewind()
                 if not self._homed:
-                    legs.append(self._homing(self._config.homing_speed))
+                    legs.append(self._homing())
             for step in self._routes[route].steps:
                 legs.append(_Leg(ChuteState.DELIVERING, step.pose, step.hold_s, speed))
             legs.append(_Leg(ChuteState.RETURNING, HOME, 0.0, speed))
             self._legs = deque([*legs, self._settling])
             self._dropped = False
 
-    def home(self, *, gentle: bool = True) -> None:
-        """Go home from wherever it is, settle, fall silent; gives up a route that is under way.
+    def home(self) -> None:
+        """Go home at `homing_speed`, settle, fall silent; gives up a route that is under way.
 
-        gentle: at `homing_speed` of full speed. Raises ChuteError once closed.
+        Raises ChuteError once closed.
         """
         with self._lock:
             self._check_open()
             self._rewind()
-            speed = self._config.homing_speed if gentle else 1.0
-            self._legs = deque([self._homing(speed), self._settling])
+            self._legs = deque([self._homing(), self._settling])
 
     def hold(self) -> None:
         """Interlock on: stand still until `release`, with the same pulses; may be called again.
@@ -237,12 +236,13 @@ class Chute(Closing):
         if self._closed:
             raise ChuteError("the chute is closed; open a new one")
 
-    def _homing(self, speed: float) -> _Leg:
+    def _homing(self) -> _Leg:
         # Not known to be home, the ramp may have no length while the servo has up to its whole
         # range to go; it gets the time for that.
         servos = self._config.servos.values()
         travel_s = max((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
-        return _Leg(ChuteState.HOMING, HOME, 0.0, speed, 0.0 if self._homed else travel_s)
+        least_s = 0.0 if self._homed else travel_s
+        return _Leg(ChuteState.HOMING, HOME, 0.0, self._config.homing_speed, least_s)
 
     def _rewind(self) -> None:
         self._trajectory = None

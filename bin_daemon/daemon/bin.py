@@ -295,7 +295,7 @@ class Bin(Closing):
             return
         self._home_pending = False
         if self.chute.state is ChuteState.RESTING:  # else it is on a route, which goes home first
-            self.chute.home(gentle=True)
+            self.chute.home()
 
     def _save_reference(self) -> None:
         """Save the empty view for the next start; without a disk it is learnt again then."""

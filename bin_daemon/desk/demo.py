@@ -63,10 +63,10 @@ class Demo:
     fast: on a simulated clock, as fast as the processor allows.
     """
 
-    def __init__(self, config: Config, fast: bool = False, console: Console | None = None) -> None:
+    def __init__(self, config: Config, fast: bool = False) -> None:
         self._config = config
         self._fast = fast
-        self._console = console or Console(highlight=False)
+        self._console = Console(highlight=False)
         self._received: list[dict[str, Any]] = []
         self._started = time.monotonic()
 

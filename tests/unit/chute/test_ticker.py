@@ -75,10 +75,9 @@ def test_a_failing_tick_is_raised_to_the_owner_with_the_servos_silent(chute, fac
         chute.start("paper")
         wait(lambda: factory.pin(12).state)
         monkeypatch.setattr(chute, "_advance", lambda passed_s: 1 / 0)
-        wait(lambda: thread._worker.error)
 
         with pytest.raises(ChuteError, match="the chute has stopped: division by zero"):
-            thread.check()
+            wait(thread.check)
     assert not factory.pin(12).state
     assert not chute.homed
 
