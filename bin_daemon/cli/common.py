@@ -7,12 +7,13 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
+from bin_daemon.core.messages import to_json
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Config
@@ -70,7 +71,7 @@ def config_name(options: argparse.Namespace) -> str:
         return name
     try:
         return str(_SYSTEM_CONFIG) if _SYSTEM_CONFIG.is_file() else _DESK_PROFILE
-    except PermissionError:  # told by whoever reads it
+    except PermissionError:  # reported by whoever reads it
         return str(_SYSTEM_CONFIG)
 
 
@@ -116,7 +117,7 @@ def looked_into(options: argparse.Namespace) -> Path:
 def taught_in(options: argparse.Namespace) -> Path | None:
     """The state directory whose taught head is meant; None where the package as it ships is.
 
-    One of the service that may not be read counts as that too, and is told.
+    That is so for one of the service that may not be read, too, with a warning.
     """
     state = looked_into(options)
     try:
@@ -148,6 +149,11 @@ def classifier_of(config: Config, state: Path | None) -> Classifier:
     return classifier
 
 
+def answer(options: argparse.Namespace, data: Mapping[str, object], words: str) -> None:
+    """Print what a command did: as JSON where the options ask for that, else in words."""
+    print(to_json(data) if options.json else words)
+
+
 def warn(words: str) -> None:
     """Tell a person what they should know, beside the output that programs read."""
     print(f"bin-daemon: warning: {words}", file=sys.stderr)
@@ -155,9 +161,9 @@ def warn(words: str) -> None:
 
 @contextlib.contextmanager
 def progress(words: str) -> Iterator[Callable[[str], None]]:
-    """A line on the terminal that tells how far long work is; gives what changes its words.
+    """A line on the terminal that shows how far long work is; gives a function that changes it.
 
-    Nothing is shown where nobody looks. It goes to standard error, so that output can be piped.
+    It goes to standard error, so that output can be piped; nothing is shown without a terminal.
     """
     if not sys.stderr.isatty():
         yield lambda words: None

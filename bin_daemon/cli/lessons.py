@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bin_daemon.teaching.training import TrainingResult
 
 
+RESTART = "A running bin takes it up at its next start: sudo systemctl restart bin-daemon"
+
+
 def learn_kept(
     samples: Samples,
     classifier: Classifier,
@@ -49,17 +52,12 @@ def print_result(result: TrainingResult) -> None:
     words = f"{gain['accuracy']:+.3f} accuracy, standard error {gain['se']:.3f}"
     if result.better:
         print(f"in force: {result.head.id} ({words})")
-        print_restart()
+        print(RESTART)
     else:
         print(
             f"not put in force: no better than what ships by more than one standard error "
             f"({words}). The pictures are kept; show more, and teach again."
         )
-
-
-def print_restart() -> None:
-    """How a bin that runs takes up what is in force now."""
-    print("A running bin takes it up at its next start: sudo systemctl restart bin-daemon")
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
@@ -85,8 +83,8 @@ def lines_of(figures: dict[str, Any]) -> list[str]:
     if control := figures["control"]:
         lines.append(
             f"{'item taken out':<20}{control['accuracy']:.3f} ± {control['se']:.3f} (commonest "
-            f"class {control['majority']:.3f}; of the {control['pictures']} pictures shown just "
-            f"now alone): near it, the head knows the items, not the ground"
+            f"class {control['majority']:.3f}; only the {control['pictures']} pictures shown just "
+            f"now): if the two are close, the head knows the items, not the background"
         )
     if (right := figures["accepted"]["right"]) is not None:
         share = figures["accepted"]["share"]

@@ -71,7 +71,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run_classify(options: argparse.Namespace) -> int:
-    """Classify each picture; one that cannot be read is told and the others go on."""
+    """Classify each picture; one that cannot be read is reported, and the others go on."""
     from bin_daemon.core.images import read_picture
     from bin_daemon.explain.stills import look_at
     from bin_daemon.sorting.policy import policy_of

@@ -110,14 +110,14 @@ def run_label(options: argparse.Namespace) -> int:
         found = [samples.find(prefix) for prefix in options.ids]
         for sample_id in found:
             samples.label(sample_id, options.label or None)
-    answer = {"label": options.label or None, "ids": found}
     words = f"now {options.label}" if options.label else "without a label now"
-    print(to_json(answer) if options.json else f"{', '.join(found)}: {words}")
+    data = {"label": options.label or None, "ids": found}
+    common.answer(options, data, f"{', '.join(found)}: {words}")
     return 0
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Write the folder; 1 where pictures were lost, which are told and left out."""
+    """Write the folder; 1 where pictures were lost, which are reported and left out."""
     from bin_daemon.teaching.export import Export
 
     with opened(options) as samples, common.progress("exporting") as tell:
@@ -126,11 +126,9 @@ def run_export(options: argparse.Namespace) -> int:
             tell(f"picture {number} of {len(export)}")
     for words in export.skipped:
         print(f"bin-daemon: left out: {words}", file=sys.stderr)
-    if options.json:
-        print(to_json({"written": dict(export.counts), "skipped": len(export.skipped)}))
-    else:
-        counts = ", ".join(f"{count} {label}" for label, count in sorted(export.counts.items()))
-        print(f"{options.folder}: {counts or 'nothing to write'}")
+    counts = ", ".join(f"{count} {label}" for label, count in sorted(export.counts.items()))
+    data = {"written": dict(export.counts), "skipped": len(export.skipped)}
+    common.answer(options, data, f"{options.folder}: {counts or 'nothing to write'}")
     return 1 if export.skipped else 0
 
 
@@ -146,7 +144,7 @@ def run_delete(options: argparse.Namespace) -> int:
     else:
         with opened(options) as samples:
             count = samples.delete(_condemned(samples, options))
-    print(to_json({"deleted": count}) if options.json else f"{count} deleted")
+    common.answer(options, {"deleted": count}, f"{count} deleted")
     return 0
 
 

@@ -138,20 +138,18 @@ def _table(live: bool) -> Iterator[Callable[[Mapping[str, str]], None]]:
 def _try_outputs(config: Config, factory: Factory) -> None:
     from bin_daemon.gpio.outputs import Mode, Outputs
 
-    section = config.outputs
-    with Outputs(section, factory) as outputs:
-        if section.light:
-            print(f"light on (GPIO {section.light.pin})", flush=True)
-            outputs.light(True)
+    named = config.outputs.named()
+    with Outputs(config.outputs, factory) as outputs:
+        trials: dict[str, tuple[str, Callable[[], object]]] = {
+            "light": ("light on", lambda: outputs.light(True)),
+            "led": ("status lamp on", lambda: outputs.show(Mode.READY)),
+            "buzzer": ("buzzer, once", lambda: outputs.beep(1)),
+        }
+        for name, output in named.items():
+            words, switch = trials[name]
+            print(f"{words} (GPIO {output.pin})", flush=True)
+            switch()
             time.sleep(_OUTPUT_S)
             outputs.light(False)
-        if section.led:
-            print(f"status lamp on (GPIO {section.led.pin})", flush=True)
-            outputs.show(Mode.READY)
-            time.sleep(_OUTPUT_S)
-        if section.buzzer:
-            print(f"buzzer, once (GPIO {section.buzzer.pin})", flush=True)
-            outputs.beep(1)
-            time.sleep(_OUTPUT_S)
-    if not (section.light or section.led or section.buzzer):
+    if not named:
         print("this bin has no outputs; the section 'outputs' names them", file=sys.stderr)

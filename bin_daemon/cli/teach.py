@@ -73,11 +73,8 @@ def _undo(options: argparse.Namespace) -> int:
     config, state = common.config_of(options), common.looked_into(options)
     package = open_package(config.model.name)
     head = undo(state, Base.of(package), lambda former: policy_of(config, former))
-    if options.json:
-        print(to_json({"model": head.id if head else None}))
-    else:
-        print(f"in force: {head.id if head else 'the package as it ships'}")
-        lessons.print_restart()
+    words = f"in force: {head.id if head else 'the package as it ships'}\n{lessons.RESTART}"
+    common.answer(options, {"model": head.id if head else None}, words)
     return 0
 
 
@@ -85,13 +82,11 @@ def _forget(options: argparse.Namespace) -> int:
     from bin_daemon.teaching.sample_store import forget
 
     count = forget(paths.teaching(common.looked_into(options)))
-    if options.json:
-        print(to_json({"forgotten": count}))
-    else:
-        print(
-            f"{count} pictures deleted. What was learnt from them stays in force (--undo takes it "
-            f"back), but cannot be carried over to another model."
-        )
+    words = (
+        f"{count} pictures deleted. What was learnt from them stays in force (--undo takes it "
+        f"back), but cannot be carried over to another model."
+    )
+    common.answer(options, {"forgotten": count}, words)
     return 0
 
 

@@ -100,13 +100,13 @@ class _Bin:
 
 @contextlib.contextmanager
 def _kept_is_told(session: TeachingSession) -> Iterator[None]:
-    """Say what stays, where the session is broken off."""
+    """Say what is kept, where the session is interrupted."""
     try:
         yield
     except BaseException:
         if count := session.counts.total():
             print(
-                f"bin-daemon: broken off; what was named stays kept (items: {count}), and "
+                f"bin-daemon: interrupted; what was named is kept (items: {count}), and "
                 f"`bin-daemon teach` goes on with it",
                 file=sys.stderr,
             )
@@ -196,10 +196,10 @@ def _learn(
             result = lessons.learn_kept(samples, classifier, config, state, store.grounds, progress)
     except UsageError as error:
         print(f"bin-daemon: nothing is learnt yet: {error}", file=sys.stderr)
-        print("What was taught stays kept; `bin-daemon teach` goes on with it.", file=sys.stderr)
+        print("What was taught is kept; `bin-daemon teach` goes on with it.", file=sys.stderr)
         return 1
     except BinDaemonError:
-        print("bin-daemon: what was taught stays kept", file=sys.stderr)
+        print("bin-daemon: what was taught is kept", file=sys.stderr)
         raise
     lessons.print_result(result)
     return 0

@@ -25,7 +25,7 @@ from bin_daemon.core.messages import Array
 log = logging.getLogger(__name__)
 
 Runtime = Literal["auto", "ai-edge-litert", "tflite-runtime"]
-RUNTIMES = {
+RUNTIMES: dict[Runtime, str] = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
@@ -36,8 +36,7 @@ _XNNPACK_SIGNED, _XNNPACK_UNSIGNED = 1, 2
 
 def installed_runtimes() -> list[Runtime]:
     """The runtimes that can be imported here, the preferred one first; imports none of them."""
-    names: list[Runtime] = ["ai-edge-litert", "tflite-runtime"]
-    return [name for name in names if importlib.util.find_spec(RUNTIMES[name].split(".")[0])]
+    return [name for name in RUNTIMES if importlib.util.find_spec(RUNTIMES[name].split(".")[0])]
 
 
 def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
@@ -45,7 +44,7 @@ def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
 
     Raises ModelError where there is none.
     """
-    wanted = list(RUNTIMES) if runtime == "auto" else [runtime]
+    wanted: list[Runtime] = list(RUNTIMES) if runtime == "auto" else [runtime]
     reasons = []
     for name in wanted:
         try:

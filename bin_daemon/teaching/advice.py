@@ -1,4 +1,4 @@
-"""Whether there is enough to learn from, and what to doubt in what was learnt.
+"""What a person is told: whether there is enough to learn from, and what to doubt afterwards.
 
 Labels of pictures and figures of a training flow in, words for a person flow out.
 """
@@ -36,8 +36,8 @@ def left_out(
             needs[label] = f"pictures still needed: {LEAST - count}"
     if len(counts) - len(needs) < 2:
         words = (
-            f"teaching takes pictures of two classes or more, at least {LEAST} of each: a head "
-            f"that was shown one class only would say it of everything"
+            f"teaching needs pictures of two classes or more, at least {LEAST} of each: a head "
+            f"that knows one class only would give it to everything"
         )
         raise UsageError("; ".join([words, *in_words(needs)]))
     return needs
@@ -59,33 +59,31 @@ def advise(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
         yield f"few pictures of {', '.join(few)}: the figures are rough; show {FEW} or more"
     if alike := [f"{label} ({n})" for label, n in figures["things"].items() if n < LEAST]:
         yield (
-            f"the pictures of {', '.join(alike)} look as if they showed so few different things, "
-            f"too few to test on; show others, or the same at other places and turned"
+            f"the pictures of {', '.join(alike)} seem to show so few different things, too few to "
+            f"test on; show others, or the same ones turned and in other places"
         )
     known = counts.keys() | figures["left_out"].keys()
     if untaught := [label for label in labels if label not in known]:
         yield (
-            f"no pictures of {', '.join(untaught)}: the head knows of them only what the package "
-            f"knew and will seldom say them; show some if they are put into this bin"
+            f"no pictures of {', '.join(untaught)}: the head knows only what the package knew of "
+            f"them and will seldom recognise them; show some if they end up in this bin"
         )
     former = figures["former"]
     if former and former["before"] - former["after"] > former["se"]:
         yield (
-            f"of the {former['pictures']} newest pictures {former['model']} tells "
+            f"of the {former['pictures']} newest pictures {former['model']} gets "
             f"{former['before']:.0%} right without having been taught them, the new head "
-            f"{former['after']:.0%}: see whether their classes are right; `teach --undo` takes a "
-            f"new head back"
+            f"{former['after']:.0%}: check their classes; `teach --undo` goes back"
         )
     control = figures["control"]
     if control is None:
         yield (
-            f"no control: fewer than {2 * LEAST} crops of two classes are known without their "
-            f"item; more items give one, and with --from whole pictures with their empty view"
+            f"no control: it takes {2 * LEAST} crops of two classes whose background is known "
+            f"without the item; teach more items, or with --from whole pictures and an empty view"
         )
     elif (above := control["accuracy"] - control["majority"]) > max(NEAR_CHANCE, 2 * control["se"]):
         yield (
-            f"with the items taken out of the pictures the class is still told in "
-            f"{control['accuracy']:.0%} of them ({above:+.0%} against the commonest class): the "
-            f"head may know the ground instead of the item; show every class in each session, at "
-            f"many places"
+            f"with the items taken out of the pictures, {control['accuracy']:.0%} still get the "
+            f"right class ({above:+.0%} against the commonest class): the head may have learnt the "
+            f"background instead of the item; show every class in each session, in many places"
         )

@@ -120,8 +120,8 @@ class TeachingFolder:
             )
         if crops := sum(one.cropped for one in self.listed):
             self.words.append(
-                f"{crops} pictures are crops that a bin made: taken as they are. What lay under "
-                f"their items is not known, so there is no control against shortcuts with them"
+                f"{crops} pictures are crops that a bin made: taken as they are. What was behind "
+                f"their items is not known, so they give no control against shortcuts"
             )
         by_session: dict[tuple[str, Path | None, bool], list[Listed]] = defaultdict(list)
         for one in self.listed:
@@ -143,7 +143,7 @@ class TeachingFolder:
         pictures = [one.path for one in members if _readable(one.path)]
         if len(pictures) >= LEAST_FOR_MEDIAN:
             self.words.append(
-                f"{name}: no empty view; the median of its {len(pictures)} pictures is taken for it"
+                f"{name}: no empty view; the median of its {len(pictures)} pictures is used"
             )
             return median_empty(pictures)
         self.words.append(

@@ -65,7 +65,7 @@ def check_label(label: str | None) -> None:
     """Raise UsageError for a label that cannot be the name of a class, and of its folder."""
     if label is not None and (not _LABEL.fullmatch(label) or label == UNLABELLED):
         raise UsageError(
-            f"'{label}' cannot name a class: take 1 to 64 letters, digits, spaces, '_', '-' and "
+            f"'{label}' cannot name a class: use 1 to 64 letters, digits, spaces, '_', '-' and "
             f"'.', beginning with a letter or digit, and not '{UNLABELLED}'"
         )
 

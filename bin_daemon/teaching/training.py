@@ -175,12 +175,25 @@ def train(
         "former": _former(classifier.head, pictures, logits, fresh),
         "accepted": _accepted(pictures, logits),
     }
-    temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
     progress("learning from all")
+    head = _head(pictures, package, strength, logits, taught_at, figures)
+    figures["seconds"] = time.perf_counter() - started
+    return TrainingResult(head, gain > error, figures, tuple(advise(figures, pictures.labels)))
+
+
+def _head(
+    pictures: _TrainingSet,
+    package: Package,
+    strength: float,
+    logits: Doubles,
+    taught_at: float,
+    figures: dict[str, Any],
+) -> Head:
+    """The head learnt from all pictures; logits: cross-validated, for when to trust it."""
+    temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
     features = unit(pictures.embeddings)
     kernel, bias = solver.fit(features, pictures.truth, pictures.prior, strength)
-    figures["seconds"] = time.perf_counter() - started
-    head = Head(
+    return Head(
         labels=pictures.labels,
         kernel=kernel,
         bias=bias,
@@ -190,7 +203,6 @@ def train(
         taught_at=taught_at,
         figures=figures,
     )
-    return TrainingResult(head, gain > error, figures, tuple(advise(figures, pictures.labels)))
 
 
 def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solver.Linear:

@@ -97,7 +97,7 @@ def test_what_is_not_enough_to_learn_from_stays_for_the_next_session(tmp_path, s
     assert done.returncode == 1
     assert "no class 'nosuch'; 'n nosuch' makes one" in done.stdout
     assert "no route takes 'box' yet" in done.stdout
-    assert "nothing is learnt yet: teaching takes pictures of two classes or more" in done.stderr
+    assert "nothing is learnt yet: teaching needs pictures of two classes or more" in done.stderr
     assert [s.label for s in kept(state)] == ["box"] * 3
     assert not paths.taught_head(state).exists()
 
@@ -136,7 +136,7 @@ def test_keys_name_skip_and_undo_and_ctrl_c_keeps_what_was_taught(terminal, stat
     terminal.wait_for("skipped", START_S)
     terminal.press("\x03")
     assert terminal.end() == 130
-    assert "stays kept (items: 1)" in terminal.said
+    assert "is kept (items: 1)" in terminal.said
     assert terminal.settings == terminal.before
     samples = kept(state)
     assert Counter(s.label for s in samples) == {"metal": 3}
