@@ -19,12 +19,10 @@ from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bin_daemon.chute.pose_editor import PoseEditor
-    from bin_daemon.config.sections import Config, Servo
+    from bin_daemon.config.sections import Config
     from bin_daemon.gpio.factory import Factory, ServoPin
 
 _TICK_S = 0.02
-_DWELL_S = 0.6
-_SWEEP_STEPS = 20
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,7 +133,8 @@ def _move_by_keys(editor: PoseEditor, pins: dict[str, ServoPin]) -> None:
 
 def run_servo_test(options: argparse.Namespace) -> int:
     """Play every pose, or a sweep, slowly; ends at home, silent."""
-    from bin_daemon.chute.chute import HOME
+    from bin_daemon.chute.pose_editor import pulse_us
+    from bin_daemon.chute.servo_test import play
 
     config = common.config_of(options)
     chosen = _servo_named(config, options.servo)
@@ -144,22 +143,11 @@ def run_servo_test(options: argparse.Namespace) -> int:
     with devices(options, config) as factory, _servo_pins(config, factory) as pins:
         _ask_to_begin(options, config, names)
         for name in names:
-            servo, pin = config.chute.servos[name], pins[name]
-            home_deg = config.chute.poses[HOME][name]
-            print(f"{name}: {where} {servo.pin}, {pin.pulses}", flush=True)
-            stops = [(HOME, home_deg)]
-            if options.sweep:
-                stops += _sweep(servo)
-            else:
-                poses = config.chute.poses.items()
-                stops += [(p, a[name]) for p, a in poses if name in a and p != HOME]
-            angle_deg = home_deg
-            for pose, target_deg in [*stops, (HOME, home_deg)]:
-                _ramp(pin, angle_deg, target_deg, servo.speed_deg_s * config.chute.homing_speed)
-                angle_deg = target_deg
-                print(_stop_line(servo, pose, angle_deg), flush=True)
-                time.sleep(_DWELL_S if not options.sweep else _DWELL_S / 4)
-            pin.detach()
+            servo = config.chute.servos[name]
+            print(f"{name}: {where} {servo.pin}, {pins[name].pulses}", flush=True)
+            for stop, angle_deg in play(config.chute, name, pins[name], options.sweep):
+                pulse = f"{pulse_us(servo, angle_deg):6.0f} us"
+                print(f"  {stop:<16} {angle_deg:7.1f} deg  {pulse}", flush=True)
     print("silent")
     return 0
 
@@ -172,26 +160,3 @@ def _ask_to_begin(options: argparse.Namespace, config: Config, names: list[str])
         raise UsageError("servo-test moves servos: give --yes where nobody can be asked")
     print(f"{', '.join(names)} will JUMP home with the first pulse: hands away. Ctrl-C silences.")
     input("Enter begins: ")
-
-
-def _sweep(servo: Servo) -> list[tuple[str, float]]:
-    low, high = servo.min_angle_deg, servo.max_angle_deg
-    up = [low + (high - low) * i / _SWEEP_STEPS for i in range(_SWEEP_STEPS + 1)]
-    return [("sweep", angle_deg) for angle_deg in up]
-
-
-def _ramp(pin: ServoPin, start_deg: float, target_deg: float, speed_deg_s: float) -> None:
-    from bin_daemon.chute.motion import Ramp
-
-    ramp = Ramp(start_deg, target_deg, speed_deg_s)
-    began = time.monotonic()
-    while (passed_s := time.monotonic() - began) < ramp.duration_s:
-        pin.set_angle(ramp.angle_at(passed_s))
-        time.sleep(_TICK_S)
-    pin.set_angle(target_deg)
-
-
-def _stop_line(servo: Servo, pose: str, angle_deg: float) -> str:
-    from bin_daemon.chute.pose_editor import pulse_us
-
-    return f"  {pose:<16} {angle_deg:7.1f} deg  {pulse_us(servo, angle_deg):6.0f} us"

@@ -118,18 +118,16 @@ def run_label(options: argparse.Namespace) -> int:
 
 def run_export(options: argparse.Namespace) -> int:
     """Write the folder; 1 where pictures were lost, which are reported and left out."""
-    from bin_daemon.teaching.export import Export
+    from bin_daemon.teaching.export import export
 
-    with opened(options) as samples, common.progress("exporting") as tell:
-        export = Export(samples, options.folder)
-        for number, _ in enumerate(export, start=1):
-            tell(f"picture {number} of {len(export)}")
-    for words in export.skipped:
+    with opened(options) as samples, common.progress("exporting") as progress:
+        counts, lost = export(samples, options.folder, progress)
+    for words in lost:
         print(f"bin-daemon: left out: {words}", file=sys.stderr)
-    counts = ", ".join(f"{count} {label}" for label, count in sorted(export.counts.items()))
-    data = {"written": dict(export.counts), "skipped": len(export.skipped)}
-    common.answer(options, data, f"{options.folder}: {counts or 'nothing to write'}")
-    return 1 if export.skipped else 0
+    written = ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
+    data = {"written": dict(counts), "skipped": len(lost)}
+    common.answer(options, data, f"{options.folder}: {written or 'nothing to write'}")
+    return 1 if lost else 0
 
 
 def run_delete(options: argparse.Namespace) -> int:

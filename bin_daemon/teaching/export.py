@@ -8,70 +8,65 @@ the item out and normalised it, which then needs no empty view). It never change
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.core.files import READABLE, table_bytes, write_whole
-from bin_daemon.teaching.sample import UNLABELLED, Sample, png_of
+from bin_daemon.teaching.sample import UNLABELLED, png_of
 from bin_daemon.teaching.sample_store import Samples
 
 GROUPS, SESSIONS = "groups.csv", "sessions.csv"
 CROPPED = "yes"  # in the column `cropped`
 
 
-class Export:
-    """Writes samples into `folder`, which is new or empty; iterate over it to do so.
+def export(
+    samples: Samples, folder: Path, progress: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    """Write all samples into `folder`, which is new or empty; the tables come last.
 
-    Each step gives the file that was written, relative to the folder, or None where the picture of
-    a sample is lost; `skipped` then says why. The tables are written last.
+    Returns how many were written of each class, and for each lost picture why it is left out.
     Raises UsageError where the folder holds something, StoreError where it cannot be written.
     """
+    try:
+        return _write(samples, folder, progress)
+    except (StoreError, UsageError):
+        raise
+    except OSError as error:
+        where = error.filename or folder
+        raise StoreError(f"{where}: cannot write it: {error.strerror}") from error
 
-    def __init__(self, samples: Samples, folder: Path) -> None:
-        self._samples, self._folder = samples, folder
-        self._listed: Sequence[Sample] = samples.list()
-        self.counts: Counter[str] = Counter()
-        self.skipped: list[str] = []
 
-    def __len__(self) -> int:
-        return len(self._listed)
-
-    def __iter__(self) -> Iterator[str | None]:
+def _write(
+    samples: Samples, folder: Path, progress: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UsageError(
+            f"{folder}: is not empty; give a new folder, so that no picture stays under a class "
+            f"that it has no more"
+        )
+    counts: Counter[str] = Counter()
+    lost, groups, sessions = [], [], []
+    listed = samples.list()
+    for number, sample in enumerate(listed, start=1):
+        progress(f"picture {number} of {len(listed)}")
         try:
-            yield from self._write()
-        except (StoreError, UsageError):
-            raise
-        except OSError as error:
-            where = error.filename or self._folder
-            raise StoreError(f"{where}: cannot write it: {error.strerror}") from error
-
-    def _write(self) -> Iterator[str | None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if any(self._folder.iterdir()):
-            raise UsageError(
-                f"{self._folder}: is not empty; give a new folder, so that no picture stays under "
-                f"a class that it has no more"
-            )
-        groups, sessions = [], []
-        for sample in self._listed:
-            label = sample.label or UNLABELLED
-            try:
-                picture = png_of(self._samples.crop(sample.id))
-            except PictureError as error:
-                self.skipped.append(str(error))
-                yield None
-                continue
-            path = self._folder / label / f"{sample.id}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(picture)
-            file = path.relative_to(self._folder).as_posix()
-            self.counts[label] += 1
-            groups.append((file, sample.item))
-            sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
-            yield file
-        for name, columns, rows in (
-            (GROUPS, ("file", "group"), groups),
-            (SESSIONS, ("file", "session", "cropped"), sessions),
-        ):
-            write_whole(self._folder / name, table_bytes(columns, rows), mode=READABLE)
+            picture = png_of(samples.crop(sample.id))
+        except PictureError as error:
+            lost.append(str(error))
+            continue
+        label = sample.label or UNLABELLED
+        path = folder / label / f"{sample.id}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture)
+        counts[label] += 1
+        file = path.relative_to(folder).as_posix()
+        groups.append((file, sample.item))
+        sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
+    for name, columns, rows in (
+        (GROUPS, ("file", "group"), groups),
+        (SESSIONS, ("file", "session", "cropped"), sessions),
+    ):
+        write_whole(folder / name, table_bytes(columns, rows), mode=READABLE)
+    return counts, lost

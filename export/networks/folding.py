@@ -8,12 +8,13 @@ same at any size.
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bin_daemon.core.files import READABLE, write_whole
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
 from export.networks.keras_backbones import norms
@@ -74,12 +75,11 @@ def make_backbone(to: Path, file: Path | None = None) -> None:
             else f"the ImageNet weights of MobileNetV2 cannot be had from Keras ({error}); connect "
             f"this machine once, or name the file without the classifier with --weights"
         ) from error
-    aside = to.with_name(f".{to.name}.part")
+    archive = io.BytesIO()
+    np.savez(archive, **folded(model))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as stream:
-            np.savez(stream, **folded(model))
-        os.replace(aside, to)
+        write_whole(to, archive.getbuffer(), synced=False, mode=READABLE)
     except OSError as error:
         raise ExportError(f"{to}: cannot be written: {error}") from error
     print(f"backbone: {to}")
