@@ -56,7 +56,12 @@ class OpenCvCamera(Camera):
         self._worker = Worker("camera", self._read, on_error=self._fail)
         self._worker.start()
         try:
-            self._wait_first(open_deadline_s)
+            with self._changed:
+                self._await_frame(
+                    open_deadline_s,
+                    "opens but gives no frame",
+                    "check the cable and the power supply, or that the stream is running",
+                )
         except CameraError:
             self.close()
             raise
@@ -78,16 +83,13 @@ class OpenCvCamera(Camera):
                 f"(usermod -aG video bin-daemon) and log in again"
             )
 
-    def _wait_first(self, deadline_s: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._fault, deadline_s)
-            if self._fault is not None:
-                raise self._fault
-            if self._frame is None:
-                raise CameraError(
-                    f"{self._name}: opens but gives no frame within {deadline_s:g} s; check the "
-                    f"cable and the power supply, or that the stream is running"
-                )
+    def _await_frame(self, deadline_s: float, trouble: str, advice: str) -> Frame:
+        """The next frame, left in its place; call it with the lock. Raises CameraError for none."""
+        self._changed.wait_for(lambda: self._frame is not None or self._fault, deadline_s)
+        if self._frame is None:
+            late = f"{self._name}: {trouble} within {deadline_s:g} s; {advice}"
+            raise self._fault or CameraError(late)
+        return self._frame
 
     def _open(self) -> cv2.VideoCapture:
         source = self._config.source
@@ -151,17 +153,13 @@ class OpenCvCamera(Camera):
             wait_s = self._last_s + self._period_s - self._clock.monotonic()
             self._clock.sleep(min(max(0.0, wait_s), deadline_s))
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._fault, deadline_s)
-            frame, self._frame = self._frame, None
+            frame = self._await_frame(
+                deadline_s, "no frame", "check the cable and the power supply"
+            )
+            self._frame = None
             self._changed.notify_all()
-        if frame is not None:
-            self._last_s = self._clock.monotonic()
-            return frame
-        if self._fault is not None:
-            raise self._fault
-        raise CameraError(
-            f"{self._name}: no frame within {deadline_s:g} s; check the cable and the power supply"
-        )
+        self._last_s = self._clock.monotonic()
+        return frame
 
     def close(self) -> None:
         """Leaves a thread that is stuck in the driver behind after a second."""

@@ -23,6 +23,7 @@ from bin_daemon.chamber.pixels import (
     SIGMAS,
     Bytes,
     as_bytes,
+    block_means,
     displaced,
     from_border,
     local_range,
@@ -46,7 +47,6 @@ _DARK = 6.0  # added before logarithms, so that dark pixels do not dominate the 
 _NEAR = 0.25  # log ratio: closer to the light of the last frame may be background
 _STRIDE = 5
 JUMP = 0.1  # log gain: light further from the learnt one is checked by the detail it shows
-BLOCK = 10  # pixels of the small frame
 ALIKE = 0.4  # correlation of fine detail in a block
 RECOGNISED = 0.2  # share of the blocks that have any detail
 
@@ -57,11 +57,9 @@ def detail(view: Bytes) -> Floats:
     return np.asarray(grey - cv2.blur(grey, (9, 9)), np.float32)
 
 
-def _plane(shape: tuple[int, int], stride: int) -> Floats:
-    """Design matrix (n, 3) of constant, x and y from -1 to 1, at every `stride`th pixel."""
-    y, x = np.mgrid[0 : shape[0] : stride, 0 : shape[1] : stride].astype(np.float32)
-    y, x = y / max(1, shape[0] - 1) * 2 - 1, x / max(1, shape[1] - 1) * 2 - 1
-    return np.stack([np.ones_like(x).ravel(), x.ravel(), y.ravel()], axis=1)
+def _ramp(length: int) -> Floats:
+    """From -1 to 1 over `length` pixels."""
+    return np.arange(length, dtype=np.float32) / max(1, length - 1) * 2 - 1
 
 
 class Background:
@@ -77,9 +75,10 @@ class Background:
         self.slack = max(FLOOR_LEVELS, SIGMAS * self.noise)
         self._least_power = 4.0 * self.noise**2  # of detail that is no noise
         self._shape = (mean.shape[0], mean.shape[1])
-        self._sample = _plane(self._shape, _STRIDE)
-        self._rows = _plane((self._shape[0], 2), 1)[::2, 2]
-        self._columns = _plane((2, self._shape[1]), 1)[: self._shape[1], 1]
+        self._rows, self._columns = _ramp(self._shape[0]), _ramp(self._shape[1])
+        y, x = np.meshgrid(self._rows[::_STRIDE], self._columns[::_STRIDE], indexing="ij")
+        # Design matrix (n, 3) of the fit of light: constant, x and y of every pixel sampled.
+        self._sample = np.stack([np.ones_like(x).ravel(), x.ravel(), y.ravel()], axis=1)
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
         self.shift = (0.0, 0.0)
         self._home: Background | None = None
@@ -197,7 +196,7 @@ class Background:
         detail counts as recognised, since nothing could tell.
         """
         then, now = detail(self.expected), detail(small)
-        power, seen, both = (self._blocks(p) for p in (then * then, now * now, then * now))
+        power, seen, both = (block_means(p) for p in (then * then, now * now, then * now))
         telling = power > self._least_power
         if np.count_nonzero(telling) < 3:
             return True
@@ -208,12 +207,7 @@ class Background:
     def has_detail(self) -> bool:
         """Whether a tenth of the view or more shows fine detail."""
         fine = detail(self.expected)
-        return bool(np.mean(self._blocks(fine * fine) > self._least_power) > 0.1)
-
-    def _blocks(self, product: Floats) -> Floats:
-        """Mean of each block of the view."""
-        size = (max(1, self._shape[1] // BLOCK), max(1, self._shape[0] // BLOCK))
-        return np.asarray(cv2.resize(product, size, interpolation=cv2.INTER_AREA), np.float32)
+        return bool(np.mean(block_means(fine * fine) > self._least_power) > 0.1)
 
     def save(
         self, path: Path, frame: tuple[int, int], region: tuple[float, float, float, float]

@@ -11,7 +11,7 @@ import numpy as np
 
 from bin_daemon.chamber.background import Floats
 from bin_daemon.chamber.pixels import Bytes
-from bin_daemon.core.messages import Image, Item, Mask
+from bin_daemon.core.messages import Image, Item
 
 Box = tuple[int, int, int, int]  # x, y, width, height; a window may reach beyond the frame
 
@@ -71,20 +71,15 @@ def _inside(start: float, side: int, length: int) -> int:
     return min(max(0, round(start)), length - side)
 
 
-def _overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks; 0 where their shapes differ."""
-    if a.shape != b.shape:
-        return 0.0
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
-
-
 def is_same(a: Item, b: Item) -> bool:
     """Whether two items are one thing that has not moved: same place and same looks.
 
     Looks are the crops at 16 x 16 pixels, which a shift by a few pixels hardly changes.
     """
-    if _overlap(a.mask, b.mask) < SAME_PLACE:
+    if a.mask.shape != b.mask.shape:
+        return False
+    overlap = np.count_nonzero(a.mask & b.mask)
+    if overlap < SAME_PLACE * max(1, np.count_nonzero(a.mask | b.mask)):
         return False
     looks = [
         cv2.resize(item.crop, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)

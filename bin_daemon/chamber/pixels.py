@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 
+BLOCK = 10  # pixels of the small frame
 WHITE = 250  # level from which a pixel counts as clipped
 SIGMAS = 5.0  # a pixel beyond this many sigmas of noise has changed
 
@@ -33,6 +34,12 @@ def spans(view: Bytes, side: int) -> tuple[Bytes, Bytes]:
     """Minimum and maximum of each `side` x `side` neighbourhood: what a small shift can show."""
     kernel = np.ones((side, side), np.uint8)
     return as_bytes(cv2.erode(view, kernel)), as_bytes(cv2.dilate(view, kernel))
+
+
+def block_means(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Means of `values` (h, w) over blocks of about BLOCK x BLOCK pixels, float32."""
+    size = (max(1, values.shape[1] // BLOCK), max(1, values.shape[0] // BLOCK))
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def displaced(view: Any, x: float, y: float) -> Any:

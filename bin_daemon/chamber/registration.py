@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from bin_daemon.chamber.background import BLOCK, Background, Floats, detail
-from bin_daemon.chamber.pixels import Bytes, as_bytes
+from bin_daemon.chamber.background import Background, Floats, detail
+from bin_daemon.chamber.pixels import Bytes, as_bytes, block_means
 
 LIMIT = 0.05  # of the longer side: further away is another view
 _STEP = 0.75  # pixels: less is shake, which the background tolerates
@@ -39,13 +39,6 @@ def registered(small: Bytes, background: Background) -> Background | None:
         return None
     rival = background.seen_from(x, y)
     return background.moved(x, y) if _elected(small, rival, background, reach + 1) else None
-
-
-def _blocks(mask: Bytes) -> Floats:
-    """Share of each block that is set, float32."""
-    size = (max(1, mask.shape[1] // BLOCK), max(1, mask.shape[0] // BLOCK))
-    shares = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(shares, np.float32) / 255.0
 
 
 def _estimate(small: Bytes, background: Background, reach: int) -> tuple[float, float]:
@@ -95,8 +88,8 @@ def _elected(small: Bytes, rival: Bytes, background: Background, margin: int) ->
     half = apart // 2
     like_rival = as_bytes(cv2.compare(_distance(frame, rival), half, cv2.CMP_LT))
     like_present = as_bytes(cv2.compare(_distance(frame, present), half, cv2.CMP_LT))
-    tells = _blocks(telling)
-    pro, contra = _blocks(telling & like_rival), _blocks(telling & like_present)
+    masks = (telling, telling & like_rival, telling & like_present)
+    tells, pro, contra = (block_means(mask) / 255.0 for mask in masks)
     votes = tells > _TELLING
     for_rival = np.count_nonzero(votes & (pro > contra) & (pro > _VOTE * tells))
     against = np.count_nonzero(votes & (contra >= pro) & (contra > _VOTE * tells))

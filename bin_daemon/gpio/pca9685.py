@@ -151,16 +151,6 @@ class BoardFactory(Factory):  # type: ignore[misc]
             except OSError:
                 _log.exception("the servo board could not be switched off")
 
-    @staticmethod
-    def ticks() -> float:
-        """Seconds, monotonic."""
-        return time.monotonic()
-
-    @staticmethod
-    def ticks_diff(later: float, earlier: float) -> float:
-        """Seconds between two ticks."""
-        return later - earlier
-
     def _get_board_info(self) -> SimpleNamespace:
         return SimpleNamespace(find_pin=self._find)
 
