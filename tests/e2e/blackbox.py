@@ -60,7 +60,7 @@ def check_out(commit: str, folder: Path) -> Path:
     return folder
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     """The first true value of `condition`. Raises TimeoutError with `what` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
