@@ -121,7 +121,7 @@ class App:
         return self._stopping_at is not None
 
     def stop(self) -> None:
-        """End `run` after the present frame."""
+        """End `run` after the current frame."""
         if self._stopping_at is None:
             self._stopping_at = time.monotonic()
 
@@ -233,9 +233,9 @@ class App:
             self._online = True
             self._ready()
 
-    def _report_progress(self, words: str) -> None:
+    def _report_progress(self, message: str) -> None:
         """A start that takes long gets on: let systemd wait for it."""
-        notify(f"EXTEND_TIMEOUT_USEC={int(PROGRESS_S * 1e6)}\nSTATUS={words}")
+        notify(f"EXTEND_TIMEOUT_USEC={int(PROGRESS_S * 1e6)}\nSTATUS={message}")
         if self._online:  # the way out of degraded mode; the first message starts the watchdog
             self._watchdog.feed(at_once=True)
 
@@ -248,14 +248,14 @@ class App:
         from bin_daemon.daemon.degraded import Degraded
 
         why = self._failures.problems()[0]
-        words = (
+        message = (
             f"This bin does not sort: {why}. Its chute stands open to residual, where it can be "
             f"moved. Remove the cause, then restart bin-daemon; it tries again by itself every "
             f"{RETRY_S / 60:g} minutes."
         )
         log.error("degraded mode: %s", why)
         self._absent = f"the bin is degraded: {why}"
-        self.publisher.raise_alert(Alert(DEGRADED, Severity.ERROR, words, self.clock.time()))
+        self.publisher.raise_alert(Alert(DEGRADED, Severity.ERROR, message, self.clock.time()))
         self.publisher.retain(self.publisher.topics.state, {"state": DEGRADED, "counts": {}})
         self._reporter.report_info(None, self._failures.count)
         with Degraded(self.config, self.clock, parked=self._failures.parked) as parts:

@@ -81,12 +81,12 @@ class Files:
 class Callbacks:
     """What a bin calls in the thread that builds it and steps it.
 
-    on_state: as in `Cycle`. progress: called again and again, with words, while something before
-    the first frame takes long.
+    on_state: as in `Cycle`. progress: called again and again, with a message, while something
+    before the first frame takes long.
     """
 
     on_state: OnState = lambda state: None
-    progress: Callable[[str], None] = lambda words: None
+    progress: Callable[[str], None] = lambda message: None
 
 
 class Bin(Closing):
@@ -220,17 +220,17 @@ class Bin(Closing):
             return classifier
         from bin_daemon.teaching.activation import head_for
 
-        classifier.head, words = head_for(
+        classifier.head, message = head_for(
             classifier,
             self._config,
             taught,
             keep=self._files.cache_dir is not None,
-            progress=lambda words: progress(f"learning anew: {words}"),
+            progress=lambda message: progress(f"learning anew: {message}"),
         )
-        if words:
-            log.warning("%s", words)
+        if message:
+            log.warning("%s", message)
             now = self._clock.time()
-            recorder.raise_alert(Alert("teaching", Severity.WARNING, words, now))
+            recorder.raise_alert(Alert("teaching", Severity.WARNING, message, now))
         return classifier
 
     def _open_devices(self, stack: contextlib.ExitStack) -> None:

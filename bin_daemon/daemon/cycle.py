@@ -160,7 +160,7 @@ class Cycle:
         return observation
 
     def pause(self) -> None:
-        """Stop taking items, once the present one is done."""
+        """Stop taking items, once the current one is done."""
         self._sorter.pause()
 
     def resume(self) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 LIMIT = 5  # from so many failures on the daemon starts degraded
 GOOD_S = 600.0  # after so long without one, the failures are forgotten
 _FILE = "failures.json"
-_LONGEST_WORDS = 300
+_LONGEST = 300
 _UNSEEN = "it was killed, or ended without a message; 'journalctl -u bin-daemon' may say more"
 
 
@@ -94,9 +94,9 @@ class Failures:
         times = "once" if self.count == 1 else f"{self.count} times"
         return (f"the daemon has failed {times} lately; the last time: {self.last}",)
 
-    def _count(self, words: str) -> None:
+    def _count(self, message: str) -> None:
         self.count += 1
-        self.last = _short(words)
+        self.last = _short(message)
         log.warning("failure %d: %s", self.count, self.last)
 
     def _write(self, *, running: bool) -> None:
@@ -113,9 +113,9 @@ class Failures:
             log.warning("%s: failures are not counted: %s", self._path, error)
 
 
-def _short(words: str) -> str:
+def _short(message: str) -> str:
     """One line of bounded length, as the status of a service is."""
-    return " ".join(words.split())[:_LONGEST_WORDS]
+    return " ".join(message.split())[:_LONGEST]
 
 
 def recorded(folder: Path) -> tuple[int, str]:

@@ -76,11 +76,12 @@ class Reporter:
             self._publisher.retain(self._publisher.topics.fill(stream), level)
             if percent is None:
                 continue  # the alert stays until the compartment is known to have room
+            kind = f"full_{stream}"
             if percent >= self._config.decision.full_percent:
-                words = f"the compartment '{stream}' is full; empty it"
-                self._publisher.raise_alert(Alert(f"full_{stream}", Severity.WARNING, words, wall))
+                message = f"the compartment '{stream}' is full; empty it"
+                self._publisher.raise_alert(Alert(kind, Severity.WARNING, message, wall))
             else:
-                self._publisher.resolve_alert(f"full_{stream}")
+                self._publisher.resolve_alert(kind)
 
     def report_info(self, bin_: Bin | None, failures: int) -> None:
         """Send what the bin is made of; bin_: None in degraded mode, which has no network."""

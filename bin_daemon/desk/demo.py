@@ -126,8 +126,8 @@ class Demo:
             if message.topic == topics.item:
                 self._show(json.loads(message.payload), message.topic)
             elif kind == "status" or (kind.startswith("alert/") and message.payload):
-                words = f"      {message.topic} {message.payload.decode()}"
-                self._console.print(Text(words, "yellow", overflow="ellipsis"), no_wrap=True)
+                line = f"      {message.topic} {message.payload.decode()}"
+                self._console.print(Text(line, "yellow", overflow="ellipsis"), no_wrap=True)
 
         client.on_message = on_message
         client.connect(broker.host, broker.port)

@@ -216,8 +216,9 @@ class Sorter:
     def _restless(self, now: float) -> list[Action]:
         if now - self._since < UNREST_ALERT_S:
             return []
-        words = "something has been moving in the chamber for a minute; look what it is"
-        return self._raise("unrest", words)
+        return self._raise(
+            "unrest", "something has been moving in the chamber for a minute; look what it is"
+        )
 
     def _clearing(self, observation: Observation, now: float) -> list[Action]:
         """Finish once the item has left; retry once where it has not, then raise an alert."""
@@ -243,10 +244,10 @@ class Sorter:
             self._retried = True
             self._enter(State.SORTING, now)
             return [Move(self._decision.route, gentle=True)]
-        words = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
+        message = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
         actions = self._finish(Outcome.JAMMED, now)
         self._enter(State.JAMMED, now)
-        return [*actions, Raise("jam", Severity.ERROR, f"{words}; take it out by hand")]
+        return [*actions, Raise("jam", Severity.ERROR, f"{message}; take it out by hand")]
 
     def _jammed(self, observation: Observation) -> list[Action]:
         return self.clear() if observation.view is View.EMPTY and not self.frozen else []
