@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from bin_daemon.config.schema import Interval, Length, section
-from bin_daemon.config.validate import Fault, Invalid, check
+from bin_daemon.config.validate import Fault, InvalidError, check
 from bin_daemon.core.errors import CameraError
 
 SCRIPT_NAME = "script.yaml"
@@ -61,11 +61,11 @@ def _with_kind(number: int, raw: Any) -> Any:
         return raw
     kinds = [kind for kind in KINDS if kind in raw]
     if len(kinds) != 1:
-        raise Invalid([(("steps", str(number)), f"needs exactly one of {', '.join(KINDS)}")])
+        raise InvalidError([(("steps", str(number)), f"needs exactly one of {', '.join(KINDS)}")])
     rest = {key: value for key, value in raw.items() if key != kinds[0]}
     if kinds[0] != "hold" and (wrong := sorted({"label", "stuck"} & set(rest))):
         words = f"{', '.join(wrong)}: only a hold step has that"
-        raise Invalid([(("steps", str(number)), words)])
+        raise InvalidError([(("steps", str(number)), words)])
     return {"kind": kinds[0], "picture": raw[kinds[0]], **rest}
 
 
@@ -97,7 +97,7 @@ def load_script(path: Path) -> Script:
         if isinstance(raw.get("steps"), list):
             raw["steps"] = [_with_kind(number, step) for number, step in enumerate(raw["steps"])]
         script = check(Script, raw)
-    except Invalid as invalid:
+    except InvalidError as invalid:
         raise CameraError(f"{path}: {'; '.join(map(_complaint, invalid.faults))}") from invalid
     for number, step in enumerate(script.steps, start=1):
         if not (path.parent / step.picture).is_file():

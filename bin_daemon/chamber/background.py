@@ -83,7 +83,7 @@ class Background:
         self.shift = (0.0, 0.0)
         self._home: Background | None = None
         self.known = np.full(self._shape, 255, np.uint8)
-        self._relight()
+        self.relight()
 
     @classmethod
     def learn(cls, frames: list[Bytes]) -> Background:
@@ -107,13 +107,13 @@ class Background:
         """`home` in the light last seen, displaced by x pixels to the right and y down."""
         if (x, y) == (0.0, 0.0):
             self.home.light = self.light
-            self.home._relight()
+            self.home.relight()
             return self.home
         moved = Background(displaced(self.home.mean, x, y), self.noise)
         moved.light, moved.shift, moved._home = self.light, (x, y), self.home
         for border in ("top", "bottom", "left", "right"):
             from_border(moved.known, border)[: moved.unseen(border)] = 0
-        moved._relight()
+        moved.relight()
         return moved
 
     def seen_from(self, x: float, y: float) -> Bytes:
@@ -126,7 +126,7 @@ class Background:
         depth = {"top": y, "bottom": -y, "left": x, "right": -x}[border]
         return math.ceil(depth) + 1 if depth > 0 else 0
 
-    def _relight(self) -> None:
+    def relight(self) -> None:
         """Compute the expected picture and its tolerances in the present light."""
         constant, x, y = self.light
         across = np.exp(constant + self._columns[:, None] * x)[None]  # (1, w, 3)
@@ -146,7 +146,7 @@ class Background:
 
     @property
     def edges(self) -> npt.NDArray[np.bool_]:
-        """bool (h, w): near an edge of the empty view, where a small shift shows."""
+        """Bool (h, w): near an edge of the empty view, where a small shift shows."""
         if self._edges is None:
             spread = cv2.subtract(
                 self._high, cv2.LUT(self._low, tolerances(0.25, 2.0 * self.slack)[1])
@@ -187,7 +187,7 @@ class Background:
             self.known[:] = 255
             self.shift, self._home = (0.0, 0.0), None
         cv2.accumulateWeighted(small, self.mean, share)
-        self._relight()
+        self.relight()
 
     def recognised(self, small: Bytes) -> bool:
         """Whether the fine detail of the empty view can be found somewhere in `small`.
@@ -276,10 +276,10 @@ class Background:
         if not moved:
             return False
         before, self.light = self.light, light
-        self._relight()
+        self.relight()
         if float(np.abs(light).max()) > JUMP and not self.recognised(small):
             self.light = before
-            self._relight()
+            self.relight()
             return False
         return True
 

@@ -55,7 +55,7 @@ class Segmentation:
 
 
 def shadows(small: Bytes, background: Background) -> Mask:
-    """bool (h, w): dimmed, with the colour of the background, and smooth as a shadow is."""
+    """Bool (h, w): dimmed, with the colour of the background, and smooth as a shadow is."""
     frame, expected = small.astype(np.float32), background.expected.astype(np.float32)
     ones = np.ones((1, 3), np.float32)
     light = cv2.transform(frame, ones) + 1.0
@@ -156,7 +156,8 @@ def _fragments(closed: Any, dense: Any, strong: Bytes, background: Background) -
 
 def _drop_rail(kept: Bytes, border: str) -> None:
     """Clear, in place, what runs along an entrance but is no open lid: a rail that came to rest
-    elsewhere than when the empty view was learnt."""
+    elsewhere than when the empty view was learnt.
+    """
     rows = from_border(kept, border)
     depth, length = rows.shape
     contours, _ = cv2.findContours(

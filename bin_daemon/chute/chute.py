@@ -146,8 +146,10 @@ class Chute(Closing):
                 self._rewind()
                 if not self._homed:
                     legs.append(self._homing())
-            for step in self._routes[route].steps:
-                legs.append(_Leg(ChuteState.DELIVERING, step.pose, step.hold_s, speed))
+            legs += [
+                _Leg(ChuteState.DELIVERING, step.pose, step.hold_s, speed)
+                for step in self._routes[route].steps
+            ]
             legs.append(_Leg(ChuteState.RETURNING, HOME, 0.0, speed))
             self._legs = deque([*legs, self._settling])
             self._dropped = False

@@ -15,6 +15,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
+from typing import Self
 
 # ECMA-48 and xterm: cursor keys in both modes of a terminal, page keys, line ends, erasing.
 _KEYS = {
@@ -57,7 +58,7 @@ class Keyboard:
         self._input = sys.stdin.fileno()
         self._rest = b""
 
-    def __enter__(self) -> Keyboard:
+    def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self._input)
         tty.setcbreak(self._input)
         self._write(_SCREEN_ON)

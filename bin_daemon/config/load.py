@@ -18,7 +18,7 @@ from bin_daemon.config import rules
 from bin_daemon.config.cache import cached
 from bin_daemon.config.migrate import migrated, version_of
 from bin_daemon.config.sections import SCHEMA_VERSION, Config
-from bin_daemon.config.validate import Fault, Invalid, check
+from bin_daemon.config.validate import Fault, InvalidError, check
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError
 
@@ -77,7 +77,7 @@ def parse(text: str, name: str) -> Config:
     try:
         config = check(Config, data)
         faults += [document.located(key, words) for key, words in rules.faults(config)]
-    except Invalid as invalid:
+    except InvalidError as invalid:
         found = [*invalid.faults, *_rules_of_the_rest(data, invalid.faults)]
         faults += [document.located(key, words) for key, words in found]
     if faults:
@@ -96,7 +96,7 @@ def _rules_of_the_rest(data: dict[str, Any], invalid: list[Fault]) -> list[Fault
             holder.pop(key[-1], None)
     try:
         return list(rules.faults(check(Config, rest)))
-    except Invalid:
+    except InvalidError:
         return []
 
 
@@ -108,7 +108,7 @@ def validate(kind: type[T], raw: Any) -> T:
     try:
         section = check(kind, raw)
         faults = list(rules.faults(section)) if isinstance(section, Config) else []
-    except Invalid as invalid:
+    except InvalidError as invalid:
         faults = invalid.faults
     if faults:
         raise ConfigError("\n".join(f"{'.'.join(key)}: {words}" for key, words in faults))

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 2
-PASSWORD_VARIABLE = "BIN_DAEMON_MQTT_PASSWORD"
+PASSWORD_VARIABLE = "BIN_DAEMON_MQTT_PASSWORD"  # noqa: S105 - the name of a variable
 
 
 TopicPrefix = Annotated[str, Matches(r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$")]

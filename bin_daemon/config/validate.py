@@ -1,7 +1,7 @@
 """Plain data checked against frozen dataclasses, every mistake in words.
 
-Mappings from YAML or JSON flow in, dataclasses flow out, or `Invalid` with the key and the words of
-each mistake. pydantic does the checking; it is loaded at the first use and not before.
+Mappings from YAML or JSON flow in, dataclasses flow out, or `InvalidError` with the key and the
+words of each mistake. pydantic does the checking; it is loaded at the first use and not before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Fault = tuple[Key, str]
 _SECRET = re.compile(r"password|secret|token", re.IGNORECASE)
 
 
-class Invalid(Exception):
+class InvalidError(Exception):
     """Values that are wrong by themselves, with their keys."""
 
     def __init__(self, faults: list[Fault]) -> None:
@@ -25,7 +25,7 @@ class Invalid(Exception):
 
 
 def check(kind: type[T], raw: Any) -> T:
-    """Build `kind` from plain data. Raises Invalid with all that is wrong."""
+    """Build `kind` from plain data. Raises InvalidError with all that is wrong."""
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(kind)
@@ -33,7 +33,7 @@ def check(kind: type[T], raw: Any) -> T:
         return adapter.validate_python(raw)
     except ValidationError as error:
         described = adapter.json_schema()
-        raise Invalid([_explain(described, fault) for fault in error.errors()]) from error
+        raise InvalidError([_explain(described, fault) for fault in error.errors()]) from error
 
 
 def _explain(schema: dict[str, Any], fault: Any) -> Fault:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from bin_daemon.config.schema import Length, section
-from bin_daemon.config.validate import Invalid, check
+from bin_daemon.config.validate import InvalidError, check
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError
 from bin_daemon.core.messages import stamp
@@ -146,7 +146,7 @@ def _parse(payload: bytes) -> _Command | Answer:
         return Answer(None, Refusal.MALFORMED, "payload: a JSON object is needed")
     try:
         return check(_Command, raw)
-    except Invalid as invalid:
+    except InvalidError as invalid:
         cmd_id = raw.get("cmd_id")
         known = cmd_id if isinstance(cmd_id, str) and len(cmd_id) <= _ID_LENGTH else None
         faults = "; ".join(f"{'.'.join(key) or 'payload'}: {why}" for key, why in invalid.faults)

@@ -44,7 +44,7 @@ def write_whole(
             if synced:
                 file.flush()
                 os.fsync(handle)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
         if synced:
             _sync_folder(path.parent)
     except OSError:

@@ -124,4 +124,4 @@ def _hardware() -> str:
     try:
         return _HARDWARE.read_text().strip("\0\n ")
     except OSError:
-        return " ".join((os.uname().sysname, os.uname().machine))
+        return f"{os.uname().sysname} {os.uname().machine}"

@@ -47,7 +47,7 @@ class _WitnessCamera(Closing):
         return self._camera.capture(deadline_s)
 
     def cycle(self, state: str, dropped: bool) -> None:
-        if state == State.SORTING and self._state != State.CLEARING and self._state != state:
+        if state == State.SORTING and self._state not in (State.CLEARING, state):
             self.truths.append(self._camera.truth)
         self._state = state
         self._camera.cycle(state, dropped)

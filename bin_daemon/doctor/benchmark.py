@@ -322,7 +322,7 @@ def soak(config: str, state: str, marks: tuple[int, int]) -> None:
 
     app = App(load_config(config), Path(state), Counting())
     app.run()
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 def resident_mb() -> float:

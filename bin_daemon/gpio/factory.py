@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bin_daemon.core.errors import ChuteError, Reason
 
 if TYPE_CHECKING:
-    from gpiozero.pins import Factory
+    from gpiozero.pins import Factory  # noqa: TC004 - others name the type from here
 
     from bin_daemon.config.sections import BoardSection, Input, Servo
 

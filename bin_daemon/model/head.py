@@ -7,7 +7,7 @@ all; it knows which network it belongs to and what it was worth when it was taug
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import io
 import json
 import os
@@ -71,7 +71,7 @@ class Head:
     @property
     def id(self) -> str:
         """Network and day of teaching (UTC), as events quote it ("waste6@3+taught-20261121")."""
-        day = datetime.datetime.fromtimestamp(self.taught_at, datetime.UTC)
+        day = dt.datetime.fromtimestamp(self.taught_at, dt.UTC)
         return f"{self.base.id}+taught-{day:%Y%m%d}"
 
     def logits(self, embedding: Floats) -> Floats:

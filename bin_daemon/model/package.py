@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal
 from bin_daemon.config.cache import cached
 from bin_daemon.config.schema import Interval, Matches, section
 from bin_daemon.config.sections import Name, Share
-from bin_daemon.config.validate import Invalid, check
+from bin_daemon.config.validate import InvalidError, check
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ModelError
 
@@ -153,7 +152,7 @@ def open_package(name: str | Path, cache_dir: Path | None = None) -> Package:
         raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
     manifest = cached(Manifest, text, cache_dir, lambda: _manifest(text, path))
     for file in manifest.files:
-        if os.path.basename(file) != file or file in ("", ".", ".."):
+        if Path(file).name != file or file in ("", ".", ".."):
             raise ModelError(f"{folder / MANIFEST}: files: '{file}' is not a plain file name")
     package = Package(folder, manifest, ())
     labels = tuple(package.verified(LABELS).decode("utf-8", "replace").split("\n"))
@@ -181,7 +180,7 @@ def _manifest(text: bytes, path: Path) -> Manifest:
         return check(Manifest, json.loads(text))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not JSON: {error}") from error
-    except Invalid as invalid:
+    except InvalidError as invalid:
         key, words = invalid.faults[0]
         raise ModelError(f"{path}: {'.'.join(key) or 'file'}: {words}") from invalid
 

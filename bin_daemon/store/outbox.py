@@ -9,7 +9,6 @@ deletes an undelivered event silently.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -223,7 +222,7 @@ def _move_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
     for suffix in _SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+            Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
     remains = {
         p.name.removesuffix("-wal").removesuffix("-shm")
         for p in path.parent.glob(f"{path.name}.damaged-*")

@@ -64,7 +64,7 @@ def undo(
             former = None
         if former is not None and former.base == base:
             check(former)
-            os.replace(previous, active)
+            previous.replace(active)
             return former
         if not active.exists():
             raise UsageError(

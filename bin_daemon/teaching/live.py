@@ -40,8 +40,8 @@ class ShotStore:
         self._items += 1
         ids: list[str] = []
         try:
-            for shot in shots:
-                ids.append(self._add(shot, label))
+            for shot in shots:  # one by one: what was added is forgotten where the next fails
+                ids.append(self._add(shot, label))  # noqa: PERF401
         except BaseException:
             self.forget(ids)
             raise

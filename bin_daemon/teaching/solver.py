@@ -109,7 +109,7 @@ def _newton(
 
 
 def _solved(times: Callable[[Doubles], Doubles], right: Doubles) -> Doubles:
-    """x with times(x) = right, by conjugate gradients; `times` is symmetric and positive."""
+    """X with times(x) = right, by conjugate gradients; `times` is symmetric and positive."""
     solution, rest = np.zeros_like(right), right
     direction, before = right, float(np.sum(right * right))
     goal = before * _EXACT

@@ -218,7 +218,7 @@ def _made_by(tensor: Any) -> tuple[Any, Any]:
 
 
 def _activation(layer: Any) -> str:
-    """ "softmax", "sigmoid" or ""; of the layer's own activation, or of an activation layer."""
+    """One of softmax, sigmoid or ""; of the layer's own activation, or of an activation layer."""
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", type(layer).__name__).lower()
     return name if name in ("softmax", "sigmoid") else ""

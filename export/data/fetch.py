@@ -8,7 +8,6 @@ download that breaks off goes on where it stopped, which `pooch` does not do: it
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import stat
 import tarfile
@@ -114,7 +113,7 @@ def fetch(address: str, sha256: str, archive: str, home: Path) -> None:
             )
         shutil.rmtree(aside, ignore_errors=True)
         _unpack(part, archive, aside)
-        os.replace(aside, home)
+        aside.replace(home)
         part.unlink()
     except OSError as error:
         raise ExportError(f"{home}: cannot be written: {error}") from error

@@ -225,8 +225,7 @@ def table(figures: dict[str, Any]) -> str:
         if part not in figures:
             continue
         some = figures[part]
-        for item in some["items"]:
-            lines.append(f"{item['name']:26} {item['iou']:8.3f} {item['box_iou']:8.3f}")
+        lines += [f"{i['name']:26} {i['iou']:8.3f} {i['box_iou']:8.3f}" for i in some["items"]]
         for which in ("mean", "median", "worst"):
             name = f"{part}: {which} of {some['count']}"
             lines.append(f"{name:26} {some[f'{which}_iou']:8.3f} {some[f'{which}_box_iou']:8.3f}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bin_daemon.config.validate import Invalid, check
+from bin_daemon.config.validate import InvalidError, check
 from bin_daemon.config.yaml_lines import Document
 from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.teaching.sample import check_label
@@ -20,7 +20,7 @@ from export.recipes.schema import FoldedRecipe, KerasRecipe, Recipe
 
 FOLDER = Path(__file__).resolve().parent
 
-_KINDS: dict[str, type[KerasRecipe] | type[FoldedRecipe]] = {
+_KINDS: dict[str, type[KerasRecipe | FoldedRecipe]] = {
     "keras": KerasRecipe,
     "folded": FoldedRecipe,
 }
@@ -99,7 +99,7 @@ def _checked(
     try:
         recipe = check(_KINDS[kind], data)
         faults += [located(key, words) for key, words in _rules(recipe, file)]
-    except Invalid as invalid:
+    except InvalidError as invalid:
         faults += [located(key, words) for key, words in invalid.faults]
     if faults:
         raise ExportError("\n".join(faults))

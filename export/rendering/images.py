@@ -24,7 +24,7 @@ def variant() -> str:
             mi.set_variant(name)
             mi.load_dict({"type": "sphere"})
             return name
-        except Exception:  # Dr.Jit raises different kinds for a missing or too old libLLVM
+        except Exception:  # noqa: S112 - Dr.Jit raises different kinds for a missing or too old libLLVM
             continue
     raise RuntimeError(
         "Mitsuba has neither llvm_ad_rgb nor scalar_rgb; reinstall it with: pip install mitsuba"

@@ -18,7 +18,7 @@ Bsdf = dict[str, Any]
 
 
 def linear(colour: Sequence[float]) -> list[float]:
-    """sRGB bytes to linear RGB (IEC 61966-2-1)."""
+    """SRGB bytes to linear RGB (IEC 61966-2-1)."""
     c = np.asarray(colour, float) / 255
     light = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     return [float(part) for part in light]

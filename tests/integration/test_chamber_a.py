@@ -107,7 +107,7 @@ def test_the_empties_of_a_chamber_are_alike_to_it() -> None:
     ],
 )
 def test_the_box_is_where_the_item_lies(name: str, box: tuple[int, int, int, int]) -> None:
-    empty = empty_of(name.split("/")[0])
+    empty = empty_of(name.split("/", maxsplit=1)[0])
     assert empty is not None
     item = isolate(read_picture(DATA / name), read_picture(empty))
     assert item is not None

@@ -121,7 +121,7 @@ class FakeSysfs:
         state = self._state(path.parent)
         state[path.name] = text if path.name == "polarity" else int(text)
         if not state["period"] or state["duty_cycle"] > state["period"]:
-            raise OSError(errno.EINVAL, "Invalid argument")
+            raise OSError(errno.EINVAL, "InvalidError argument")
         self._show(int(path.parent.name.removeprefix("pwm")), state)
 
     def _show(self, channel, state):

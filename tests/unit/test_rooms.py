@@ -48,7 +48,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     assert report.returncode == 1, report.stdout + report.stderr
     summary, _, details = report.stdout.partition("Broken contracts\n")
-    broken = re.findall(r"^(.+) BROKEN", summary, re.M)
+    broken = re.findall(r"^(.+) BROKEN", summary, re.MULTILINE)
     _, *sections = re.split(r"\n(.+)\n-{5,}\n", details)
     told = dict(zip(sections[::2], sections[1::2], strict=True))
     return {name: told[name] for name in broken}

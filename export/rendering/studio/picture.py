@@ -210,7 +210,6 @@ def shot(
     Returns:
         The shot, or None where too little or too much of the item is to be seen.
     """
-
     points = np.concatenate([p.mesh.v for p in parts])
     if where.view.framed(points) < _UNCUT:
         return None

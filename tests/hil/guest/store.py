@@ -1,4 +1,4 @@
-"""Store one event after the other until the power goes: store.py CONFIG FOLDER
+"""Store one event after the other until the power goes (store.py CONFIG FOLDER).
 
 Prints the id of each event that the installed package says it has stored.
 """

@@ -1,4 +1,4 @@
-"""Hold a servo at evenly spaced angles, one after the other: sweep.py CONFIG COUNT
+"""Hold a servo at evenly spaced angles, one after the other (sweep.py CONFIG COUNT).
 
 Prints [wanted pulse in microseconds, from, to] for each, times on CLOCK_MONOTONIC. It uses the pins
 of the installed package.

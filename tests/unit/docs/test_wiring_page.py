@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_a_pin_table_names_the_true_position_of_every_gpio(profile: str) -> None
 
 
 def test_the_map_of_the_header_shows_as_many_wires_as_the_tables_together() -> None:
-    drawing = ElementTree.parse(DOCS / "wiring-header.svg")
+    drawing = ET.parse(DOCS / "wiring-header.svg")
 
     chips = [
         box

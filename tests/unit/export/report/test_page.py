@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import cv2
 import numpy as np
@@ -468,7 +468,7 @@ def test_a_chart_is_well_formed_the_same_every_time_and_says_names_as_they_are()
 
     chart = confusion_plot(np.array([[3, 1], [0, 4]]), labels, "counts")
 
-    root = ElementTree.fromstring(chart)
+    root = ET.fromstring(chart)
     assert root.tag.endswith("svg")
     texts = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
     assert texts == {*labels, "counts", "found", "truth", "3", "1", "4"}
