@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -56,28 +57,12 @@ class Listed:
     cropped: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LabelledPicture:
-    """One labelled picture, uint8 (side, side, 3) RGB of the item cut out, or a whole frame.
-
-    session: the session it is from. item: the same for all pictures of one thing. ground: the same
-    crop with the item painted out, or None where that is not known.
-    """
-
-    image: Image
-    label: str
-    session: str
-    item: str
-    ground: Image | None = None
-    cropped: bool = True
-
-
 class TeachingFolder:
-    """The pictures of a folder; iterate over it to get them as `LabelledPicture`.
+    """The pictures of a folder, which `keep` puts into the store.
 
     config: how the bin cuts items out. empty: the empty chamber of all whole pictures, instead of
     what `sessions.csv` says.
-    words: after iterating, what was done about empty views and what was left out. skipped: pictures
+    words: after `keep`, what was done about empty views and what was left out. skipped: pictures
     that could not be used, with the reason.
     Raises UsageError as `listed` does, and for an empty view of crops.
     """
@@ -98,21 +83,36 @@ class TeachingFolder:
     def keep(
         self, samples: Samples, classifier: Classifier, progress: Callable[[str], None]
     ) -> dict[str, Vector]:
-        """Put all pictures into the store.
+        """Put all pictures into the store, cut out by their empty view.
 
         Returns, by id of a sample, the embedding of its crop with the item painted out, where that
         is known.
         """
+        self.words, self.skipped = [], {}
+        self._announce()
+        by_session: dict[tuple[str, Path | None, bool], list[Listed]] = defaultdict(list)
+        for one in self.listed:
+            by_session[one.session, one.empty, one.cropped].append(one)
         grounds: dict[str, Vector] = {}
-        for number, one in enumerate(self, start=1):
-            progress(f"keeping picture {number} of {len(self.listed)}")
-            sample_id = _kept(samples, one, classifier)
-            if one.ground is not None:
-                grounds[sample_id] = classifier.classify(one.ground).embedding
+        numbers = itertools.count(1)
+        for (session, empty, is_crop), members in by_session.items():
+            view = None if is_crop else self._empty_view(session, empty, members)
+            for one in members:
+                progress(f"keeping picture {next(numbers)} of {len(self.listed)}")
+                try:
+                    crop, item, ground = self._cut_out(one, view)
+                except PictureError as error:
+                    self.skipped[one.path] = str(error)
+                    continue
+                cropped = one.cropped or view is not None
+                known = dataclasses.replace(one, item=item, cropped=cropped)
+                sample_id = _kept(samples, known, crop, classifier)
+                if ground is not None:
+                    grounds[sample_id] = classifier.classify(ground).embedding
         return grounds
 
-    def __iter__(self) -> Iterator[LabelledPicture]:
-        self.words, self.skipped = [], {}
+    def _announce(self) -> None:
+        """Say what is special about these pictures."""
         if self._unlabelled:
             self.words.append(
                 f"{UNLABELLED}: {self._unlabelled} pictures left out; say what they show with "
@@ -123,18 +123,6 @@ class TeachingFolder:
                 f"{crops} pictures are crops that a bin made: taken as they are. What was behind "
                 f"their items is not known, so they give no control against shortcuts"
             )
-        by_session: dict[tuple[str, Path | None, bool], list[Listed]] = defaultdict(list)
-        for one in self.listed:
-            by_session[one.session, one.empty, one.cropped].append(one)
-        for (session, empty, cropped), members in by_session.items():
-            view = None
-            if not cropped:
-                view = self._empty_view(session, empty, members)
-            for one in members:
-                try:
-                    yield self._picture(one, view)
-                except PictureError as error:
-                    self.skipped[one.path] = str(error)
 
     def _empty_view(self, session: str, empty: Path | None, members: list[Listed]) -> Image | None:
         name = f"session '{session}'" if session else "pictures without a session"
@@ -153,12 +141,13 @@ class TeachingFolder:
         )
         return None
 
-    def _picture(self, one: Listed, empty: Image | None) -> LabelledPicture:
+    def _cut_out(self, one: Listed, empty: Image | None) -> tuple[Image, str, Image | None]:
+        """The crop of a picture, or all of it; which thing it shows; the crop without the item."""
         image = read_picture(one.path)
         # Not its path: the same picture is the same item wherever it lies, and is kept once.
         item = one.item or hashlib.sha256(image.tobytes()).hexdigest()
         if empty is None:
-            return LabelledPicture(image, one.label, one.session, item, cropped=one.cropped)
+            return image, item, None
         if image.shape != empty.shape:
             raise PictureError(
                 f"{one.path}: {image.shape[1]}x{image.shape[0]} pixels, its empty view has "
@@ -167,20 +156,19 @@ class TeachingFolder:
         found = isolate(image, empty, self._config)
         if found is None:
             raise PictureError(f"{one.path}: shows nothing but the empty chamber")
-        ground = painted_out(image, empty, found, self._config)
-        return LabelledPicture(found.crop, one.label, one.session, item, ground)
+        return found.crop, item, painted_out(image, empty, found, self._config)
 
 
-def _kept(samples: Samples, one: LabelledPicture, classifier: Classifier) -> str:
+def _kept(samples: Samples, one: Listed, crop: Image, classifier: Classifier) -> str:
     """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
     for known in samples.list(item=one.item):
-        if _shows(samples, known.id, one.image):
+        if _shows(samples, known.id, crop):
             if known.label != one.label:
                 samples.label(known.id, one.label)
             return known.id
-    prediction, base = classifier.classify(one.image), Base.of(classifier.package)
+    prediction, base = classifier.classify(crop), Base.of(classifier.package)
     return samples.add(
-        one.image,
+        crop,
         prediction.embedding,
         one.label,
         "taught",
