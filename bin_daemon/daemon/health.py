@@ -15,7 +15,7 @@ from bin_daemon.core.clock import Clock, clock_synced
 from bin_daemon.core.messages import Health
 
 if TYPE_CHECKING:
-    from bin_daemon.telemetry.publisher import PublisherStats
+    from bin_daemon.store.history import StoreStats
 
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
@@ -87,9 +87,9 @@ class Monitor:
             return 0.0
         return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
 
-    def health(self, stats: PublisherStats, problems: tuple[str, ...]) -> Health:
-        """The figures now, with those of the publisher and the problems that others found."""
-        now, bits = self._clock.monotonic(), throttle_bits()
+    def health(self, stats: StoreStats, problems: tuple[str, ...]) -> Health:
+        """The figures now, with those of the store and the problems that others found."""
+        now, bits, oldest = self._clock.monotonic(), throttle_bits(), stats.oldest_at
         return Health(
             uptime_s=now - self._started,
             camera_fps=self.fps,
@@ -97,9 +97,9 @@ class Monitor:
             temperature_c=temperature_c(),
             throttled=None if bits is None else throttle_words(bits),
             disk_free_mb=disk_free_mb(self._folder),
-            outbox_depth=stats.outbox_depth,
-            outbox_oldest_s=stats.outbox_oldest_s,
-            events_dropped=stats.events_dropped,
+            outbox_depth=stats.depth,
+            outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),
+            events_dropped=stats.dropped,
             clock_synced=clock_synced(),
             problems=problems,
         )

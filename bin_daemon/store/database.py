@@ -46,8 +46,7 @@ def translated_errors(store: str, path: Path, cure: str) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _DAMAGE:
-            words = f"{store} {path}: {_DAMAGE[code]}; {cure}"
-            raise StoreDamagedError(words) from error
+            raise StoreDamagedError(f"{store} {path}: {_DAMAGE[code]}; {cure}") from error
         raise StoreError(f"{store} {path}: {_ADVICE.get(code, str(error))}") from error
     except StoreError:
         raise  # an OSError too, with its words already found
@@ -61,9 +60,8 @@ def connect(
     """Open a database for writing, made with `schema` where there is none.
 
     upgrades: by the version of an older layout, the statements that make the next one of it.
-    Every commit is on disk when it returns. The connection may be handed to another thread; one
-    uses it at a time. Raises sqlite3.Error; a file whose pages do not fit together counts as
-    damaged.
+    Every commit is on disk when it returns. One thread at a time uses the connection.
+    Raises sqlite3.Error; a file whose pages do not fit together counts as damaged.
     """
     db = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -107,15 +105,9 @@ def _write_ahead(db: sqlite3.Connection) -> None:
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Write everything inside or nothing, and wait for the disk once instead of each time."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with db:  # commits, or rolls back unless SQLite has done so by itself (full disk)
+        db.execute("BEGIN IMMEDIATE")
         yield db
-        db.execute("COMMIT")
-    except BaseException:
-        # SQLite may have rolled back by itself (full disk).
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def layout(db: sqlite3.Connection) -> int:
@@ -154,7 +146,7 @@ class Database(Closing):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write everything inside or nothing, and wait for the disk once instead of each time."""
+        """As the function `transaction`; raises StoreError."""
         with self._translated_errors(), transaction(self._db):
             yield self._db
 
@@ -164,8 +156,7 @@ class Database(Closing):
 
     def _figure(self, sql: str) -> int:
         """The one number that is asked for; 0 where there is none."""
-        rows = self._rows(sql)
-        return int(rows[0][0] or 0) if rows else 0
+        return next((int(row[0] or 0) for row in self._rows(sql)), 0)
 
     def _change(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Carry out a statement by itself; returns how many rows it touched."""

@@ -56,8 +56,8 @@ CREATE TABLE alerts (kind TEXT PRIMARY KEY) WITHOUT ROWID;
 
 QUEUED = "delivered_at IS NULL AND outcome IS NOT NULL"
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(SortEvent) if f.name != "historical")
-COLUMNS = ", ".join(_FIELDS)
+FIELDS = tuple(f.name for f in dataclasses.fields(SortEvent) if f.name != "historical")
+COLUMNS = ", ".join(FIELDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,16 +65,15 @@ class StoreStats:
     """The store in figures.
 
     depth: completed events that wait for delivery, refused ones included. oldest_at: when the first
-    of them was decided, wall clock. rows: all events. dropped: events given up undelivered, ever.
-    size_bytes: what the rows take on disk.
+    of them was decided, wall clock. refused: those among them that the broker does not take.
+    dropped: events given up undelivered, ever. unwritten: events in memory only.
     """
 
     depth: int
     oldest_at: float | None
     refused: int
-    rows: int
     dropped: int
-    size_bytes: int
+    unwritten: int = 0
 
 
 class History(Database):
@@ -113,23 +112,12 @@ class History(Database):
         depth, oldest, refused = self._rows(
             f"SELECT COUNT(*), MIN(decided_at), COUNT(refused_at) FROM events WHERE {QUEUED}"
         )[0]
-        return StoreStats(
-            depth=depth,
-            oldest_at=oldest,
-            refused=refused,
-            rows=self._figure("SELECT COUNT(*) FROM events"),
-            dropped=self.dropped(),
-            size_bytes=self._used_bytes(),
-        )
-
-    def _used_bytes(self) -> int:
-        pages = self._figure("PRAGMA page_count") - self._figure("PRAGMA freelist_count")
-        return pages * self._figure("PRAGMA page_size")
+        return StoreStats(depth, oldest, refused, self.dropped())
 
 
 def event_of(row: sqlite3.Row) -> SortEvent:
     """The event that a row of COLUMNS holds."""
-    values = {name: row[name] for name in _FIELDS}
+    values = {name: row[name] for name in FIELDS}
     values["top_k"] = tuple((label, share) for label, share in json.loads(row["top_k"]))
     values["item"] = json.loads(row["item"])
     values["timings_ms"] = json.loads(row["timings_ms"])

@@ -17,7 +17,15 @@ from pathlib import Path
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
 from bin_daemon.store.database import StoreDamagedError, connect
-from bin_daemon.store.history import COLUMNS, QUEUED, SCHEMA, SCHEMA_VERSION, History, event_of
+from bin_daemon.store.history import (
+    COLUMNS,
+    FIELDS,
+    QUEUED,
+    SCHEMA,
+    SCHEMA_VERSION,
+    History,
+    event_of,
+)
 
 _DAY_S = 86_400.0
 _CHUNK = 500  # rows deleted between two looks at the size
@@ -41,17 +49,14 @@ class Outbox(History):
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return self._connect()
+            with self._translated_errors():
+                return connect(self.path, SCHEMA, SCHEMA_VERSION)
         except StoreDamagedError:
             counters = _salvage(self.path)
             self.damaged = _move_aside(self.path)
-            db = self._connect()
+            db = connect(self.path, SCHEMA, SCHEMA_VERSION)
             db.executemany("INSERT INTO counters VALUES (?, ?)", counters)
             return db
-
-    def _connect(self) -> sqlite3.Connection:
-        with self._translated_errors():
-            return connect(self.path, SCHEMA, SCHEMA_VERSION)
 
     def last_session(self) -> int:
         """The number of the latest session that was recorded; 0 before the first."""
@@ -66,30 +71,22 @@ class Outbox(History):
 
     def decide(self, event: SortEvent) -> None:
         """Store an event, with or without its outcome; one that is there already stays as it is."""
-        values = (
-            event.id, event.session, event.seq, event.decided_at, event.label,
-            float(event.confidence), to_json(event.top_k), event.route, event.reason, event.model,
-            event.looks, to_json(event.item), to_json(event.timings_ms), event.boot_id,
-            float(event.monotonic_s), event.clock_synced, event.finished_at, event.outcome,
-        )  # fmt: skip
-        marks = ", ".join("?" * len(values))
+        values = (getattr(event, name) for name in FIELDS)
+        marks = ", ".join("?" * len(FIELDS))
         self._change(
-            f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING", values
+            f"INSERT INTO events ({COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING",
+            [to_json(v) if isinstance(v, (tuple, Mapping)) else v for v in values],
         )
 
     def complete(
         self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
-    ) -> bool:
-        """Add the outcome to an event that has none yet; False where there is no such event.
-
-        `timings_ms` are added to those the event has.
-        """
-        changed = self._change(
+    ) -> None:
+        """Add the outcome, and timings to those that are there, to an event without an outcome."""
+        self._change(
             "UPDATE events SET outcome = ?, finished_at = ?,"
             " timings_ms = json_patch(timings_ms, ?) WHERE id = ? AND outcome IS NULL",
             (outcome, finished_at, to_json(timings_ms), event_id),
         )
-        return changed > 0
 
     def interrupt_open(self, before_session: int) -> int:
         """Mark the events of earlier sessions without outcome as interrupted; returns how many."""
@@ -137,8 +134,8 @@ class Outbox(History):
         """Right the wall-clock times of rows that were stamped before the clock was set.
 
         boot_id: the present boot; only its monotonic clock can be compared with. offset_s: wall
-        clock minus monotonic clock, now that the wall clock is right. now: the right time. A
-        finish stamped after the clock was set is right already and would land in the future.
+        clock minus monotonic clock. now: the right time; a finish that was stamped after the clock
+        was set is right already and would land in the future.
         Returns the number of rows. The times inside the ids stay as they were.
         """
         return self._change(
@@ -167,12 +164,11 @@ class Outbox(History):
                 oldest_kept = now - self._keep.keep_days * _DAY_S
                 self._change(f"DELETE FROM events WHERE {history} AND {age} < ?", (oldest_kept,))
             while excess := self._excess():
-                gone = self._delete(f"{history} ORDER BY n", excess)
-                if not gone:
-                    gone = self._delete(f"{QUEUED} ORDER BY refused_at IS NULL, n", excess)
-                    dropped += gone
-                if not gone:
+                if self._delete(f"{history} ORDER BY n", excess):
+                    continue
+                if not (gone := self._delete(f"{QUEUED} ORDER BY refused_at IS NULL, n", excess)):
                     break
+                dropped += gone
             if dropped:
                 self.drop_counted(dropped)
         return dropped
@@ -185,9 +181,9 @@ class Outbox(History):
     def _excess(self) -> int:
         """How many rows to delete next."""
         rows = self._figure("SELECT COUNT(*) FROM events")
+        pages = self._figure("PRAGMA page_count") - self._figure("PRAGMA freelist_count")
+        used, limit = pages * self._figure("PRAGMA page_size"), self._keep.max_mb * 1e6
         too_many = rows - self._keep.keep_items
-        used = self._used_bytes()
-        limit = self._keep.max_mb * 1e6
         if used > limit and rows:
             # Rows are about alike, so this many take the excess; the loop looks again.
             too_many = max(too_many, int(rows * (1 - limit / used)) + 1)
@@ -223,22 +219,14 @@ def _move_aside(path: Path) -> Path:
     for suffix in _SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
-    remains = {
-        p.name.removesuffix("-wal").removesuffix("-shm")
-        for p in path.parent.glob(f"{path.name}.damaged-*")
-    }
-    for old in sorted(remains)[:-_DAMAGED_KEPT]:
+    for old in sorted(path.parent.glob(f"{path.name}.damaged-*Z"))[:-_DAMAGED_KEPT]:
         for suffix in _SUFFIXES:
-            path.with_name(old + suffix).unlink(missing_ok=True)
+            Path(f"{old}{suffix}").unlink(missing_ok=True)
     return aside
 
 
 def _salvage(path: Path) -> list[tuple[str, int]]:
     """The counters of a damaged store, as far as they can be read: sessions should not repeat."""
-    with contextlib.suppress(sqlite3.Error):
-        db = sqlite3.connect(path)
-        try:
-            return [(str(k), int(v)) for k, v in db.execute("SELECT name, value FROM counters")]
-        finally:
-            db.close()
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
+        return [(str(k), int(v)) for k, v in db.execute("SELECT name, value FROM counters")]
     return []

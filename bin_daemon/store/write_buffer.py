@@ -14,13 +14,12 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from bin_daemon.config.sections import StoreSection
-from bin_daemon.core import clock as clock_module
-from bin_daemon.core.clock import Clock
+from bin_daemon.core.clock import Clock, boot_id, clock_synced
 from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.store.database import StoreDamagedError
@@ -38,8 +37,6 @@ PRUNE_INTERVAL_S = 60.0
 STAMPS_INTERVAL_S = 10.0
 STATS_INTERVAL_S = 0.5  # at most so often, and only after a change
 
-_NOTHING = StoreStats(depth=0, oldest_at=None, refused=0, rows=0, dropped=0, size_bytes=0)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Piece:
@@ -56,9 +53,8 @@ _UNFIT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceErr
 class WriteBuffer:
     """Keeps the events of one bin, on disk where that can be, else in memory.
 
-    queue: whether there is a broker to deliver to. synced, boot_id: whether the wall clock is set,
-    and of which boot. `session` is this start's number; where the store cannot be written it is
-    one that was not used before all the same.
+    queue: whether there is a broker to deliver to. synced: whether the wall clock is set.
+    session: this start's number, not used before even where the store cannot be written.
     """
 
     def __init__(
@@ -68,17 +64,15 @@ class WriteBuffer:
         clock: Clock,
         *,
         queue: bool,
-        synced: Callable[[], bool] = clock_module.clock_synced,
-        boot_id: str | None = None,
+        synced: Callable[[], bool] = clock_synced,
     ) -> None:
         self._path, self._keep, self._clock, self._queue = path, keep, clock, queue
-        self._synced = synced
-        self._boot_id = clock_module.boot_id() if boot_id is None else boot_id
+        self._synced, self._boot_id = synced, boot_id()
         self._outbox: Outbox | None = None
         self._waiting: collections.deque[_Piece] = collections.deque()
         self._acked: dict[str, float] = {}  # delivered, and not yet recorded as such
         self._uncounted = 0  # dropped, and not yet recorded as such
-        self._stats = _NOTHING
+        self._stats = StoreStats(depth=0, oldest_at=None, refused=0, dropped=0)
         self._fault = ""
         self._damaged: Path | None = None
         self._retry_at = self._prune_at = self._stamps_at = self._stats_at = 0.0
@@ -88,16 +82,17 @@ class WriteBuffer:
         self._open()
 
     def _open(self) -> None:
-        """Open the store and count the session; a failure is kept for `problems`."""
         try:
             if self._outbox is None:
                 self._outbox = Outbox(self._path, self._keep)
                 if self._outbox.damaged:
-                    self._damaged = self._outbox.damaged
-                    self._session_recorded = False
+                    self._damaged, self._session_recorded = self._outbox.damaged, False
                     log.error("event store %s was damaged; it is now %s", self._path, self._damaged)
             if not self._session_recorded:
-                self.session = self.session or self._next_session(self._outbox)
+                if not self.session:
+                    last = self._outbox.last_session()
+                    lost = self._damaged and not last  # the time is a new and greater number
+                    self.session = int(self._clock.time()) if lost else last + 1
                 self._outbox.open_session(at_least=self.session)
                 self._session_recorded = True
                 if count := self._outbox.interrupt_open(self.session):
@@ -105,11 +100,6 @@ class WriteBuffer:
         except StoreError as error:
             self.session = self.session or int(self._clock.time())
             self._failed(error)
-
-    def _next_session(self, outbox: Outbox) -> int:
-        """One more than the last; where that is lost, the time makes a new and greater number."""
-        last = outbox.last_session()
-        return int(self._clock.time()) if outbox.damaged and not last else last + 1
 
     def _failed(self, error: StoreError) -> None:
         if str(error) != self._fault:
@@ -141,7 +131,8 @@ class WriteBuffer:
                 self._open()
             if self._session_recorded:
                 self._attempt(self._write_through, None)
-        self._bound()
+        while len(self._waiting) > BUFFER_LIMIT:
+            self._uncounted += self._waiting.popleft().event
 
     def _write_through(self, outbox: Outbox) -> None:
         """Write what waits, oldest first; each piece leaves the buffer when it is on disk."""
@@ -165,10 +156,6 @@ class WriteBuffer:
             log.info("event store %s is written again", self._path)
             self._fault = ""
 
-    def _bound(self) -> None:
-        while len(self._waiting) > BUFFER_LIMIT:
-            self._uncounted += self._waiting.popleft().event
-
     def tend(self) -> None:
         """Do what is due: write what waits, prune, correct stamps, count. Cheap when nothing is."""
         now = time.monotonic()
@@ -177,26 +164,20 @@ class WriteBuffer:
         self._attempt(lambda outbox: self._tend(outbox, now), None)
 
     def _tend(self, outbox: Outbox, now: float) -> None:
+        wall = self._clock.time() if self._synced() else None
         if now >= self._stamps_at:
             self._stamps_at = now + STAMPS_INTERVAL_S
-            wall = self._right_time()
             if self._boot_id and wall is not None:
                 offset = wall - self._clock.monotonic()
                 if rows := outbox.correct_stamps(self._boot_id, offset, wall):
                     log.info("clock set: corrected the times of %d events", rows)
         if now >= self._prune_at:
-            self._prune_at = now + PRUNE_INTERVAL_S
-            if dropped := outbox.prune(self._right_time(), queue=self._queue):
+            self._prune_at, self._changed = now + PRUNE_INTERVAL_S, True
+            if dropped := outbox.prune(wall, queue=self._queue):
                 log.error("event store %s is full: %d events dropped", self._path, dropped)
-            self._changed = True
         if self._changed and now >= self._stats_at:
-            self._changed = False
-            self._stats_at = now + STATS_INTERVAL_S
+            self._stats_at, self._changed = now + STATS_INTERVAL_S, False
             self._stats = outbox.stats()
-
-    def _right_time(self) -> float | None:
-        """The wall clock; None while it is not set."""
-        return self._clock.time() if self._synced() else None
 
     def pending(
         self, limit: int, skip: Collection[str], *, refused: bool = False
@@ -239,9 +220,11 @@ class WriteBuffer:
 
     def stats(self) -> StoreStats:
         """The figures as of the last `tend`; what is dropped from memory counts as well."""
-        depth = self._stats.depth if self._queue else 0
-        dropped = self._stats.dropped + self._uncounted
-        return dataclasses.replace(self._stats, depth=depth, dropped=dropped)
+        stats = self._stats
+        depth, oldest_at = (stats.depth, stats.oldest_at) if self._queue else (0, None)
+        dropped = stats.dropped + self._uncounted
+        unwritten = sum(piece.event for piece in self._waiting)
+        return StoreStats(depth, oldest_at, stats.refused, dropped, unwritten)
 
     def drained(self) -> bool:
         """Whether all is on disk and, with a broker, delivered; asks the store itself."""
@@ -250,28 +233,19 @@ class WriteBuffer:
         depth = self._attempt(lambda outbox: outbox.stats().depth, None)
         return depth == 0 or (depth is not None and not self._queue)
 
-    @property
-    def unwritten(self) -> int:
-        """Events that are in memory only."""
-        return sum(piece.event for piece in self._waiting)
-
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> Iterator[str]:
         """What the operator should know of the store."""
-        found = []
         if self._fault:
-            found.append(f"{self._fault} ({self.unwritten} events not written)")
+            yield f"{self._fault} ({self.stats().unwritten} events not written)"
         if self._damaged:
-            found.append(
-                f"the event store was damaged and begun anew; the old one: {self._damaged}"
-            )
-        return tuple(found)
+            yield f"the event store was damaged and begun anew; the old one: {self._damaged}"
 
     def close(self) -> None:
         """Write what waits, once more, and close."""
         self._retry_at = 0.0
         self._write()
         if self._waiting:
-            log.error("%d events could not be stored and are lost", self.unwritten)
+            log.error("%d events could not be stored and are lost", self.stats().unwritten)
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None

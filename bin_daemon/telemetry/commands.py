@@ -16,23 +16,17 @@ from bin_daemon.telemetry.topics import Topics
 log = logging.getLogger(__name__)
 
 
-class Commands:
-    """Takes messages on the command topics of one bin to its dispatcher."""
-
-    def __init__(self, topics: Topics, dispatcher: Dispatcher) -> None:
-        self._topics, self._dispatcher = topics, dispatcher
-
-    def handle(
-        self, topic: str, payload: bytes, *, retained: bool
-    ) -> tuple[str, dict[str, Any]] | None:
-        """Run what arrived; the topic and the payload to answer with, or None for no answer."""
-        verb = self._topics.parse_command(topic)
-        if verb is None:
-            log.warning("ignored a message on %r: it names no command", topic)
-            return None
-        if retained:
-            log.warning("ignored a retained command on %s: send commands without retain", topic)
-            return None
-        answer = self._dispatcher.dispatch(verb, payload)
-        result = {"cmd_id": answer.cmd_id, "ok": answer.ok, "error": answer.error}
-        return self._topics.command_result(verb), result
+def handle(
+    topics: Topics, dispatcher: Dispatcher, topic: str, payload: bytes, *, retained: bool
+) -> tuple[str, dict[str, Any]] | None:
+    """Run what arrived; the topic and the payload to answer with, or None for no answer."""
+    verb = topics.parse_command(topic)
+    if verb is None:
+        log.warning("ignored a message on %r: it names no command", topic)
+        return None
+    if retained:
+        log.warning("ignored a retained command on %s: send commands without retain", topic)
+        return None
+    answer = dispatcher.dispatch(verb, payload)
+    result = {"cmd_id": answer.cmd_id, "ok": answer.ok, "error": answer.error}
+    return topics.command_result(verb), result

@@ -9,7 +9,6 @@ keeps an event from the disk, nor a slow card the connection from its pings.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import queue
@@ -20,12 +19,12 @@ from typing import Any, Concatenate, ParamSpec
 
 from bin_daemon.config.sections import Config
 from bin_daemon.control.dispatcher import Dispatcher
-from bin_daemon.core import clock as clock_module
-from bin_daemon.core.clock import Clock
+from bin_daemon.core.clock import Clock, clock_synced
 from bin_daemon.core.messages import Alert, Outcome, Severity, SortEvent, to_json
 from bin_daemon.core.worker import Worker
+from bin_daemon.store.history import StoreStats
 from bin_daemon.store.write_buffer import WriteBuffer
-from bin_daemon.telemetry.commands import Commands
+from bin_daemon.telemetry.commands import handle
 from bin_daemon.telemetry.connection import Connection, Connector, Parameters, State
 from bin_daemon.telemetry.delivery import Delivery
 from bin_daemon.telemetry.topics import Topics
@@ -39,26 +38,6 @@ _DRAIN_POLL_S = 0.05
 _DEFAULT_PREFIX = "bins"
 
 _Args = ParamSpec("_Args")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PublisherStats:
-    """How telemetry is, in figures.
-
-    connected: whether the broker has accepted. outbox_depth: completed events that wait for
-    delivery, outbox_oldest_s: the age of the first of them, events_refused: those among them that
-    the broker refuses. events_unwritten: in memory only, since the disk takes no write.
-    events_dropped: given up for want of room, ever. last_error: the latest trouble with the broker,
-    also when it is over; empty before the first.
-    """
-
-    connected: bool
-    outbox_depth: int
-    outbox_oldest_s: float
-    events_refused: int
-    events_unwritten: int
-    events_dropped: int
-    last_error: str
 
 
 def _posted(
@@ -76,25 +55,25 @@ def _posted(
 class Publisher:
     """Stores and delivers what a bin has to tell.
 
-    state: the folder of the store. dispatcher: where remote commands go. `session`
-    and `topics` are there from construction on; the constructor opens the store, and does not fail
-    where that is full or damaged. Everything public may be called from any thread and returns at
-    once, `drain` and `close` excepted.
+    state: the folder of the store; one that is full or damaged does not make the constructor fail.
+    dispatcher: where remote commands go. last_error: the latest trouble with the broker, also when
+    it is over. Everything public may be called from any thread and returns at once, `drain` and
+    `close` excepted.
     """
 
     def __init__(
         self, config: Config, state: Path, clock: Clock, dispatcher: Dispatcher,
-        *, synced: Callable[[], bool] = clock_module.clock_synced,
+        *, synced: Callable[[], bool] = clock_synced,
     ) -> None:  # fmt: skip
+        self._clock, self._mqtt, self._dispatcher = clock, config.mqtt, dispatcher
         mqtt = config.mqtt
+        self._broker = f"broker {mqtt.host}:{mqtt.port}" if mqtt else "no broker"
         self.topics = Topics(mqtt.prefix if mqtt else _DEFAULT_PREFIX, config.bin.id)
-        self._clock, self._mqtt = clock, mqtt
         self._buffer = WriteBuffer(
             state / STORE_NAME, config.store, clock, queue=mqtt is not None, synced=synced
         )
         self.session = self._buffer.session
         self._delivery = Delivery(self.topics, self._buffer, clock)
-        self._commands = Commands(self.topics, dispatcher)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._connection: Connection | None = None
         self._connector: Connector | None = None
@@ -102,8 +81,7 @@ class Publisher:
             will = (self.topics.status, self._status("offline"))
             parameters = Parameters(mqtt, config.bin.id, will, self.topics.command_filter)
             self._connector = Connector(parameters, self)
-        self._broker_problem = ""
-        self._last_error = ""
+        self._broker_problem = self.last_error = ""
         self._refusal_told = False
         self._closing_at: float | None = None
         self._take_snapshot()
@@ -156,9 +134,14 @@ class Publisher:
         topic = self.topics.alert(kind)
         self._inbox.put(lambda: self._delivery.empty_alert(topic))
 
-    def stats(self) -> PublisherStats:
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted."""
+        return self._connection is not None
+
+    def stats(self) -> StoreStats:
         """The figures of about a second ago."""
-        return self._snapshot
+        return self._stats
 
     def problems(self) -> tuple[str, ...]:
         """What the operator should know, in words; empty where all is well."""
@@ -208,7 +191,7 @@ class Publisher:
     @_posted
     def on_up(self, connection: Connection) -> None:
         """Deliver on this connection from now on."""
-        log.info("broker %s: connected", self._broker())
+        log.info("%s: connected", self._broker)
         self._connection = connection
         self._broker_problem = ""
         self._delivery.up(connection)
@@ -216,7 +199,7 @@ class Publisher:
     @_posted
     def on_down(self, connection: Connection, why: str) -> None:
         """Tell why, and deliver no more if it was up."""
-        self._broker_problem = self._last_error = f"broker {self._broker()}: {why}"
+        self._broker_problem = self.last_error = f"{self._broker}: {why}"
         log.warning("%s", self._broker_problem)
         if connection is self._connection:
             self._connection = None
@@ -237,8 +220,7 @@ class Publisher:
     @_posted
     def on_message(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Have a command run, and answer it."""
-        answer = self._commands.handle(topic, payload, retained=retained)
-        if answer is not None:
+        if answer := handle(self.topics, self._dispatcher, topic, payload, retained=retained):
             self._delivery.answer(*answer)
 
     # The worker.
@@ -256,10 +238,9 @@ class Publisher:
 
     def _jobs(self) -> list[Callable[[], None]]:
         """What has come in; waits for the first, not for more."""
-        wait_s = 0.05 if self._closing_at is not None else _TICK_S
         jobs = []
         with contextlib.suppress(queue.Empty):
-            jobs.append(self._inbox.get(timeout=wait_s))
+            jobs.append(self._inbox.get(timeout=0.05 if self._closing_at else _TICK_S))
             while True:
                 jobs.append(self._inbox.get_nowait())
         return jobs
@@ -274,7 +255,10 @@ class Publisher:
     def _round(self) -> None:
         self._buffer.tend()
         self._delivery.pump()
-        self._watch_connection()
+        # A half-open connection looks alive: nothing but the silence tells.
+        silent_s = self._delivery.oldest_flight_s()
+        if self._connection and self._mqtt and silent_s > 2 * self._mqtt.keepalive_s:
+            self._connection.drop(f"no acknowledgement for {silent_s:.0f} s")
         self._tell_refusals()
         self._take_snapshot()
 
@@ -291,13 +275,6 @@ class Publisher:
     def _status(self, state: str) -> str:
         return to_json({"state": state, "session": self.session})
 
-    def _watch_connection(self) -> None:
-        """A half-open connection looks alive: nothing but the silence tells."""
-        if self._connection is not None and self._mqtt is not None:
-            silent_s = self._delivery.oldest_flight_s()
-            if silent_s > 2 * self._mqtt.keepalive_s:
-                self._connection.drop(f"no acknowledgement for {silent_s:.0f} s")
-
     def _tell_refusals(self) -> None:
         refused = self._buffer.stats().refused > 0
         if refused and not self._refusal_told:
@@ -310,25 +287,13 @@ class Publisher:
             self.resolve_alert(UNDELIVERED)
         self._refusal_told = refused
 
-    def _broker(self) -> str:
-        return f"{self._mqtt.host}:{self._mqtt.port}" if self._mqtt else "none"
-
     def _take_snapshot(self) -> None:
-        store = self._buffer.stats()
-        oldest = store.oldest_at if store.depth else None
-        self._snapshot = PublisherStats(
-            connected=self._connection is not None,
-            outbox_depth=store.depth,
-            outbox_oldest_s=0.0 if oldest is None else max(0.0, self._clock.time() - oldest),
-            events_refused=store.refused,
-            events_unwritten=self._buffer.unwritten,
-            events_dropped=store.dropped,
-            last_error=self._last_error,
-        )
+        self._stats = self._buffer.stats()
         refused = [f"{topic}: {words}" for topic, words in self._delivery.refused_topics.items()]
-        if store.refused and self._mqtt is not None:
-            refused.append(f"{store.refused} events on {self.topics.item}")
-        problems = [f"broker {self._broker()} refuses {what}" for what in refused]
-        if self._broker_problem:
-            problems.insert(0, self._broker_problem)
-        self._problems = (*self._buffer.problems(), *problems)
+        if self._stats.refused and self._mqtt is not None:
+            refused.append(f"{self._stats.refused} events on {self.topics.item}")
+        self._problems = (
+            *self._buffer.problems(),
+            *filter(None, [self._broker_problem]),
+            *(f"{self._broker} refuses {what}" for what in refused),
+        )

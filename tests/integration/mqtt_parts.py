@@ -248,7 +248,7 @@ def sort_items(publisher: Publisher, count: int, first: int = 1) -> list[str]:
 
 def empty(publisher: Publisher) -> bool:
     """Whether a bin has delivered all it has; false until it has looked."""
-    return publisher.stats().outbox_depth == 0 and publisher.stats().events_unwritten == 0
+    return publisher.stats().depth == 0 and publisher.stats().unwritten == 0
 
 
 def bin_process(*arguments: str) -> subprocess.Popen[str]:

@@ -70,7 +70,7 @@ def test_commands_work_again_after_the_broker_was_away(
     done: list[Mapping[str, Any]] = []
     publisher = new_bin(broker, verbs={"pause": done.append})
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the first connection")
+    wait_until(lambda: publisher.connected, "the first connection")
     broker.stop()
     broker.start()
     ear = listen(broker)

@@ -80,7 +80,7 @@ def test_a_bin_starts_without_its_broker_and_delivers_once_it_is_there(
     publisher = new_bin(broker)
     publisher.start()
     ids = sort_items(publisher, 3)
-    wait_until(lambda: publisher.stats().outbox_depth == 3, "the events to be stored")
+    wait_until(lambda: publisher.stats().depth == 3, "the events to be stored")
     assert publisher.problems() == (f"broker 127.0.0.1:{broker.port}: Connection refused",)
 
     broker.start()
@@ -98,10 +98,10 @@ def test_what_is_retained_is_said_again_to_a_broker_that_forgot(
     publisher.start()
     publisher.retain(publisher.topics.fill("paper"), {"percent": 40})
     publisher.retain(publisher.topics.fill("paper"), {"percent": 41})
-    wait_until(lambda: publisher.stats().connected, "the first connection")
+    wait_until(lambda: publisher.connected, "the first connection")
 
     broker.stop()
-    wait_until(lambda: not publisher.stats().connected, "the connection to break")
+    wait_until(lambda: not publisher.connected, "the connection to break")
     broker.start()
     ear = listen(broker)
     wait_until(lambda: ear.payloads(STATUS), "the second birth")
@@ -115,16 +115,16 @@ def test_a_connection_that_has_gone_silent_is_given_up(
 ) -> None:
     publisher = new_bin(broker, keepalive_s=1)
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the connection")
+    wait_until(lambda: publisher.connected, "the connection")
 
     broker.freeze()
     sort_items(publisher, 1)
-    wait_until(lambda: not publisher.stats().connected, "the bin to notice", timeout_s=6)
+    wait_until(lambda: not publisher.connected, "the bin to notice", timeout_s=6)
     broker.thaw()
     ear = listen(broker)
 
     wait_until(lambda: ear.items(), "the event")
-    wait_until(lambda: publisher.stats().outbox_depth == 0, "its acknowledgement")
+    wait_until(lambda: publisher.stats().depth == 0, "its acknowledgement")
 
 
 def test_a_broker_that_answers_pings_but_acknowledges_nothing_is_left(new_bin: NewBin) -> None:
@@ -132,7 +132,7 @@ def test_a_broker_that_answers_pings_but_acknowledges_nothing_is_left(new_bin: N
     publisher = new_bin(mute, keepalive_s=2)
 
     publisher.start()
-    wait_until(lambda: "no acknowledgement for" in publisher.stats().last_error, "the reason")
+    wait_until(lambda: "no acknowledgement for" in publisher.last_error, "the reason")
     wait_until(lambda: mute.connections >= 2, "a second attempt")
     mute.close()
 
@@ -156,7 +156,7 @@ def test_a_refused_login_is_told_and_sorting_goes_on(
     told = wait_until(publisher.problems, "the problem to be told")
 
     assert told == (f"broker 127.0.0.1:{broker.port}: it refuses the login: Not authorized",)
-    wait_until(lambda: publisher.stats().outbox_depth == 2, "the events to be stored")
+    wait_until(lambda: publisher.stats().depth == 2, "the events to be stored")
 
 
 def test_a_corrected_password_file_is_read_at_the_next_attempt(
@@ -174,7 +174,7 @@ def test_a_corrected_password_file_is_read_at_the_next_attempt(
 
     secret.write_text("right\n")
 
-    wait_until(lambda: publisher.stats().connected, "the login")
+    wait_until(lambda: publisher.connected, "the login")
 
 
 def test_two_bins_of_one_id_are_told_of_each_other(
@@ -182,12 +182,12 @@ def test_two_bins_of_one_id_are_told_of_each_other(
 ) -> None:
     first = new_bin(broker)
     first.start()
-    wait_until(lambda: first.stats().connected, "the first bin")
+    wait_until(lambda: first.connected, "the first bin")
     (tmp_path / "other").mkdir()
     second = new_bin(broker, state=tmp_path / "other")
 
     second.start()
-    wait_until(lambda: "'b1'" in first.stats().last_error, "the words")
+    wait_until(lambda: "'b1'" in first.last_error, "the words")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
@@ -212,7 +212,7 @@ def test_closing_a_bin_whose_broker_is_silent_takes_no_longer_than_allowed(
 ) -> None:
     publisher = new_bin(broker)
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the connection")
+    wait_until(lambda: publisher.connected, "the connection")
     broker.freeze()
 
     began = time.monotonic()

@@ -67,7 +67,7 @@ def test_a_client_certificate_opens_the_line(
     publisher = new_bin(tls_broker, mqtt={"tls": tls})
 
     publisher.start()
-    wait_until(lambda: publisher.stats().connected, "the connection")
+    wait_until(lambda: publisher.connected, "the connection")
 
     assert publisher.problems() == ()
     assert "u'b1'" in tls_broker.log
@@ -112,4 +112,4 @@ def test_a_connection_that_cannot_be_trusted_is_not_made_and_the_reason_told(
     told = wait_until(publisher.problems, "the reason")
 
     assert words in told[0]
-    assert not publisher.stats().connected
+    assert not publisher.connected

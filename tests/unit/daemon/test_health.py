@@ -10,7 +10,7 @@ from bin_daemon.daemon.health import (
     throttle_bits,
     throttle_words,
 )
-from bin_daemon.telemetry.publisher import PublisherStats
+from bin_daemon.store.history import StoreStats
 
 
 def test_the_temperature_is_read_in_degrees(tmp_path):
@@ -45,7 +45,7 @@ def test_free_space_is_told_where_there_is_a_disk(tmp_path):
 
 
 def test_the_pace_and_age_of_frames_are_counted(tmp_path):
-    clock = SimulatedClock()
+    clock = SimulatedClock(wall=1.8e9)
     monitor = Monitor(tmp_path, clock)
     assert monitor.fps == 0
     for _ in range(11):
@@ -53,18 +53,10 @@ def test_the_pace_and_age_of_frames_are_counted(tmp_path):
         monitor.frame(clock.monotonic())
     clock.sleep(0.5)
     found = monitor.health(
-        PublisherStats(
-            connected=True,
-            outbox_depth=2,
-            outbox_oldest_s=3.0,
-            events_refused=0,
-            events_unwritten=0,
-            events_dropped=4,
-            last_error="",
-        ),
-        ("a problem",),
+        StoreStats(depth=2, oldest_at=1.8e9 - 3, refused=0, dropped=4), ("a problem",)
     )
     assert found.camera_fps == pytest.approx(10)
     assert found.frame_age_s == pytest.approx(0.5)
     assert found.uptime_s == pytest.approx(1.6)
     assert (found.outbox_depth, found.events_dropped, found.problems) == (2, 4, ("a problem",))
+    assert found.outbox_oldest_s == pytest.approx(4.6)

@@ -41,9 +41,8 @@ class Wire:
 def buffer(tmp_path: Path) -> Iterator[WriteBuffer]:
     """A store of its own."""
     made = WriteBuffer(
-        tmp_path / "events.db", StoreSection(), SimulatedClock(), queue=True,
-        synced=lambda: True, boot_id="boot",
-    )  # fmt: skip
+        tmp_path / "events.db", StoreSection(), SimulatedClock(), queue=True, synced=lambda: True
+    )
     yield made
     made.close()
 
