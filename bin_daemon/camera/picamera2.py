@@ -137,7 +137,7 @@ class PiCamera(Camera):
     def _open(self, library: Any) -> None:
         with _explained(
             f"{self._name}: cannot be opened",
-            "another program may hold it ('fuser -v /dev/media*' tells), or the user is not in the "
+            "another program may hold it (see 'fuser -v /dev/media*'), or the user is not in the "
             "group 'video'",
         ):
             device = self._device = library(_number(library, self._config.source))

@@ -235,7 +235,7 @@ class Chamber:
             background = Background.learn(self._still_frames.frames)
             if background.has_detail:
                 self._take(background)
-                words = "learnt anew: the whole view has changed"
+                words = "learnt again: the whole view has changed"
                 return Observation(View.LEARNING, now, reason=words, changed=changed)
         words = f"covered: {changed:.0%} of the view differs from the empty chamber"
         covered = Blockage.COVERED

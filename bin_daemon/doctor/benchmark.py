@@ -261,7 +261,7 @@ def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
             except TimeoutError as error:
                 daemon.kill()
                 said = daemon.stderr.read().decode() if daemon.stderr else ""
-                raise BinDaemonError(f"bench: the daemon does not get ready: {said}") from error
+                raise BinDaemonError(f"bench: the daemon does not become ready: {said}") from error
             finally:
                 daemon.terminate()
                 daemon.communicate()
@@ -330,4 +330,4 @@ def resident_mb() -> float:
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise BinDaemonError("bench: the kernel does not tell this process's memory (VmRSS)")
+    raise BinDaemonError("bench: the kernel does not report this process's memory (VmRSS)")

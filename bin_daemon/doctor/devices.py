@@ -35,10 +35,10 @@ def _in_use(site: Site) -> Finding:
     """What the running daemon holds is as good as the daemon says it is."""
     count, last = recorded(site.state)
     if not count:
-        return good("in use by the running daemon, which would have said if it were not good")
+        return good("in use by the running daemon, which reports no failure")
     return warning(
         f"in use by the running daemon, which has failed lately ({count}); the last time: {last}",
-        "to look at the device itself: sudo systemctl stop bin-daemon; sudo bin-daemon doctor",
+        "to examine the device itself: sudo systemctl stop bin-daemon; sudo bin-daemon doctor",
     )
 
 
@@ -60,7 +60,7 @@ def camera(site: Site, config: Config) -> Finding:
     mean = float(frame.image.mean())
     seen = f"{section.kind} '{section.source}': {width}x{height}, mean brightness {mean:.0f} of 255"
     if mean < DARK:
-        return warning(f"black picture: {seen}", "take the cover off the lens; light the chamber")
+        return warning(f"black picture: {seen}", "uncover the lens; light the chamber")
     return good(seen)
 
 
@@ -73,10 +73,11 @@ def _remedy(section: CameraSection, error: BinDaemonError) -> str:
     if section.kind == "picamera2":
         return (
             f"rpicam-hello --list-cameras; if it lists none: seat the ribbon cable with the power "
-            f"off, and write camera_auto_detect=1 in {_BOOT}; if it does: is another program on it?"
+            f"off, and write camera_auto_detect=1 in {_BOOT}; if it does: does another program use "
+            f"it?"
         )
     if section.kind == "opencv":
-        return "v4l2-ctl --list-devices lists what there is; name one of them in camera.source"
+        return "v4l2-ctl --list-devices lists the cameras; name one of them in camera.source"
     return "name a folder, clip or script in camera.source, or 'reel'"
 
 
@@ -97,7 +98,7 @@ def pins(site: Site, config: Config) -> Finding:
             str(error),
             "sudo apt install python3-lgpio (Raspberry Pi OS has it)"
             if error.reason is Reason.DRIVER_MISSING
-            else "'groups' and 'servo board' may tell more; `pins: mock` is for a desk",
+            else "see 'groups' and 'servo board'; `pins: mock` is for a desk",
         )
     with contextlib.closing(factory):
         for name, claim in _claims(config, factory):
@@ -107,7 +108,9 @@ def pins(site: Site, config: Config) -> Finding:
             except BinDaemonError as error:
                 troubles.append(str(error))
     if troubles:
-        return fault("\n".join(troubles), "sudo gpioinfo names who holds a line; stop it")
+        return fault(
+            "\n".join(troubles), "sudo gpioinfo names the program that holds a line; stop it"
+        )
     return good(f"free: {', '.join(names)}")
 
 
@@ -167,7 +170,7 @@ def servo_board(site: Site, config: Config) -> Finding:
     bus = site.at(f"/dev/i2c-{board.bus}")
     where = f"{bus}, address {board.address:#x}"
     if not bus.exists():
-        return fault(f"{bus} is not there", f"write dtparam=i2c_arm=on to {_BOOT} and restart")
+        return fault(f"{bus} does not exist", f"write dtparam=i2c_arm=on to {_BOOT} and restart")
     if site.running:
         return _in_use(site)
     from bin_daemon.gpio.factory import open_factory
@@ -175,5 +178,7 @@ def servo_board(site: Site, config: Config) -> Finding:
     try:
         open_factory("pca9685", board).close()
     except BinDaemonError as error:
-        return fault(f"{where}: {error}", f"sudo i2cdetect -y {board.bus} shows who answers")
+        return fault(
+            f"{where}: {error}", f"sudo i2cdetect -y {board.bus} shows which addresses answer"
+        )
     return good(f"answers on {where}")

@@ -59,7 +59,7 @@ def system(site: Site) -> Finding:
     if sys.version_info < LEAST_PYTHON:
         return fault(seen, "install Raspberry Pi OS Bookworm or newer: Python 3.11 is needed")
     if codename not in SUPPORTED:
-        return warning(f"not tried on this system: {seen}", f"use Debian {' or '.join(SUPPORTED)}")
+        return warning(f"not tested on this system: {seen}", f"use Debian {' or '.join(SUPPORTED)}")
     return good(seen)
 
 
@@ -68,7 +68,7 @@ def groups(site: Site, config: Config) -> Finding:
     """Whether the user of the service may use the devices that the configuration names."""
     needed = _groups_needed(config)
     if not needed:
-        return not_applicable("nothing in this configuration needs one")
+        return not_applicable("nothing in this configuration needs a group")
     user = pwd.getpwnam(site.user)
     if user.pw_uid == 0:
         return good("root may use every device")
@@ -104,11 +104,11 @@ def _groups_needed(config: Config) -> list[str]:
 def clock(site: Site) -> Finding:
     """Whether the wall clock can be right; a Pi has no battery for it."""
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    remedy = "sudo timedatectl set-ntp true, and let UDP port 123 out of the network"
+    remedy = "sudo timedatectl set-ntp true, and allow outgoing UDP port 123 (NTP)"
     if time.time() < _BUILT:
         return fault(f"{now} cannot be right", remedy)
     if not site.at("/run/systemd/timesync").is_dir():
-        return not_applicable(f"{now}; no systemd-timesyncd here that would say whether it is set")
+        return not_applicable(f"{now}; no systemd-timesyncd here to say whether it is set")
     if not clock_synced():
         return warning(f"{now}, not set from the network since boot", remedy)
     return good(f"{now}, set from the network")
@@ -120,7 +120,7 @@ def disk(site: Site) -> Finding:
     folder = next(p for p in (site.state, *site.state.parents) if p.is_dir())
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return fault(
-            f"{folder} is on a disk that is read-only",
+            f"{folder} is on a read-only disk",
             "sudo mount -o remount,rw / ; if that fails the card is worn out: replace it",
         )
     user = pwd.getpwnam(site.user)
@@ -154,8 +154,8 @@ def power(site: Site) -> Finding:
     """What the firmware of the Pi reports of its supply."""
     bits = health.throttle_bits()
     remedy = (
-        "use the official supply (Pi 4: 5.1 V 3 A, Pi 5: 5.1 V 5 A) and a short cable, and feed "
-        "the servos from a supply of their own, with the grounds joined"
+        "use the official supply (Pi 4: 5.1 V 3 A, Pi 5: 5.1 V 5 A) and a short cable, and power "
+        "the servos from a supply of their own, with common ground"
     )
     if bits is None:
         return not_applicable("no firmware here that reports it")
@@ -191,7 +191,7 @@ def service(site: Site) -> Finding:
     seen = f"{state}, {shown.get('UnitFileState')}, {restarts} restarts"
     if state == "failed":
         return fault(
-            seen, "journalctl -u bin-daemon -n 50 says why; sudo systemctl restart bin-daemon"
+            seen, "journalctl -u bin-daemon -n 50 shows why; sudo systemctl restart bin-daemon"
         )
     if state not in ("active", "activating", "reloading"):
         return warning(seen, "sudo systemctl enable --now bin-daemon")
@@ -205,7 +205,7 @@ def service(site: Site) -> Finding:
             "use the shipped unit, or write WatchdogSec=30 in: sudo systemctl edit bin-daemon",
         )
     if restarts != "0":
-        return warning(seen, "journalctl -u bin-daemon -p warning says why")
+        return warning(seen, "journalctl -u bin-daemon -p warning shows why")
     return good(f"{seen}, watchdog {shown['WatchdogUSec']}")
 
 
@@ -221,7 +221,7 @@ def board_watchdog(site: Site) -> Finding:
         "/etc/systemd/system.conf.d/watchdog.conf, then restart the machine"
     )
     if shown.get("RuntimeWatchdogUSec", "0") in ("0", "infinity"):
-        return warning("off: a machine that hangs stays so", remedy)
+        return warning("off: a machine that hangs is not restarted", remedy)
     return good(f"after {shown['RuntimeWatchdogUSec']}")
 
 
@@ -241,7 +241,7 @@ def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
 def runtime_folder(site: Site, config: Config) -> Finding:
     """Whether lgpio has a folder for its FIFO; else it fails or litters the working directory."""
     if config.chute.pins == "mock":
-        return not_applicable("only lgpio, which serves real pins, leaves files while it runs")
+        return not_applicable("only lgpio, which drives real pins, needs one")
     if own := os.environ.get("LG_WD"):
         if not os.access(own, os.W_OK):
             return fault(f"LG_WD names {own}, which cannot be written", "unset LG_WD")
@@ -251,7 +251,7 @@ def runtime_folder(site: Site, config: Config) -> Finding:
         return good(f"{folder} is made when the service starts")
     if not folder.is_dir():
         return fault(
-            f"{folder} is not there though the daemon runs",
+            f"{folder} does not exist although the daemon runs",
             "write RuntimeDirectory=bin-daemon in: sudo systemctl edit bin-daemon",
         )
     return good(str(folder))

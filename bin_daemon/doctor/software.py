@@ -145,7 +145,7 @@ def _login(mqtt: MqttSection, bin_id: str, where: str) -> Finding:
     from bin_daemon.telemetry.topics import Topics
 
     topics, heard = Topics(mqtt.prefix, bin_id), _Heard()
-    # An empty will of an own topic: no one is told anything by it, however this ends.
+    # An empty will on a topic of its own: it means nothing to anyone, however this ends.
     will = (f"{topics.root}/doctor", "")
     parameters = Parameters(mqtt, f"{bin_id}-doctor", will, topics.command_filter)
     connection = Connection(parameters, heard)
