@@ -115,7 +115,7 @@ def looked_into(options: argparse.Namespace) -> Path:
 
 
 def taught_in(options: argparse.Namespace) -> Path | None:
-    """The state directory whose taught head is meant; None where the package as it ships is.
+    """The state directory whose taught head is to be used; None for the package as it ships.
 
     That is so for one of the service that may not be read, too, with a warning.
     """
@@ -184,7 +184,7 @@ def progress(words: str) -> Iterator[Callable[[str], None]]:
 
 
 def pictures_in(named: list[Path], empty: Path | None = None) -> list[Path]:
-    """The pictures meant: files as they are named, folders as the pictures in them.
+    """All pictures: files as they are named, folders as the pictures in them.
 
     empty: the view of the empty chamber, which may lie in such a folder and is left out there.
     Raises UsageError for a path that is neither.

@@ -31,7 +31,7 @@ def rewrite(
         print("nothing was written", file=sys.stderr)
         return False
     if read(path) != text:
-        raise UsageError(f"{path}: was changed by somebody else meanwhile; nothing was written")
+        raise UsageError(f"{path}: has changed meanwhile; nothing was written")
     if keep is not None:
         if keep.exists():
             raise UsageError(f"{keep}: is there already; move it away first")
@@ -44,7 +44,7 @@ def rewrite(
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here; look at the above, and give --yes")
+        raise UsageError("no terminal to ask on; check the above, and give --yes")
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:

@@ -162,7 +162,7 @@ def run_bench(options: argparse.Namespace) -> int:
     """Measure, and print the figures."""
     from bin_daemon.doctor.benchmark import report, run
 
-    with common.progress("measuring") as tell:
-        figures = run(common.config_of(options), options.quick, tell)
+    with common.progress("measuring") as progress:
+        figures = run(common.config_of(options), options.quick, progress)
     print(json.dumps(figures) if options.json else report(figures))
     return 0

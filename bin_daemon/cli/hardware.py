@@ -153,10 +153,10 @@ def run_servo_test(options: argparse.Namespace) -> int:
 
 
 def _ask_to_begin(options: argparse.Namespace, config: Config, names: list[str]) -> None:
-    """A first pulse moves a servo at its own full speed; nobody's hand may be there."""
+    """A first pulse moves a servo at its own full speed; keep hands away."""
     if options.yes or config.chute.pins == "mock":
         return
     if not sys.stdin.isatty():
-        raise UsageError("servo-test moves servos: give --yes where nobody can be asked")
+        raise UsageError("servo-test moves servos: without a terminal to ask on, give --yes")
     print(f"{', '.join(names)} will JUMP home with the first pulse: hands away. Ctrl-C silences.")
     input("Enter begins: ")

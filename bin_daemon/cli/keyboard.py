@@ -1,7 +1,7 @@
-"""A terminal that gives single keys, and is as it was before when the block ends, however it ends.
+"""Single keys from a terminal, which is restored however the block ends.
 
 Bytes of the terminal flow in, names of keys flow out. Ctrl-C stays an interrupt, and a hang-up or
-SIGTERM ends the program in the ordinary way, so that whoever moves a servo can silence it.
+SIGTERM ends the program in the ordinary way, so that a servo that moves is silenced.
 """
 
 from __future__ import annotations

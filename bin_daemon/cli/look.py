@@ -83,9 +83,9 @@ def run_classify(options: argparse.Namespace) -> int:
     policy = policy_of(config, classifier)
     draw = _drawing(options, config, pictures, classifier)
     failed = 0
-    with common.progress("classifying") as tell:
+    with common.progress("classifying") as progress:
         for number, path in enumerate(pictures, start=1):
-            tell(f"picture {number} of {len(pictures)}")
+            progress(f"picture {number} of {len(pictures)}")
             try:
                 image = read_picture(path)
                 seen = look_at(image, empty, config.chamber, classifier, policy)
@@ -210,13 +210,13 @@ def run_replay(options: argparse.Namespace) -> int:
     printer, files = EventPrinter(options.json), Files(taught=common.taught_in(options))
     frames = itertools.count(1)
     with (
-        common.progress("replaying") as tell,
+        common.progress("replaying") as progress,
         Bin(config, clock, printer, camera=camera, files=files) as bin_,
         contextlib.suppress(CameraFinishedError),
     ):
         while True:
             bin_.step()
-            tell(f"frame {next(frames)}, {printer.outcomes.total()} items, {bin_.cycle.state}")
+            progress(f"frame {next(frames)}, {printer.outcomes.total()} items, {bin_.cycle.state}")
     outcomes = ", ".join(f"{count} {name}" for name, count in printer.outcomes.items())
     print(f"{printer.outcomes.total()} items: {outcomes or 'none seen'}", file=sys.stderr)
     return 0

@@ -114,7 +114,7 @@ def _print_changes(changed: Mapping[str, str], as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _table(live: bool) -> Iterator[Callable[[Mapping[str, str]], None]]:
-    """A table in the terminal that is drawn anew by what it gives; nothing where it is not live."""
+    """A table in the terminal; yields what redraws it, which does nothing where it is not live."""
     if not live:
         yield lambda said: None
         return

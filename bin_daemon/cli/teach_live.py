@@ -92,7 +92,7 @@ class _Bin:
         """Show the session one frame. Raises CameraFinishedError at the end of a replay."""
         usable = self._viewer.show(self._camera.capture(self._deadline_s), session)
         if usable and isinstance(self._camera, Reactive):
-            # In a replayed scene nobody takes the item out but the scene itself.
+            # In a replayed scene the item is taken out by the scene itself.
             removal = session.stage is Stage.REMOVAL
             self._camera.cycle("clearing" if removal else "waiting", removal and not self._removed)
             self._removed = removal
@@ -140,7 +140,7 @@ def _on_screen(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> No
 
 
 def _by_lines(bin_: _Bin, session: TeachingSession) -> None:
-    """For programs: a line names an item as soon as one lies there; the end of input finishes."""
+    """For programs: a line names an item as soon as one is there; the end of input finishes."""
     lines = _Lines(sys.stdin.fileno())
     shown = ""
     while not session.done:

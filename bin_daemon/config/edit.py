@@ -154,7 +154,7 @@ def _insert(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
 
 
 def _end(node: yaml.Node) -> int:
-    """Where the text of a node ends; a block's own mark lies behind the comments that follow."""
+    """Where the text of a node ends; a block's end mark comes after the comments that follow."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(node, yaml.MappingNode) else last)

@@ -86,7 +86,7 @@ def parse(text: str, name: str) -> Config:
 
 
 def _rules_of_the_rest(data: dict[str, Any], invalid: list[Fault]) -> list[Fault]:
-    """What breaks the rules apart from what is wrong by itself, as far as that can be told."""
+    """What breaks the rules besides values that are wrong by themselves, as far as can be seen."""
     rest = copy.deepcopy(data)
     for key, _ in invalid:
         holder: Any = rest

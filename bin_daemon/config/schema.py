@@ -17,8 +17,8 @@ T = TypeVar("T")
 def section(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass with named fields, whose check refuses unknown keys.
 
-    It has no own `==` and `repr`: nobody compares configurations, and making them is a good part of
-    the time that making the class takes.
+    It has no `==` and `repr` of its own: no code compares configurations, and to make them takes
+    much of the time that it takes to make the class.
     """
     cls.__pydantic_config__ = {  # type: ignore[attr-defined]
         "extra": "forbid",

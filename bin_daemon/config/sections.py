@@ -29,7 +29,7 @@ from bin_daemon.config.hardware import (
 from bin_daemon.config.schema import Interval, Length, Matches, section
 from bin_daemon.core.errors import ConfigError
 
-# One door: whoever needs a part of the configuration finds it here.
+# Every section can be imported from here.
 __all__ = [
     "BoardSection",
     "ChuteSection",

@@ -52,7 +52,7 @@ def _explain(schema: dict[str, Any], fault: Any) -> Fault:
 
 
 def _node(schema: dict[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
-    """What the JSON Schema says of `key`; nothing where it knows no such place."""
+    """What the JSON Schema says of `key`; nothing where there is no such key."""
     node = schema
     for part in key:
         node = _target(schema, node)

@@ -45,7 +45,7 @@ def read_picture(path: str | Path) -> Image:
 
 
 def read_with_mode(path: str | Path) -> tuple[Image, str]:
-    """The picture as `read_picture` gives it, and the mode that its file keeps colours in.
+    """The picture as `read_picture` gives it, and the mode of its file.
 
     The mode is one of Pillow's ("L", "RGB", "CMYK", ...), "RGBA" wherever there is transparency.
     """

@@ -87,7 +87,7 @@ class Saliency:
                 f"leave --why out, or use another --runtime"
             ) from error
         if package.manifest.outputs.embedding is None:
-            raise ModelError(f"{package.id}: gives no embedding to look behind; leave --why out")
+            raise ModelError(f"{package.id}: gives no embedding to explain; leave --why out")
         self._tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
         outputs = self._interpreter.get_output_details()
         self._embedding = self._plain_source(outputs[package.manifest.outputs.embedding]["index"])
@@ -162,7 +162,7 @@ class Saliency:
     def _head(self) -> tuple[Floats, Floats]:
         """The head as one linear map (d, k) and its bias (k,), around what it saw last.
 
-        The fused activation of a layer is not told, but what came out of it is.
+        The runtime does not say which activation is fused to a layer, but what came out of it.
         """
         given = self._real(self._embedding).ravel()
         kernel, bias = np.eye(len(given), dtype=np.float32), np.zeros_like(given)

@@ -1,7 +1,7 @@
 """Everything in view, thing by thing: where each is, what it is, where it would go.
 
 A still, with a picture of the empty chamber or without one, and a classifier flow in; `Instances`
-flow out, for whoever draws it or prints it. The daemon has no use for it: to the bin several
+flow out, to be drawn or printed. The daemon has no use for them: to the bin several
 things are one item, which goes to residual.
 """
 
@@ -45,7 +45,7 @@ class Instances:
     """What a still shows.
 
     whole: all of it as the bin takes it, as one item. things: each separate one, largest first;
-    the very `whole` where there is but one, or no empty view to tell by.
+    `whole` itself where there is only one, or no empty view.
     """
 
     whole: Instance

@@ -96,8 +96,8 @@ def negative_log_likelihood(
 def fit_temperature(logits: Real, truth: Counts, doubt: float = 0.0) -> float:
     """The softmax temperature (0.2 to 5) of least negative log likelihood, Guo et al. 2017.
 
-    doubt: of few pictures all may be told right, and then the likelihood knows no bound to how sure
-    one may be. 1 / (n + 2) of doubt gives it one, as in Platt 1999. The loss is convex in
+    doubt: few pictures may all be right, and then the likelihood sets no bound to how sure
+    one may be. A doubt of 1 / (n + 2) sets one, as in Platt 1999. The loss is convex in
     1 / temperature, so a golden-section search finds the least; of no pictures it is 1.
     """
     if not len(truth):

@@ -79,7 +79,7 @@ class Classifier:
 
     @property
     def interpreter(self) -> Any:
-        """The TFLite interpreter, for whoever reads constants out of the network."""
+        """The TFLite interpreter, to read constants out of the network."""
         return self._interpreter
 
     def classify(self, image: Image) -> Prediction:

@@ -30,7 +30,7 @@ _FIELDS = "told"  # in the archive, what is not an array, as JSON
 def unit(embeddings: Array) -> Floats:
     """Embeddings (n, d) or (d,) scaled to length 1, float32.
 
-    How strongly a crop excites the network varies with light and sharpness; what it excites tells
+    How strongly a crop excites the network varies with light and sharpness; what it excites shows
     the class. It also makes the strength of `solver.fit` mean the same for every network.
     """
     length = np.linalg.norm(embeddings, axis=-1, keepdims=True)

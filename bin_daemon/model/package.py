@@ -90,7 +90,7 @@ class Manifest:
 class Package:
     """A model package whose manifest has been read.
 
-    folder: where it lies. labels: the classes in the order of the logits.
+    folder: where it is. labels: the classes in the order of the logits.
     """
 
     folder: Path
@@ -194,5 +194,5 @@ def _find(name: str | Path) -> Path:
 
 
 def manifest_json(manifest: Manifest) -> str:
-    """The text of `manifest.json`, for whoever makes a package."""
+    """The text of `manifest.json`, for the workshop."""
     return json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"

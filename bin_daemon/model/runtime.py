@@ -55,7 +55,7 @@ def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
 
 
 def version_of(name: str) -> str:
-    """The version of an installed runtime; "unknown" where nobody says."""
+    """The version of an installed runtime; "unknown" where it is not recorded."""
     # importlib.metadata costs more than the classifier itself; it is paid where it is asked for.
     from importlib.metadata import PackageNotFoundError, version
 
@@ -124,7 +124,7 @@ def tensor_values(interpreter: Any, detail: Mapping[str, Any]) -> Array:
     """The real values now in a tensor, float32 of its shape, copied out of the interpreter.
 
     real = scale * (q - zero_point), by channel where there are several scales (TFLite quantisation
-    spec). detail: as the interpreter tells of the tensor. Raises ValueError for a tensor that
+    spec). detail: the interpreter's description of the tensor. Raises ValueError for a tensor that
     exists only while the network runs.
     """
     raw, how = interpreter.get_tensor(detail["index"]), detail["quantization_parameters"]

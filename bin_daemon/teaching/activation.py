@@ -223,7 +223,7 @@ def _carried_over(
 
 
 def _question(samples: Samples, package: Package, config: Config) -> bytes:
-    """Changes with whatever makes it worth while to learn anew for this network once more."""
+    """Changes whenever learning anew for this network might come out differently."""
     pictures = [(sample.id, sample.label) for sample in samples.list(labelled=True)]
     asked = [__version__, Base.of(package).sha256, sorted(config.route_of), pictures]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest().encode()
@@ -238,7 +238,7 @@ def _answered(state: Path, asked: bytes) -> bool:
 
 
 def _conclude(state: Path, result: TrainingResult, asked: bytes) -> None:
-    """Keep the head, or that none is better. What `undo` goes back to stays: nobody taught this."""
+    """Store the head, or that none is better. What `undo` goes back to stays."""
     active = paths.taught_head(state)
     try:
         like = _owner(active.parent)

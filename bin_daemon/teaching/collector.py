@@ -30,7 +30,7 @@ from bin_daemon.teaching.sample_store import Samples
 log = logging.getLogger(__name__)
 
 QUEUED = 16  # pictures that wait for the disk
-RECENT = 50  # items whose picture can still be had when somebody corrects them
+RECENT = 50  # items whose picture is still at hand when they are corrected
 RECENT_BYTES = 32_000_000
 STORED = 1000  # items whose picture is on disk, and that can be corrected as well
 PRUNE_S = 3600.0
@@ -60,7 +60,7 @@ class Collector(Closing):
 
     folder: of the samples. base: the network that looks at the items. synced: whether the wall
     clock is set; before that nothing is too old.
-    A store that cannot be used is told by `problems`, and tried again with the next picture.
+    A store that cannot be used is reported by `problems`, and tried again with the next picture.
     """
 
     def __init__(

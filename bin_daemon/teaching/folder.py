@@ -45,8 +45,8 @@ _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
 class Listed:
     """One picture of the folder.
 
-    item: the same for all pictures of one thing, "" where nobody says. empty: the picture of its
-    empty chamber, None where none was named. cropped: by a bin already.
+    item: the same for all pictures of one thing, "" where that is not known. empty: the picture of
+    its empty chamber, None where none was named. cropped: by a bin already.
     """
 
     path: Path

@@ -27,7 +27,7 @@ def by_session(labels: Sequence[str], sessions: Sequence[str]) -> bool:
     """Whether whole sessions can be held out: three or more, and in each two classes or more.
 
     Then the figures are of sessions that the head was not taught in. Where a session shows one
-    class only, its ground tells the class, and without it the head would be judged by that.
+    class only, its background gives the class away, and the head would be judged by that.
     """
     in_session, of_class = defaultdict(set), defaultdict(set)
     for label, session in zip(labels, sessions, strict=True):
@@ -78,7 +78,7 @@ def deal(groups: Iterable[tuple[str, str, int]], folds: int) -> dict[str, int]:
 def things(
     features: Floats, labels: Sequence[str], sessions: Sequence[str], items: Sequence[str]
 ) -> list[str]:
-    """Which thing each picture shows: its item, and what looks alike is taken for one.
+    """Which thing each picture shows: its item, where look-alikes count as one.
 
     Things are joined where a chain of look-alikes of one class and session connects them.
     features: float (n, d) of length 1. Returns a name for each picture.
@@ -116,7 +116,7 @@ def folds_of(groups: Sequence[str], labels: Sequence[str], whole_sessions: bool)
 
 
 def _turns(sessions: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
-    """The fold of each session: no class shall be held out whole, which nobody could then tell."""
+    """The fold of each session: no class may be held out whole: no head would know it."""
     shown: dict[str, set[str]] = defaultdict(set)
     for session, label in zip(sessions, labels, strict=True):
         shown[session].add(label)

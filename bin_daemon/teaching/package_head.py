@@ -1,7 +1,7 @@
 """The head that a package ships, read out of its network, for teaching to start from.
 
 A classifier flows in, kernel and bias flow out, proved on the package's golden inputs. Nothing is
-run, and nothing is approximated but for the quantisation of the network.
+run, and nothing is approximated except by the quantisation of the network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def shipped_head(classifier: Classifier) -> Linear:
             return kernel, bias
     raise ModelError(
         f"{package.id}: cannot be taught: its class scores are no linear function of its "
-        f"embedding; package a network whose last layer works on the embedding that it gives"
+        f"embedding; package a network whose last layer works on its embedding output"
     )
 
 

@@ -1,6 +1,6 @@
 """One picture that a bin learns from, and what may be said of it.
 
-Values that pass between the sample store, whoever teaches and the command line; here is also how a
+Values that pass between the sample store, teaching and the command line; here is also how a
 crop becomes the bytes of a file, and what a class may be called. Nothing here touches a file.
 """
 
@@ -29,7 +29,7 @@ class Sample:
     `model` (id of a package), with what it had been taught, said. session: the teaching session, or
     the start of the daemon, that it is from. item: the same for all pictures of one thing, which
     must not be split between teaching and testing. embedding: float32 (d,), of the network whose
-    file has the SHA-256 `network`; "" where nobody knows which it was. cropped: whether the picture
+    file has the SHA-256 `network`; "" where that is not known. cropped: whether the picture
     is the item cut out, and not a whole frame. size_bytes: what it takes on disk.
     """
 

@@ -1,8 +1,8 @@
 """The pictures that a bin learns from: crops as lossless PNG files, all else of them in SQLite.
 
-Crops with their embeddings flow in from the daemon and from whoever teaches; samples flow out by
+Crops with their embeddings flow in from the daemon and from teaching; samples flow out by
 label, session and source. It stays within its bounds, counts what it drops for them, and never
-drops what somebody taught. Two processes may use one folder; within one, a thread at a time.
+drops what a person taught. Two processes may use one folder; within one, a thread at a time.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Samples(Database):
         return connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
 
     def replaced(self) -> bool:
-        """Whether its index is no longer the file at its path: somebody began anew."""
+        """Whether its index is no longer the file at its path: the store was begun anew."""
         try:
             return self.path.stat().st_ino != self._inode
         except OSError:
@@ -110,13 +110,13 @@ class Samples(Database):
     def _sweep(self) -> None:
         """Remove the pictures that are not in the index.
 
-        Files are written within the transaction that tells of them, so nobody's is under way here.
+        Files are written within the transaction that lists them, so none is being written here.
         """
         with self.transaction() as db:
             known = {f"{row[0]}.png" for row in db.execute("SELECT id FROM samples")}
             for file in self._crops.iterdir():
                 if file.name not in known:
-                    with contextlib.suppress(OSError):  # gone meanwhile, or a folder of somebody's
+                    with contextlib.suppress(OSError):  # gone meanwhile, or a folder
                         file.unlink()
 
     def add(
@@ -300,7 +300,7 @@ class Samples(Database):
         return self._crops / f"{sample_id}.png"
 
     def _unlink(self, ids: Iterable[str]) -> None:
-        """Remove pictures that the index no longer tells of; what stays is swept next time."""
+        """Remove pictures that the index no longer lists; what stays is swept next time."""
         for sample_id in ids:
             with contextlib.suppress(OSError):
                 self._file(sample_id).unlink(missing_ok=True)

@@ -168,7 +168,7 @@ class TeachingSession:
         self._taught.pop()
         self.said = f"undone: the last {label}"
         if self.stage is Stage.REMOVAL:
-            self._start_over(Stage.ITEM)  # if it still lies there, it is asked about again
+            self._start_over(Stage.ITEM)  # if it is still there, it is asked about again
 
     def _type(self, key: str) -> None:
         assert self.typed is not None

@@ -2,7 +2,7 @@
 
 Embeddings of crops with their labels flow in; a head flows out with per-class figures before and
 after, by cross-validation over items, and a verdict. The control has the item taken out of the same
-crops: what a head still tells from those, it tells from the ground. Nothing is put in force here.
+crops: what a head still recognises in those is the background. Nothing is put in force here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from bin_daemon.teaching.metrics import clustered_se, gained, scores
 from bin_daemon.teaching.package_head import shipped_head
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-# Of what the head accepts, this share is to be right. It takes 33 things, all told right, to show
+# Of what the head accepts, this share is to be right. It takes 33 things, all right, to show
 # that (`fit_thresholds`); the 0.985 that packages aim at takes 66, more than many a bin is taught.
 TARGET = 0.97
 # Of what it is right about, so much may go to residual because it is unlike the rest.
@@ -144,7 +144,7 @@ def train(
         taught_at: wall clock.
         progress: takes words on how far it is, before each step.
         taken: the classes that have a route; None where that does not matter.
-        known: the classes of the head that this one may follow; the figures tell which are lost.
+        known: the classes of the head that this one may follow; the figures say which are lost.
 
     Raises:
         UsageError: as `left_out`.
@@ -337,7 +337,7 @@ def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Dou
 
     Few pictures may all be right, and then any threshold would do for them. What the head is less
     sure of than of nearly all of those is unlike what it was taught, and goes to residual. Looks at
-    one thing are one witness between them.
+    one thing count as one.
 
     logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_TrainingSet`.
     """
