@@ -36,7 +36,7 @@ def draw(side: int = 224) -> Array:
 
 
 def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, float]) -> Array:
-    """A ground that is lit from one corner; uint8 (side, side, 3)."""
+    """A background that is lit from one corner; uint8 (side, side, 3)."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1)
     shade = dark + (light - dark) * (0.6 * x + 0.4 * (1.0 - y))
     return np.asarray(np.clip(shade[..., None] * np.array(tint), 0, 255), np.uint8)
@@ -47,7 +47,7 @@ def _points(side: int, *corners: tuple[float, float]) -> Array:
 
 
 def _bottle(side: int) -> Array:
-    """A tall, pale shape with a neck, a cap and a bright streak on a grey ground."""
+    """A tall, pale shape with a neck, a cap and a bright streak on a grey background."""
     picture = _backdrop(side, 150, 225, (1.0, 0.98, 0.94))
     left, right = ((0.36, 0.9), (0.36, 0.4), (0.45, 0.22)), ((0.55, 0.22), (0.64, 0.4), (0.64, 0.9))
     body = _points(side, *left, *right)
@@ -93,7 +93,7 @@ def _can(side: int) -> Array:
 
 
 def _sheet(side: int) -> Array:
-    """A turned white sheet with lines like print on a blue ground."""
+    """A turned white sheet with lines like print on a blue background."""
     picture = _backdrop(side, 60, 130, (0.5, 0.75, 1.0))
     corners = _points(side, (0.25, 0.15), (0.82, 0.27), (0.7, 0.86), (0.14, 0.73))
     cv2.fillPoly(picture, [corners], (236, 236, 230), cv2.LINE_AA)

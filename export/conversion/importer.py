@@ -174,14 +174,12 @@ def _choose_scale(
     tried = {}
     for name in source.scales:
         logits, _ = source.answer(name)(squares)
-        sure = softmax(logits).max(axis=1)
-        tried[name] = {
-            "accuracy": round(float(np.mean(logits.argmax(1) == truth)), 4),
-            "mean_confidence": round(float(sure.mean()), 4),
-        }
+        right = round(float(np.mean(logits.argmax(1) == truth)), 4)
+        sure = round(float(softmax(logits).max(axis=1).mean()), 4)
+        tried[name] = {"accuracy": right, "mean_confidence": sure}
         run.log(
-            f"import: pixels as {name}: {tried[name]['accuracy']:.0%} right of {len(shown)}, "
-            f"mean confidence {tried[name]['mean_confidence']:.2f}"
+            f"import: pixels as {name}: {right:.0%} right of {len(shown)}, "
+            f"mean confidence {sure:.2f}"
         )
     best = max(figures["accuracy"] for figures in tried.values())
     margin = max(CLEARLY, LEAST_APART / len(shown))

@@ -124,13 +124,14 @@ def feed_pixels(opened: Opened, scale: str) -> bytes:
     graph = model.subgraphs[0]
     old = graph.inputs[0]
     entry = graph.tensors[old]
+    quantisation, known = schema.QuantizationParametersT(), entry.quantization
     if opened.kind == "float32":
         mean, std = LINEAR_SCALES[scale]
-        quantisation = _quantisation(1.0 / std, round(mean))
+        quantisation.scale, quantisation.zeroPoint = [1.0 / std], [round(mean)]
     else:
-        known = entry.quantization
-        quantisation = _quantisation(float(known.scale[0]), int(known.zeroPoint[0]) + 128)
-    if opened.kind == "float32" and _op_name(model, _readers(graph, old)[0]) == "QUANTIZE":
+        quantisation.scale, quantisation.zeroPoint = known.scale, [int(known.zeroPoint[0]) + 128]
+    reader = next(op for op in graph.operators if old in list(op.inputs))
+    if opened.kind == "float32" and _op_name(model, reader) == "QUANTIZE":
         entry.type, entry.quantization = schema.TensorType.UINT8, quantisation
         return pack(model)
     pixels = schema.TensorT()
@@ -176,16 +177,6 @@ def _drop_unused_codes(model: Any) -> None:
     model.operatorCodes = [model.operatorCodes[old] for old in used]
     for op in model.subgraphs[0].operators:
         op.opcodeIndex = place[op.opcodeIndex]
-
-
-def _quantisation(scale: float, zero_point: int) -> Any:
-    quantisation = tflite_schema().QuantizationParametersT()
-    quantisation.scale, quantisation.zeroPoint = [scale], [zero_point]
-    return quantisation
-
-
-def _readers(graph: Any, tensor: int) -> list[Any]:
-    return [op for op in graph.operators if tensor in list(op.inputs)]
 
 
 def _before(model: Any, makers: dict[int, Any], tensor: int, kinds: set[str]) -> int:

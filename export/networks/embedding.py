@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.networks.mobilenet import Network, blank_head, normalise, read_weights
+from export.networks.mobilenet import blank_head, compiled, read_weights
 
 Embed = Callable[[Array], Array]
 """uint8 (n, 224, 224, 3) RGB to float32 (n, d): what a network makes of prepared pictures."""
@@ -25,16 +24,8 @@ def backbone_embedding(backbone: Path) -> Embed:
 
     Raises ExportError where the file is missing or is no backbone.
     """
-    import tensorflow as tf
-
-    network = Network({**read_weights(backbone), **blank_head()})
-
-    def forward(squares: Any) -> Any:
-        return network.embed(normalise(tf.cast(squares, tf.float32)))
-
-    shapes = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
-    compiled = tf.function(forward, input_signature=shapes)
-    return lambda squares: np.asarray(compiled(squares))
+    forward = compiled({**read_weights(backbone), **blank_head()})
+    return lambda squares: np.asarray(forward(squares)[1])
 
 
 def embedding_at_hand(backbone: Path) -> Embed | None:

@@ -208,8 +208,8 @@ def normalise(pixels: Any) -> Any:
     return (pixels - MEAN[0]) / STD[0]
 
 
-def predict(weights: Mapping[str, Array], squares: Array) -> tuple[Array, Array]:
-    """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
+def compiled(weights: Mapping[str, Array]) -> Any:
+    """A function of uint8 pictures (n, s, s, 3) that gives logits and embeddings on TensorFlow."""
     import tensorflow as tf
 
     network = Network(weights)
@@ -218,7 +218,12 @@ def predict(weights: Mapping[str, Array], squares: Array) -> tuple[Array, Array]
         embedding = network.embed(normalise(tf.cast(pixels, tf.float32)))
         return network.classify(embedding), embedding
 
-    compiled = tf.function(forward)
-    parts = [compiled(squares[i : i + 32]) for i in range(0, len(squares), 32)]
+    return tf.function(forward, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+
+
+def predict(weights: Mapping[str, Array], squares: Array) -> tuple[Array, Array]:
+    """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
+    forward = compiled(weights)
+    parts = [forward(squares[i : i + 32]) for i in range(0, len(squares), 32)]
     logits, embedding = zip(*parts, strict=True)
     return np.concatenate(logits), np.concatenate(embedding)

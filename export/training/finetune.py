@@ -24,7 +24,7 @@ def finetune(
     backbone: Path,
     fold: int | None,
 ) -> None:
-    """Train on an export, starting from the package in `start`; see `export.training.folded.train`.
+    """Train on an export, starting from the package in `start`.
 
     Raises:
         ExportError: the recipe is of another kind, the folder is no export, or as `train` does.

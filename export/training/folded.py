@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,15 +30,13 @@ from export.networks.mobilenet import (
     predict,
     read_weights,
 )
+from export.networks.package_weights import Shipped
 from export.recipes.load import settings
 from export.recipes.schema import FoldedRecipe
 from export.run import Run, claimed, relative, versions
 from export.training.held_out import hold_out, measure
 from export.training.loop import learn
 from export.views.batches import TrainingViews, gather
-
-if TYPE_CHECKING:
-    from export.networks.package_weights import Shipped
 
 HEAD_STRENGTH = 0.03
 """Of the pull towards the head of a package: the middle of those that teaching chooses from."""
@@ -103,10 +101,13 @@ def claim(
 ) -> tuple[list[Picture], tuple[str, ...]]:
     """Make the run folder and say in it what is trained, or check that it says the same.
 
-    Args and errors are those of `train`.
+    Args are those of `train`.
 
     Returns:
         The pictures, and the labels.
+
+    Raises:
+        ExportError: the pictures are unfit, or the run folder holds another training.
     """
     run.create()
     start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}

@@ -74,14 +74,10 @@ def fit(
 
 
 def _optimizer(how: KerasTraining) -> Any:
-    kind = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": keras.optimizers.SGD,
-        "rmsprop": keras.optimizers.RMSprop,
-    }[how.optimizer]
-    options: dict[str, Any] = {"momentum": 0.9} if how.optimizer == "sgd" else {}
-    return kind(how.learning_rate, weight_decay=how.weight_decay or None, **options)
+    config = {"learning_rate": how.learning_rate, "weight_decay": how.weight_decay or None}
+    if how.optimizer == "sgd":
+        config["momentum"] = 0.9
+    return keras.optimizers.get({"class_name": how.optimizer, "config": config})
 
 
 def _dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], size: int, classes: int) -> Any:

@@ -52,7 +52,7 @@ def _phase(
 ) -> Weights:
     """One rise and fall of the learning rate; returns the moving average of the weights.
 
-    Args are those of `learn`, and:
+    Args:
         plan: of this phase.
         before: epochs of the phases before this one.
         total: epochs of all phases, for people.
