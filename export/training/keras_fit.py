@@ -54,13 +54,23 @@ def fit(
     checkpoint = run.path("checkpoint")
     steps, goes_on = max(1, len(learn) // how.batch), any(checkpoint.glob("*.h5"))
     progress = _Progress(run, how, steps, append=goes_on)
-    shown = _dataset(
-        lambda: training_batches(data, learn, labels, recipe, progress.epoch), size, len(labels)
+    shapes = (
+        tf.TensorSpec((None, size, size, 3), tf.uint8),
+        tf.TensorSpec((None, len(labels)), tf.float32),
     )
-    checked = _dataset(lambda: plain_batches(data, check, labels, recipe), size, len(labels))
+
+    def dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], count: int) -> Any:
+        """Batches made in a thread of its own while TensorFlow works on the one before."""
+        made = tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
+        return made.apply(tf.data.experimental.assert_cardinality(count))
+
+    checked = dataset(
+        lambda: plain_batches(data, check, labels, recipe), -(-len(check) // how.batch)
+    )
     learner.fit(
-        shown,
+        dataset(lambda: training_batches(data, learn, labels, recipe, progress.epoch), steps),
         validation_data=checked if check else None,
+        shuffle=False,
         epochs=how.epochs,
         verbose=0,
         callbacks=[
@@ -74,19 +84,10 @@ def fit(
 
 
 def _optimizer(how: KerasTraining) -> Any:
-    config = {"learning_rate": how.learning_rate, "weight_decay": how.weight_decay or None}
+    config = {"learning_rate": how.learning_rate, "weight_decay": how.weight_decay}
     if how.optimizer == "sgd":
         config["momentum"] = 0.9
     return keras.optimizers.get({"class_name": how.optimizer, "config": config})
-
-
-def _dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], size: int, classes: int) -> Any:
-    """Batches made in a thread of its own while TensorFlow works on the one before."""
-    shapes = (
-        tf.TensorSpec((None, size, size, 3), tf.uint8),
-        tf.TensorSpec((None, classes), tf.float32),
-    )
-    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
 
 
 class _Progress(keras.callbacks.CSVLogger):  # type: ignore[misc]  # Keras has no types
