@@ -44,8 +44,10 @@ class Frame:
 class PreparedFrame:
     """One frame as the network sees it at each step.
 
-    pictures: step -> uint8 (size, size, 3) RGB. `found` is false where no item was cut out, and
-    every step then shows the whole frame.
+    Attributes:
+        frame: which it is.
+        found: false where no item was cut out; every step then shows the whole frame.
+        pictures: step -> uint8 (size, size, 3) RGB.
     """
 
     frame: Frame

@@ -23,9 +23,13 @@ from export.evaluation import metrics
 class Judged:
     """What a model said of n pictures whose class is known.
 
-    labels: the classes. logits: float (n, classes) of the int8 file. float_logits: the same of the
-    float network, None where there is none. truth: int (n,). groups: (n,), pictures of one object
-    share one. part: int (n,), the parts between which temperature and thresholds are cross-fitted.
+    Attributes:
+        labels: the classes.
+        logits: float (n, classes) of the int8 file.
+        float_logits: the same of the float network, None where there is none.
+        truth: int (n,).
+        groups: (n,), pictures of one object share one.
+        part: int (n,), between which temperature and thresholds are cross-fitted.
     """
 
     labels: Sequence[str]
@@ -101,7 +105,9 @@ def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -
 def decide(logits: Array, fitted: Mapping[str, Any]) -> tuple[Array, Array]:
     """Probabilities (n, classes), and which pictures are accepted, bool (n,).
 
-    fitted: the `calibration` of a block, whose temperature and thresholds are taken.
+    Args:
+        logits: float (n, classes).
+        fitted: the `calibration` of a block, whose temperature and thresholds are taken.
     """
     labels = list(fitted["thresholds"])
     thresholds = np.array(list(fitted["thresholds"].values()))

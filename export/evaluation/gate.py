@@ -39,8 +39,9 @@ AT_MOST = {
 class Demands:
     """What a recipe asks of its model.
 
-    limits: of the gate, by the keys of `AT_LEAST` and `AT_MOST`; `recall` and `chambers` are
-    mappings of their own. residual_labels: classes that are never accepted.
+    Attributes:
+        limits: by the keys of `AT_LEAST` and `AT_MOST`; `recall` and `chambers` are mappings.
+        residual_labels: classes that are never accepted.
     """
 
     limits: Mapping[str, Any]

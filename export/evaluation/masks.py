@@ -82,8 +82,9 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
 def measure(picture: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
     """Cut every thing out of one picture, as the bin does, and compare with the truth.
 
-    Returns `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`,
-    the number of things found where none is.
+    Returns:
+        `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`, the
+        number of things found where none is.
     """
     config = config or ChamberSection()
     height, width = picture.pixels.shape[:2]
@@ -191,10 +192,11 @@ def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def measure_masks(reel: Path) -> dict[str, Any]:
     """All figures of one reel.
 
-    Returns `single` and `together` (pictures of one item, and of several), each with mean, median
-    and worst overlap of masks and boxes, `missed` (overlap below 0.5), `spurious` and the `items`;
-    and `pairs`: by gap, the same figures of items set side by side, and `apart`, the share of pairs
-    that were told apart.
+    Returns:
+        `single` and `together` (pictures of one item, and of several), each with mean, median and
+        worst overlap of masks and boxes, `missed` (overlap below 0.5), `spurious` and the `items`;
+        and `pairs`: by gap, the same figures of items side by side, and `apart`, the share of pairs
+        that were told apart.
 
     Raises:
         ExportError: the reel has no truth to compare with, or nothing in it.

@@ -33,8 +33,8 @@ Rng = np.random.Generator
 class Condition:
     """One way to disturb a picture, in words, with the strengths that are tried, mildest first.
 
-    disturb: (square uint8 (s, s, 3), strength, generator) -> uint8 (s, s, 3), or None where this
-    picture cannot be disturbed so.
+    `disturb` takes a square uint8 (s, s, 3), a strength and a generator, and gives uint8 (s, s, 3),
+    or None where this picture cannot be disturbed so.
     """
 
     name: str

@@ -116,7 +116,9 @@ class Embedder:
     def control(self, taught: Sequence[Frame], tested: Sequence[Frame]) -> dict[str, float]:
         """What a head tells of pictures whose items are painted out, taught on such pictures.
 
-        accuracy: it tells them from the ground. majority: of always saying the commonest class.
+        Returns:
+            accuracy, of telling classes by the background; and majority, that of always saying the
+            commonest class.
         """
         result = train(self._painted_out(taught), self._classifier, 0.0)
         grounds = self._painted_out(tested)
@@ -184,7 +186,7 @@ def judge(
     by: str,
     common: Sequence[str],
 ) -> dict[str, object]:
-    """Teach a fresh bin with some pictures and judge it on others; by: "label" or "thing"."""
+    """Teach a fresh bin with some frames, by "label" or "thing", and judge it on others."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         folder, state = root / "taught", root / "state"

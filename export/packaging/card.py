@@ -24,7 +24,6 @@ def card(
     version: int,
     report: Mapping[str, Any],
     config: Mapping[str, Any],
-    size: int,
     *,
     teachable: bool,
 ) -> str:
@@ -35,8 +34,7 @@ def card(
         version: of the package.
         report: content of evaluation.json.
         config: content of the run's config.json.
-        size: bytes of the model file.
-        teachable: it gives an embedding beside the scores.
+        teachable: the model gives an embedding beside the scores.
     """
     text = fill(
         TEMPLATE,
@@ -47,7 +45,6 @@ def card(
         figures=gate.quoted(report),
         kind=KINDS[config["kind"]],
         settings=_flat(config["settings"]),
-        size=size,
         steps=STEPS,
         teachable=teachable,
     )

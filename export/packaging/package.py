@@ -89,8 +89,7 @@ def package(
     }
     outputs = OutputSpec(**Model(content, report["main_runtime"]).positions)
     teachable = outputs.embedding is not None
-    words = card(folder.name, version, report, config, len(content), teachable=teachable)
-    files[CARD] = words.encode()
+    files[CARD] = card(folder.name, version, report, config, teachable=teachable).encode()
     manifest = _manifest(folder.name, version, config, report, files, outputs, runtimes)
     files[model_store.MANIFEST] = manifest_json(manifest).encode()
     with tempfile.TemporaryDirectory() as tried:

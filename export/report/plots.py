@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
@@ -37,35 +38,7 @@ _VARIABLES = {
     LINE: "line",
     PAPER: "card",
 }
-_STYLE = {
-    "svg.hashsalt": "bin-daemon",
-    "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
-    "font.size": 11,
-    "text.parse_math": False,
-    "text.color": INK,
-    "figure.titlesize": 12,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.h_pad": 0.08,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": SOFT,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": SOFT,
-    "ytick.labelcolor": SOFT,
-    "figure.facecolor": PAPER,
-    "legend.fontsize": 10,
-    "legend.framealpha": 0.8,
-    "legend.facecolor": PAPER,
-    "legend.edgecolor": "none",
-    "lines.linewidth": 1.6,
-}
-_styled = style.context(["default", _STYLE])
+_styled = style.context(["default", Path(__file__).with_name("plots.mplstyle")])
 
 Point = Sequence[float]
 

@@ -66,7 +66,7 @@ def test_the_card_says_how_long_the_training_took_and_where(good: Run) -> None:
     config, told = good.read_json("config.json", "train"), evaluation_of(good)
 
     def written() -> str:
-        return card("drawn", 1, told, config, 1000, teachable=True)
+        return card("drawn", 1, told, config, teachable=True)
 
     assert "3 minutes on aarch64, 4 cores, Linux" in written()
     del told["trained_on"]
