@@ -27,8 +27,8 @@ _ITEM_LEVELS = (14.0, 34.0)  # difference from the empty view: background below,
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shot:
-    """What one frame shows (its ground truth).
+class GroundTruth:
+    """What one frame shows.
 
     label: of the item where one is held, else the kind of the step; outside of scripts the name of
     the picture or the number of the frame. step: which step, picture or frame it is, from 1.
@@ -36,6 +36,9 @@ class Shot:
 
     label: str
     step: int
+
+
+Shots = Iterator[tuple[Image, GroundTruth]]  # uint8 RGB images, all of one size
 
 
 class Player:
@@ -65,13 +68,13 @@ class Player:
         self._state = state
         self._drops += dropped
 
-    def shots(self) -> Iterator[tuple[Image, Shot]]:
+    def shots(self) -> Shots:
         """The frames in order, uint8 RGB, and what each shows; each run starts from the seed."""
         camera = _Sensor(self.script)
         for image, shown in self._scene():
             yield camera.see(image), shown
 
-    def _scene(self) -> Iterator[tuple[Image, Shot]]:
+    def _scene(self) -> Shots:
         """The steps in order, without shake and noise."""
         steps = self.script.steps
         empty: Image | None = None
@@ -85,29 +88,29 @@ class Player:
                 yield from self._hold(still, step, number)
             elif step.kind == "enter":
                 for image in _slide_in(still, empty, step.frames):
-                    yield image, Shot("entering", number)
+                    yield image, GroundTruth("entering", number)
             elif step.kind == "light":
                 for image in _fade(still if empty is None else empty, still, step.frames):
-                    yield image, Shot("light", number)
+                    yield image, GroundTruth("light", number)
             else:
                 for _ in range(step.frames):
-                    yield still, Shot(step.kind, number)
+                    yield still, GroundTruth(step.kind, number)
             if step.kind in ("empty", "light"):
                 empty = still
         if empty is not None:
             # The machine checks that the last item has left before its cycle is complete.
             yield from self._until_waiting(empty, len(steps))
 
-    def _until_waiting(self, empty: Image, number: int) -> Iterator[tuple[Image, Shot]]:
+    def _until_waiting(self, empty: Image, number: int) -> Shots:
         """Empty frames until the machine waits for the next item, or PATIENCE_S are over."""
         for _ in range(self._patience):
             if self._state in (None, "waiting"):
                 return
-            yield empty, Shot("empty", number)
+            yield empty, GroundTruth("empty", number)
 
-    def _hold(self, still: Image, step: ScriptStep, number: int) -> Iterator[tuple[Image, Shot]]:
+    def _hold(self, still: Image, step: ScriptStep, number: int) -> Shots:
         """The item at rest until it is dropped; where nothing calls `cycle`, for `step.frames`."""
-        shown = Shot(step.label or Path(step.picture).stem, number)
+        shown = GroundTruth(step.label or Path(step.picture).stem, number)
         last_drop = self._drops + step.stuck
         for count in range(max(step.frames, self._patience)):
             if self._drops > last_drop:

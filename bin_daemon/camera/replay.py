@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 
 from bin_daemon.camera import Camera
-from bin_daemon.camera.player import Player, Shot
+from bin_daemon.camera.player import GroundTruth, Player, Shots
 from bin_daemon.camera.script import SCRIPT_NAME, Script, ScriptStep, load_script
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core import paths
@@ -33,9 +33,6 @@ from bin_daemon.core.images import (
 from bin_daemon.core.messages import Frame, Image
 
 _MEDIAN_EMPTY = "(median of the pictures)"
-
-# From the beginning: uint8 RGB images, all of one size, and what each shows.
-Shots = Iterator[tuple[Image, Shot]]
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -60,7 +57,7 @@ def picture_shots(pictures: Sequence[Path], width: int, height: int) -> Shots:
     for number, path in enumerate(pictures, start=1):
         image = fit_within(read_picture(path), width, height)
         size = size or (image.shape[1], image.shape[0])
-        yield resized(image, *size), Shot(path.name, number)
+        yield resized(image, *size), GroundTruth(path.name, number)
 
 
 def clip_shots(clip: Path, width: int, height: int) -> Shots:
@@ -71,7 +68,7 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
             good, image = capture.read()
             if not good:
                 return
-            yield fit_within(rgb_of(image), width, height), Shot(f"frame {number}", number)
+            yield fit_within(rgb_of(image), width, height), GroundTruth(f"frame {number}", number)
     finally:
         capture.release()
 
@@ -103,7 +100,7 @@ class ReplayCamera(Camera):
     ) -> None:
         if not fps > 0:
             raise CameraError(f"replay: {fps:g} frames a second cannot be played; give more than 0")
-        self.shown: Shot | None = None
+        self.shown: GroundTruth | None = None
         self._start = shots
         self._clock = clock
         self._period_s = 1.0 / fps
@@ -143,7 +140,7 @@ class ReplayCamera(Camera):
             now = self._due
         self._due = now + self._period_s
 
-    def _next(self) -> tuple[Image, Shot]:
+    def _next(self) -> tuple[Image, GroundTruth]:
         restarted = self._shots is None
         if self._shots is None:
             self._shots = self._start()
