@@ -149,8 +149,8 @@ def examine(
     enough = len(files) >= LEAST_FOR_EMBEDDING
     seen = survey(folder, files, embed if enough else None, progress)
     pairs = alike(seen.hashes, seen.embeddings)
-    names = [look.file for look in seen.looks]
-    same = copies([look.copy_of for look in seen.looks])
+    names = [one.file for one in seen.pictures]
+    same = copies([one.copy_of for one in seen.pictures])
     if given is None:
         groups = name_groups(names, np.concatenate([pairs, same]))
         grouped_by = "hash" if seen.embeddings is None else "hash and embedding"
@@ -220,11 +220,11 @@ def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
             yield _error("unreadable", told, broken)
         else:
             yield from _warning("unreadable", f"{{n}} unreadable, left out ({first})", broken)
-    small = [look.file for look in seen.looks if min(look.width, look.height) < SMALL_SIDE]
+    small = [one.file for one in seen.pictures if min(one.width, one.height) < SMALL_SIDE]
     cure = "too small to learn from; take larger ones"
     yield from _warning("tiny", f"{{n}} below {SMALL_SIDE} pixels, {cure}", small)
-    for mode in sorted({look.mode for look in seen.looks} - {COLOUR}):
-        files = [look.file for look in seen.looks if look.mode == mode]
+    for mode in sorted({one.mode for one in seen.pictures} - {COLOUR}):
+        files = [one.file for one in seen.pictures if one.mode == mode]
         cure = "laid on white" if mode == "transparent" else "read as colour"
         told = f"{{n}} {mode}: {cure}; replace them if the bin sees others"
         yield from _warning(mode, told, files)

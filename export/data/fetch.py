@@ -17,7 +17,6 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -37,6 +36,7 @@ MAX_DOWNLOAD = 8 << 30
 MAX_UNPACKED = 32 << 30
 """Bytes. The published sets are 40 MB to 3 GB; a hundred times that is a mistake or a bomb."""
 MAX_FILES = 1_000_000
+_NO_FILE = "the archive holds '{}', which is no plain file"
 
 
 def locate(
@@ -130,15 +130,13 @@ def _download(address: str, to: Path) -> None:
             _go_on(address, to)
             return
         except (OSError, HTTPException) as error:
-            refused = isinstance(error, urllib.error.HTTPError)
-            if left and not refused and to.exists():
-                continue
-            reason = getattr(error, "reason", error)
-            kept = ", or run this again to go on" if to.exists() and not refused else ""
-            raise ExportError(
-                f"{address}: cannot be fetched ({reason}); download and unpack it by hand and name "
-                f"the folder with --data{kept}"
-            ) from error
+            begun = to.exists() and not isinstance(error, urllib.error.HTTPError)
+            if not (left and begun):
+                raise ExportError(
+                    f"{address}: cannot be fetched ({getattr(error, 'reason', error)}); download "
+                    f"and unpack it by hand and name the folder with --data"
+                    f"{', or run this again to go on' if begun else ''}"
+                ) from error
 
 
 def _go_on(address: str, to: Path) -> None:
@@ -178,44 +176,41 @@ def _unpack(path: Path, archive: str, to: Path) -> None:
     """Unpack the plain files of an archive; refuses links, and what would leave the folder."""
     written = 0
     try:
-        with _open(path, archive) as bundle:
-            for number, (name, source) in enumerate(_members(bundle), start=1):
-                inside = PurePosixPath(name.replace("\\", "/"))
-                if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
-                    raise ExportError(f"{path.name}: '{name}' would be written outside its folder")
-                target = to / inside
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source, target.open("wb") as file:
-                    # Sizes in an archive's directory are only claims: what comes out is counted.
-                    while chunk := source.read(CHUNK):
-                        written += len(chunk)
-                        if written > MAX_UNPACKED or number > MAX_FILES:
-                            raise ExportError(
-                                f"{path.name}: unpacks to more than {MAX_UNPACKED >> 30} GiB or "
-                                f"{MAX_FILES} files; unpack it by hand and name it with --data"
-                            )
-                        file.write(chunk)
+        for number, (name, source) in enumerate(_members(path, archive), start=1):
+            inside = PurePosixPath(name.replace("\\", "/"))
+            if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
+                raise ExportError(f"{path.name}: '{name}' would be written outside its folder")
+            target = to / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source, target.open("wb") as file:
+                # Sizes in an archive's directory are only claims: what comes out is counted.
+                while chunk := source.read(CHUNK):
+                    written += len(chunk)
+                    if written > MAX_UNPACKED or number > MAX_FILES:
+                        raise ExportError(
+                            f"{path.name}: unpacks to more than {MAX_UNPACKED >> 30} GiB or "
+                            f"{MAX_FILES} files; unpack it by hand and name it with --data"
+                        )
+                    file.write(chunk)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError) as error:
         raise ExportError(f"{path.name}: is no sound {archive} archive: {error}") from error
 
 
-def _open(path: Path, archive: str) -> AbstractContextManager[zipfile.ZipFile | tarfile.TarFile]:
-    return zipfile.ZipFile(path) if archive == "zip" else tarfile.open(path)
-
-
-def _members(bundle: zipfile.ZipFile | tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+def _members(path: Path, archive: str) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and open stream of each plain file; raises ExportError for links and devices."""
-    if isinstance(bundle, zipfile.ZipFile):
-        for entry in bundle.infolist():
-            kind = stat.S_IFMT(entry.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ExportError(f"the archive holds '{entry.filename}', which is no plain file")
-            if not entry.is_dir():
-                yield entry.filename, bundle.open(entry)
+    if archive == "zip":
+        with zipfile.ZipFile(path) as bundle:
+            for entry in bundle.infolist():
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise ExportError(_NO_FILE.format(entry.filename))
+                if not entry.is_dir():
+                    yield entry.filename, bundle.open(entry)
         return
-    for member in bundle:
-        source = bundle.extractfile(member) if member.isfile() else None
-        if source is not None:
-            yield member.name, source
-        elif not member.isdir():
-            raise ExportError(f"the archive holds '{member.name}', which is no plain file")
+    with tarfile.open(path) as tar:
+        for member in tar:
+            source = tar.extractfile(member) if member.isfile() else None
+            if source is not None:
+                yield member.name, source
+            elif not member.isdir():
+                raise ExportError(_NO_FILE.format(member.name))

@@ -81,7 +81,7 @@ def agreement_of(folder: Path, backbone: Path) -> str:
     """
     known = read_groups(folder / GROUPS)
     seen = survey(folder, sorted(known), backbone_embedding(backbone))
-    files = [look.file for look in seen.looks]
+    files = [one.file for one in seen.pictures]
     lines = []
     for name, embeddings in (("hash", None), ("hash and embedding", seen.embeddings)):
         found = name_groups(files, alike(seen.hashes, embeddings))

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ _MODES = {"RGBA": TRANSPARENT, "CMYK": INKS}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Surveyed:
     """What one readable picture is like."""
 
     file: str
@@ -43,11 +44,15 @@ class Look:
     """SHA-256 of shape and pixels: equal for copies, whatever file they are kept in."""
 
 
+_Seen = tuple[Surveyed, Array, Array | None]
+"""What a picture is like, its hash, and the prepared square where one is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All pictures of a folder: `looks`, `hashes` and `embeddings` go in step."""
+    """All pictures of a folder: `pictures`, `hashes` and `embeddings` go in step."""
 
-    looks: list[Look]
+    pictures: list[Surveyed]
     hashes: Array
     """bool (n, `HASH_BITS`)."""
     embeddings: Array | None
@@ -70,40 +75,38 @@ def survey(
         embed: the network whose embeddings are wanted, or None.
         progress: hears how far it is, now and then.
     """
-    looks: list[Look] = []
+    pictures: list[Surveyed] = []
     hashes: list[Array] = []
     embeddings: list[Array] = []
     broken: dict[str, str] = {}
 
-    def look(file: str) -> tuple[Look, Array, Array | None] | str:
-        return _look(folder, file, with_square=embed is not None)
-
+    read = partial(_read, folder, with_square=embed is not None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(files), _BATCH):
             if progress and start and start % _TOLD_EVERY == 0:
                 progress(f"data: {start} of {len(files)} pictures looked at")
             batch = files[start : start + _BATCH]
             squares = []
-            for file, seen in zip(batch, pool.map(look, batch), strict=True):
+            for file, seen in zip(batch, pool.map(read, batch), strict=True):
                 if isinstance(seen, str):
                     broken[file] = seen
                     continue
-                looks.append(seen[0])
+                pictures.append(seen[0])
                 hashes.append(seen[1])
                 if seen[2] is not None:
                     squares.append(seen[2])
             if embed is not None and squares:
                 embeddings.append(np.asarray(embed(np.stack(squares)), np.float32))
     return Survey(
-        looks,
+        pictures,
         np.array(hashes, bool).reshape(-1, HASH_BITS),
         np.concatenate(embeddings) if embeddings else None,
         broken,
     )
 
 
-def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, Array | None] | str:
-    """Look, hash and prepared square of one picture, or why it cannot be read."""
+def _read(folder: Path, file: str, *, with_square: bool) -> _Seen | str:
+    """One picture, or why it cannot be read."""
     path = folder / file
     try:
         pixels, mode = read_with_mode(path)
@@ -112,7 +115,7 @@ def _look(folder: Path, file: str, *, with_square: bool) -> tuple[Look, Array, A
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{width}x{height}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    about = Look(file, width, height, _mode(mode, pixels), digest.hexdigest())
+    about = Surveyed(file, width, height, _mode(mode, pixels), digest.hexdigest())
     square = prepare(pixels, _EMBEDDED_SIDE, _EMBEDDED_SIDE) if with_square else None
     return about, perceptual_hash(pixels), square
 

@@ -16,14 +16,11 @@ from bin_daemon.config.yaml_lines import Document
 from bin_daemon.core.errors import ConfigError, UsageError
 from bin_daemon.teaching.sample import check_label
 from export.errors import ExportError
-from export.recipes.schema import FoldedRecipe, KerasRecipe, Recipe
+from export.recipes.schema import AnyRecipe, FoldedRecipe, KerasRecipe, Recipe
 
 FOLDER = Path(__file__).resolve().parent
 
-_KINDS: dict[str, type[KerasRecipe | FoldedRecipe]] = {
-    "keras": KerasRecipe,
-    "folded": FoldedRecipe,
-}
+_KINDS: dict[str, type[AnyRecipe]] = {"keras": KerasRecipe, "folded": FoldedRecipe}
 
 
 def shipped() -> list[str]:
@@ -31,11 +28,10 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def read_recipe(name: str) -> KerasRecipe | FoldedRecipe:
+def read_recipe(name: str) -> AnyRecipe:
     """Read a recipe by its name, or from a path that ends in .yaml.
 
-    Raises ExportError where there is none, or it is wrong; a line for each mistake, with file,
-    line, key.
+    Raises ExportError where there is none, or with a line for each mistake: file, line, key.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:
@@ -47,7 +43,7 @@ def read_recipe(name: str) -> KerasRecipe | FoldedRecipe:
     return parse(text, str(path))
 
 
-def parse(text: str, file: str) -> KerasRecipe | FoldedRecipe:
+def parse(text: str, file: str) -> AnyRecipe:
     """Check the text of a recipe; `file` stands for it in what ExportError says."""
     try:
         document = Document(text, file)
@@ -56,9 +52,7 @@ def parse(text: str, file: str) -> KerasRecipe | FoldedRecipe:
     return _checked(document.data, file, document.located, document.duplicates)
 
 
-def override(
-    recipe: KerasRecipe | FoldedRecipe, changes: Mapping[str, Any]
-) -> KerasRecipe | FoldedRecipe:
+def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
     """The recipe with some settings changed.
 
     Args:
@@ -79,17 +73,16 @@ def override(
         if not isinstance(holder, dict):
             raise ExportError(f"recipe {recipe.name}: {key}: there is no such setting")
         holder[last] = value
-    where = f"recipe {recipe.name}"
 
     def located(key: tuple[str, ...], words: str) -> str:
-        return f"{where}: {'.'.join(key) or 'settings'}: {words}"
+        return f"recipe {recipe.name}: {'.'.join(key) or 'settings'}: {words}"
 
     return _checked(data, f"{recipe.name}.yaml", located, [])
 
 
 def _checked(
     data: Any, file: str, located: Callable[[tuple[str, ...], str], str], faults: list[str]
-) -> KerasRecipe | FoldedRecipe:
+) -> AnyRecipe:
     """Build a recipe from plain data, or raise ExportError with a line for each mistake."""
     network = data.get("network") if isinstance(data, dict) else None
     kind = network.get("kind") if isinstance(network, dict) else None
@@ -133,7 +126,7 @@ def _rules(recipe: Recipe, file: str) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("data", "address"), "is needed to fetch an archive"
 
 
-def settings(recipe: KerasRecipe | FoldedRecipe) -> dict[str, Any]:
+def settings(recipe: AnyRecipe) -> dict[str, Any]:
     """All that decides the training, as plain data for config.json."""
     names = ["network", "split", "training"]
     names += ["augmentation"] if isinstance(recipe, KerasRecipe) else []

@@ -278,3 +278,6 @@ class FoldedRecipe(Recipe):
 
     network: FoldedNetwork
     training: FoldedTraining = dataclasses.field(default_factory=FoldedTraining)
+
+
+AnyRecipe = KerasRecipe | FoldedRecipe
