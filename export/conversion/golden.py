@@ -1,4 +1,4 @@
-"""Golden inputs: drawn pictures and what the model must say of them on every machine.
+"""Golden inputs: drawn pictures, and the scores a model must give for them on every machine.
 
 A bin runs them after installing a package: a runtime or a processor that computes something else
 shows at once. The pictures are drawn here from shapes, gradients and noise; none is a photograph.

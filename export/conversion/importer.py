@@ -1,8 +1,8 @@
-"""Take a trained classifier over: from somebody's file to a run that can be measured and packaged.
+"""Import a trained classifier: from somebody's file to a run that can be measured and packaged.
 
 A `.keras`, `.h5` or `.tflite` file, its labels and a folder of pictures flow in; a run folder with
-`model.tflite`, `float.npz` and a split flows out. How pixels are scaled is tried on the pictures
-and told; where no way is clearly right, the person must say. The pictures calibrate and measure;
+`model.tflite`, `float.npz` and a split flows out. Each way to scale pixels is tried on the
+pictures; where none is clearly right, the person must say. The pictures calibrate and measure;
 nothing is trained.
 """
 
@@ -54,7 +54,7 @@ Answer = Callable[[Array], Sequence[Array]]
 def import_model(
     run: Run, file: Path, labels_file: Path, pictures: Path, scale: str | None, side: int | None
 ) -> Run:
-    """Take a model over into a new run; returns the run.
+    """Import a model into a new run; returns the run.
 
     Args:
         run: to make; a folder that holds another run is refused.
@@ -158,7 +158,7 @@ def _choose_scale(
     pictures: Sequence[Picture],
     labels: Sequence[str],
 ) -> tuple[str, dict[str, dict[str, float]]]:
-    """Try every way to scale pixels on the pictures, and tell.
+    """Try every way to scale pixels on the pictures, and log how each does.
 
     Returns:
         The one that is stated, else the one that is clearly right; and the figures of each.
@@ -199,12 +199,12 @@ def _choose_scale(
 
 
 def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) -> None:
-    """Compare the int8 file with its source on each runtime, and tell the run.
+    """Compare the int8 file with its source on each runtime, and log it in the run.
 
     Leaves `refusals.json`: the runtimes that do not take the file, and their words.
 
     Args:
-        run: to tell.
+        run: gets the log.
         content: the int8 file.
         shown: uint8 (n, s, s, 3) pictures by what they are called.
         answer: the source.
@@ -253,7 +253,7 @@ def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
 
 
 class _TfliteSource:
-    """A TFLite classifier as it came, float or quantised."""
+    """A TFLite classifier as somebody made it, float or quantised."""
 
     def __init__(self, file: Path, labels: Sequence[str]) -> None:
         self.opened = open_model(file.read_bytes(), len(labels), str(file))

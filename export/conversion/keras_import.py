@@ -1,4 +1,4 @@
-"""Read Keras classifiers of others, and find logits and embedding in them.
+"""Import Keras classifiers that somebody else trained: find logits and embedding in them.
 
 A `.keras` file, or an `.h5` file of Keras 2 or 3, flows in; a model from its own input to
 [logits, embedding] flows out, built from its layers and its weights. It never trains and never
@@ -32,7 +32,7 @@ _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm
 
 
 class KerasSource:
-    """A Keras classifier as it came."""
+    """A Keras classifier as somebody made it."""
 
     scales: Sequence[str] = NORMALISATIONS
 
@@ -87,7 +87,7 @@ def read_model(path: Path) -> Any:
 
 
 def _modernise(path: Path) -> None:
-    """Rewrite in place what Keras 2 wrote into `model_config` and Keras 3 does not read."""
+    """Rewrite in place what Keras 2 wrote into `model_config` and Keras 3 cannot read."""
     with h5py.File(path, "r+") as file:
         config = file.attrs.get("model_config")
         if config is None:
@@ -253,6 +253,13 @@ def _linear_twin(layer: Any, source: Any, *, pair: bool) -> Any:
     return logits
 
 
+def _upstream(tensor: Any, wanted: Callable[[Any], bool]) -> Any:
+    """The nearest tensor, going back from this one, that is wanted; None where there is none."""
+    while tensor is not None and not wanted(tensor):
+        tensor = _made_by(tensor)[1]
+    return tensor
+
+
 def _embedding(logits: Any) -> Any:
     """What the last stack of dense layers reads, or the nearest to it that is small enough."""
     vector_layers = (
@@ -273,16 +280,14 @@ def _embedding(logits: Any) -> Any:
     small = [t for t in read if t.shape[-1] is not None and t.shape[-1] <= LARGEST_EMBEDDING]
     if small:
         return small[-1]
-    while tensor is not None and len(tensor.shape) != 4:
-        tensor = _made_by(tensor)[1]
+    tensor = _upstream(tensor, lambda one: len(one.shape) == 4)
     if tensor is None:
         raise ExportError("the model has no feature map or dense layer to take an embedding from")
     if not read:  # the scores are made by a convolution: what it reads is the feature map
-        while tensor is not None and not isinstance(_made_by(tensor)[0], keras.layers.Conv2D):
-            tensor = _made_by(tensor)[1]
-        tensor = _made_by(tensor)[1] if tensor is not None else None
+        tensor = _upstream(tensor, lambda one: isinstance(_made_by(one)[0], keras.layers.Conv2D))
         if tensor is None:
             raise ExportError("the model has no convolution to take an embedding from")
+        tensor = _made_by(tensor)[1]
     return keras.layers.GlobalAveragePooling2D(name="embedding")(tensor)
 
 

@@ -1,8 +1,8 @@
-"""Take TFLite classifiers of others over: cut softmax off, let the embedding out, feed pixels.
+"""Import TFLite classifiers that somebody else trained.
 
-The bytes of a float or an already quantised file flow in; a file whose outputs are class scores
-before softmax and, where one can be found, the embedding flows out, quantised, for uint8 pixels.
-The flatbuffer is edited as objects; weights are never touched.
+The bytes of a float or an already quantised file flow in; out flows an int8 file that takes uint8
+pixels and gives the class scores before softmax and, where it can be found, the embedding. The
+FlatBuffer is edited as objects; weights are never touched.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from export.conversion.metadata import pack, tflite_schema
 from export.errors import ExportError
 
 LINEAR_SCALES = {"0-1": (0.0, 255.0), "-1-1": (127.5, 127.5), "0-255": (0.0, 1.0)}
-"""Mean and standard deviation of pixels by name; a quantised input knows one for all channels."""
+"""Mean and standard deviation of pixels by name; all channels of a quantised input share them."""
 LARGEST_EMBEDDING = 4096
-"""A bin keeps an embedding with each taught item; a flattened feature map is none."""
+"""Values. A bin keeps the embedding of each taught item; a flattened feature map is too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def blank_head(classes: int = 2) -> Weights:
-    """A head that says nothing, for a backbone that has none yet."""
+    """A head of zeros, for a backbone that has none yet."""
     return {
         f"{HEAD}/kernel": np.zeros((EMBEDDING, classes), np.float32),
         f"{HEAD}/bias": np.zeros(classes, np.float32),

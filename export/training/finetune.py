@@ -1,4 +1,4 @@
-"""Go on training a package with the crops that bins have kept and people have labelled.
+"""Fine-tune a package on the crops that bins have kept and people have labelled.
 
 What `bin-daemon samples export` wrote and a package flow in; a run flows out that is quantised,
 evaluated and packaged like any other. Whole pictures are refused: a bin shows its network crops.

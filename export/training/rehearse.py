@@ -1,7 +1,7 @@
 """Rehearse the recipes: train every published backbone for a few minutes on drawn pictures.
 
-Tells whether each still learns, converts to int8, runs on each runtime, and decides there as it
-does in float. What a backbone is worth on real pictures, it does not tell.
+Shows whether each still learns, converts to int8, runs on each runtime, and decides there as it
+does in float. It says nothing about how good a backbone is on real pictures.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Outcome:
     """What a rehearsal showed.
 
     agreement: by runtime, the share of held-out pictures on which int8 decides as float does, or
-    the words with which the runtime refuses the file.
+    why the runtime refuses the file.
     """
 
     backbone: str
@@ -103,7 +103,7 @@ def rehearse(
     """Rehearse backbones one after the other, and print a table.
 
     Args:
-        folder: for drawn pictures and runs; runs that are there are gone on with.
+        folder: for drawn pictures and runs; unfinished runs go on.
         names: of backbones; none means all.
         python: an interpreter that has TensorFlow.
         weights: folded MobileNetV2 weights for the frozen case; from scratch without them.
