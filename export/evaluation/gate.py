@@ -92,10 +92,7 @@ def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
         sense ("at least" or "at most"), found (None where not measured), passed, missed_by.
     """
     figures = report.get("pooled") or report.get("held_out") or {}
-    checks = [
-        _check(name, sense, limit, found)
-        for name, sense, limit, found in _compared(report, figures, asked.limits)
-    ]
+    checks = list(_checks(_found(report, figures), asked.limits))
     return {
         "passed": all(check["passed"] for check in checks),
         "judged_on": figures.get("data"),
@@ -103,19 +100,16 @@ def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
     }
 
 
-def _compared(
-    report: Mapping[str, Any], figures: Mapping[str, Any], limits: Mapping[str, Any]
-) -> Iterator[tuple[str, str, float, float | None]]:
-    """Name, sense, limit and found value of each demand."""
-    found = _found(report, figures)
+def _checks(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One for each demand."""
     for names, sense in ((AT_LEAST, "at least"), (AT_MOST, "at most")):
         for key, name in names.items():
             limit = limits.get(key)
             if isinstance(limit, Mapping):
                 for one, least in limit.items():
-                    yield name.format(one), sense, least, (found[key] or {}).get(one)
+                    yield _check(name.format(one), sense, least, (found[key] or {}).get(one))
             elif limit is not None:
-                yield name, sense, limit, found[key]
+                yield _check(name, sense, limit, found[key])
 
 
 def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How well the chamber finds things: its masks and boxes against those of a rendered reel.
+"""How well the chamber finds items: its masks and boxes against those of a rendered reel.
 
 A reel (pictures, empty views, and the true mask of each item) flows in, figures flow out: overlap
 for each item, for those that lie together, and for pairs put closer and closer. What is measured is
@@ -27,11 +27,11 @@ from export.errors import ExportError
 
 TRUTH_NAME = "truth.yaml"
 GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""Between two things of a pair, as shares of the longer side of the picture."""
+"""Between two items of a pair, as shares of the longer side of the picture."""
 PAIR_SIDE = 0.3
-"""Longer side of a thing in a pair, as a share of the longer side of the picture."""
+"""Longer side of an item in a pair, as a share of the longer side of the picture."""
 FOUND = 0.5
-"""Overlap from which a thing counts as found (the loosest that COCO counts)."""
+"""Overlap from which an item counts as found (the loosest that COCO counts)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def box_of(mask: Array) -> tuple[int, int, int, int]:
 def matched(overlaps: Array) -> list[tuple[int, int]]:
     """The pairs (row, column) of most overlap in all, each row and column once; none of overlap 0.
 
-    By trying every order: a chamber holds few things.
+    By trying every order: a chamber holds few items.
     """
     rows, columns = overlaps.shape
     if rows > columns:
@@ -80,11 +80,11 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
 
 
 def measure(picture: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
-    """Cut every thing out of one picture, as the bin does, and compare with the truth.
+    """Cut every item out of one picture, as the bin does, and compare with the truth.
 
     Returns:
         `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`, the
-        number of things found where none is.
+        number of items found where none is.
     """
     config = config or ChamberSection()
     height, width = picture.pixels.shape[:2]

@@ -94,9 +94,7 @@ CONDITIONS = (
     Condition("blur", "sigma of a Gaussian in pixels of 224", (1, 2, 4), _blur),
     Condition("jpeg", "quality", (40, 20, 10), _jpeg),
     Condition("rotation", "angle in degrees, left or right", (15, 45, 90), _rotation),
-    Condition(
-        "ground", "how much darker than white another background is", (0.3, 0.6, 0.85), _ground
-    ),
+    Condition("ground", "darkness of another background against white", (0.3, 0.6, 0.85), _ground),
     Condition("scale", "size against the view", (0.75, 0.5), _scale),
 )
 
