@@ -35,11 +35,6 @@ _PINS = (12, 13, 18, 19)
 UDEV_DEADLINE_S = 3.0
 _RETRY_S = 0.01
 
-_NO_PERMISSION = (
-    "is the user in group gpio (`sudo usermod -aG gpio <user>`), are the udev rules of bin-daemon "
-    "installed, and may the service write below /sys/devices/platform?"
-)
-
 
 class NoHardwarePwmError(ChuteError):
     """This pin has no hardware PWM on this board, or the boot overlay does not assign it any.
@@ -133,7 +128,8 @@ class KernelPwm:
         self._path = channel.chip / f"pwm{channel.number}"
         self._period_ns = self._duty_ns = 0
         try:
-            self._export()
+            if not self._path.exists():
+                _write(channel.chip / "export", str(channel.number))
             self._wait_until_writable()
             self._stop()
             if (self._path / "polarity").read_text().strip() != "normal":
@@ -162,10 +158,6 @@ class KernelPwm:
             self._stop()
         finally:
             _write(self._channel.chip / "unexport", str(self._channel.number))
-
-    def _export(self) -> None:
-        if not self._path.exists():
-            _write(self._channel.chip / "export", str(self._channel.number))
 
     def _wait_until_writable(self) -> None:
         deadline = time.monotonic() + UDEV_DEADLINE_S
@@ -209,7 +201,10 @@ def _write(path: Path, text: str) -> None:
 
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return _NO_PERMISSION
+        return (
+            "is the user in group gpio (`sudo usermod -aG gpio <user>`), are the udev rules of "
+            "bin-daemon installed, and may the service write below /sys/devices/platform?"
+        )
     if error.errno == errno.EBUSY:
         return "the kernel uses it itself; `dtparam=audio=off` frees it from the headphone jack"
     return f"`sudo cat /sys/kernel/debug/pwm` shows its state; is `{OVERLAY}` in {BOOT_CONFIG}?"

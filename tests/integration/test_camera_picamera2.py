@@ -126,7 +126,7 @@ def stalled(cameras: VirtualCameras) -> Any:
     return waits, said, closing, error_of(lambda: camera.capture(DEADLINE_S))
 
 
-def test_a_stall_is_told_at_the_deadline_and_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_a_stall_is_reported_at_the_deadline_and_does_not_hold_up_the_end(tmp_path: Path) -> None:
     waits, said, closing, after = play(stalled, tmp_path)
     assert all(DEADLINE_S <= wait < DEADLINE_S + 0.3 for wait in waits), waits
     assert said.startswith("camera rig: no frame within 0.5 s; check the ribbon cable")
@@ -198,7 +198,7 @@ def busy(cameras: VirtualCameras) -> Any:
         return said, camera.capture(2.0).image.shape
 
 
-def test_a_camera_in_use_is_told_and_not_disturbed(tmp_path: Path) -> None:
+def test_a_camera_in_use_is_reported_and_not_disturbed(tmp_path: Path) -> None:
     said, shape = play(busy, tmp_path)
     assert said.startswith("camera rig: cannot be opened: ")
     assert "another program may hold it" in said

@@ -62,7 +62,7 @@ def test_a_refused_login_names_the_keys(guarded: Broker, tmp_path: Path) -> None
     assert "mqtt.username and mqtt.password_file" in found.remedy
 
 
-def test_a_broker_that_does_not_speak_tls_is_told(broker: Broker, tmp_path: Path) -> None:
+def test_a_broker_that_does_not_speak_tls_is_reported(broker: Broker, tmp_path: Path) -> None:
     found = examined(broker, tmp_path, tls={})
 
     assert found.level is Level.FAULT
@@ -70,7 +70,7 @@ def test_a_broker_that_does_not_speak_tls_is_told(broker: Broker, tmp_path: Path
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
-def test_a_certificate_that_nobody_vouches_for_is_told(
+def test_a_certificate_of_an_unknown_authority_is_reported(
     new_broker: NewBroker, tmp_path: Path
 ) -> None:
     subprocess.run(

@@ -142,7 +142,9 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path, content: bytes) -> Non
         open_camera(section(str(tmp_path / "clip.mp4")), SystemClock())
 
 
-def test_a_driver_that_raises_is_heard_of(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_driver_is_passed_on(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails() -> tuple[bool, None]:
         raise cv2.error("broken pipe")
 

@@ -207,7 +207,7 @@ def test_a_lens_with_a_motor_focuses_or_is_held(
     assert Device.made.settings["controls"] == told
 
 
-def test_a_focus_for_a_fixed_lens_is_told_to_do_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_focus_for_a_fixed_lens_is_logged_to_do_nothing(caplog: pytest.LogCaptureFixture) -> None:
     opened(focus_cm=25.0)
     assert "focus_cm does nothing" in caplog.text
 
@@ -246,7 +246,7 @@ def test_a_frame_that_comes_while_it_is_given_up_is_taken(library: type[Device])
         assert camera.capture(0.05).image.shape == (480, 640, 3)
 
 
-def test_a_frame_that_cannot_be_read_is_told_and_given_back(
+def test_a_frame_that_cannot_be_read_is_reported_and_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def lost(self: Request, name: str) -> None:
@@ -264,7 +264,7 @@ def test_without_picamera2_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         opened()
 
 
-def test_a_numpy_that_picamera2_was_not_built_for_is_told(
+def test_a_numpy_that_picamera2_was_not_built_for_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delitem(sys.modules, "picamera2")

@@ -251,7 +251,7 @@ def truths(camera: ReplayCamera, frames: int) -> list[str]:
     return [truth for _, truth in run(camera, frames)]
 
 
-def test_a_script_answers_to_the_machine_but_a_folder_does_not_mind(tmp_path: Path) -> None:
+def test_a_script_reacts_to_the_machine_and_a_folder_does_not(tmp_path: Path) -> None:
     assert isinstance(two_items(tmp_path), Reactive)
     folder = open_camera(section(picture(tmp_path / "f" / "1.png", RED).parent), SimulatedClock())
     assert isinstance(folder, ReplayCamera)

@@ -136,7 +136,7 @@ def test_a_speck_is_no_item(background: np.ndarray) -> None:
     assert views(seen) == {View.EMPTY}
 
 
-def test_two_separate_items_are_told_and_spanned(background: np.ndarray) -> None:
+def test_two_separate_items_are_counted_and_spanned(background: np.ndarray) -> None:
     scene = with_can(with_can(background, (140, 250)), (480, 300), (235, 235, 235))
     last = Watcher(background).watch(scene, 10)[-1]
     assert last.view is View.ITEMS

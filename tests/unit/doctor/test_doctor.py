@@ -74,7 +74,7 @@ def test_a_check_that_hangs_is_a_fault_after_its_limit(site):
     assert "no answer within 0.05 s" in found["one"].seen
 
 
-def test_every_check_answers_on_a_desk_and_says_how_to_mend_what_is_wrong(site):
+def test_every_check_answers_on_a_desk_and_says_how_to_repair_what_is_wrong(site):
     cheap = [check for check in CHECKS if check.name not in ("runtime", "model", "broker")]
 
     for name, finding in examine(site, tuple(cheap)):
@@ -171,7 +171,7 @@ def test_what_the_running_daemon_holds_is_left_to_it(site):
     assert "has failed lately (5); the last time: no frame within 2 s" in found.seen
 
 
-def test_pins_that_cannot_be_had_are_a_fault(site, monkeypatch):
+def test_pins_that_cannot_be_used_are_a_fault(site, monkeypatch):
     monkeypatch.setitem(sys.modules, "lgpio", None)
     found = devices.pins(with_section(site, "chute", pins="lgpio"))
 
@@ -199,7 +199,7 @@ def test_servos_on_hardware_pwm_are_good(site, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "level"), [("auto", Level.WARNING), ("pwm", Level.FAULT)])
-def test_servos_without_hardware_pwm_are_told_the_line_that_gives_it(
+def test_without_hardware_pwm_the_overlay_line_is_the_remedy(
     site, monkeypatch, tmp_path, kind, level
 ):
     monkeypatch.setattr(kernel_pwm, "SYSFS", tmp_path)
@@ -223,7 +223,7 @@ def test_an_overlay_that_is_written_already_wants_a_restart(site, monkeypatch, t
     assert "restart the Pi" in found.remedy
 
 
-def test_pins_that_can_be_had_are_named(site, simulated):
+def test_pins_that_can_be_used_are_named(site, simulated):
     found = devices.pins(with_section(site, "chute", pins="auto"))
 
     assert found.level is Level.GOOD
@@ -269,7 +269,7 @@ def test_a_servo_board_without_its_bus_names_the_line_that_switches_it_on(site):
     assert "dtparam=i2c_arm=on" in found.remedy
 
 
-def test_a_user_outside_of_the_groups_is_told_the_command(site, monkeypatch):
+def test_a_user_outside_the_groups_gets_the_command(site, monkeypatch):
     real = with_section(site, "chute", pins="auto")
     nobody = dataclasses.replace(real, user="nobody")
     groups = [type("Group", (), {"gr_name": "gpio", "gr_gid": 99999})]
@@ -293,7 +293,7 @@ def test_a_usb_camera_of_any_number_needs_the_group_video(site, monkeypatch, sou
     assert found.level is level
 
 
-def test_a_machine_without_the_groups_is_told(site, monkeypatch):
+def test_a_machine_without_the_groups_is_reported(site, monkeypatch):
     nobody = dataclasses.replace(with_section(site, "chute", pins="auto"), user="nobody")
     monkeypatch.setattr(machine.grp, "getgrall", list)
 
@@ -330,13 +330,13 @@ def test_the_clock_is_a_warning_until_it_is_set(site, monkeypatch):
 @pytest.mark.parametrize(
     ("free_mb", "level"), [(5000, Level.GOOD), (300, Level.WARNING), (50, Level.FAULT)]
 )
-def test_a_full_disk_is_told_before_it_is_full(site, monkeypatch, free_mb, level):
+def test_a_disk_is_reported_before_it_is_full(site, monkeypatch, free_mb, level):
     monkeypatch.setattr(health, "disk_free_mb", lambda folder: free_mb)
 
     assert machine.disk(site).level is level
 
 
-def test_a_state_folder_of_somebody_else_is_a_fault(site):
+def test_a_state_folder_of_another_user_is_a_fault(site):
     site.state.mkdir(mode=0o750)
     other = dataclasses.replace(site, user="nobody")
 
@@ -366,7 +366,7 @@ def test_the_supply_is_judged_by_what_the_firmware_says(site, monkeypatch, bits,
     ("found_c", "level"),
     [(None, Level.NOT_APPLICABLE), (48.0, Level.GOOD), (72.0, Level.WARNING), (84.0, Level.FAULT)],
 )
-def test_heat_is_told(site, monkeypatch, found_c, level):
+def test_heat_is_reported(site, monkeypatch, found_c, level):
     monkeypatch.setattr(health, "temperature_c", lambda: found_c)
 
     assert machine.temperature(site).level is level
@@ -414,7 +414,7 @@ def test_without_systemd_there_is_no_service_to_check(site):
     assert machine.service(site).level is Level.NOT_APPLICABLE
 
 
-def test_a_board_whose_watchdog_is_off_is_told(site, systemctl):
+def test_a_board_whose_watchdog_is_off_is_reported(site, systemctl):
     systemctl(RuntimeWatchdogUSec="0")
     assert machine.board_watchdog(site).level is Level.NOT_APPLICABLE
     write(site, "/proc/cpuinfo", "processor : 0\nModel\t\t: Raspberry Pi 5 Model B\n")
@@ -451,7 +451,7 @@ def test_a_bin_without_broker_has_none_to_check(site):
         ),
     ],
 )
-def test_what_keeps_it_from_the_broker_is_told(site, mqtt, words):
+def test_what_keeps_it_from_the_broker_is_reported(site, mqtt, words):
     away = dataclasses.replace(site, config=dataclasses.replace(DESK, mqtt=mqtt))
 
     found = software.broker(away)

@@ -201,7 +201,7 @@ def test_an_input_on_a_pin_with_a_fixed_pull_up_cannot_be_active_high():
         ("low", "down", "down", True),
     ],
 )
-def test_pull_and_level_of_yes_are_chosen_apart(active, pull, resistor, open_says_yes):
+def test_pull_and_active_level_are_independent(active, pull, resistor, open_says_yes):
     factory = open_factory("mock")
     pin = InputPin(factory, "sensors.lid.pin", Input(pin=5, active=active, pull=pull))
     unconnected = (pin.active, pin.active_now)
@@ -231,7 +231,7 @@ def test_an_input_may_do_without_the_pis_resistor(active):
 
 
 @pytest.mark.parametrize(("active", "pull"), [("low", "auto"), ("high", "up"), ("low", "none")])
-def test_a_release_is_told_once_whatever_the_pull(active, pull):
+def test_a_release_is_reported_once_whatever_the_pull(active, pull):
     factory = open_factory("mock")
     pin = InputPin(factory, "sensors.beam.pin", Input(pin=5, active=active, pull=pull))
     yes, no = factory.pin(5).drive_high, factory.pin(5).drive_low
@@ -254,7 +254,7 @@ def test_a_servo_on_simulated_pins_says_so():
     assert ServoPin(open_factory("mock"), "flap", Servo(pin=12)).pulses == "simulated"
 
 
-def test_an_error_that_knows_its_cause_is_told_without_guesses():
+def test_an_error_that_knows_its_cause_is_passed_on_without_guesses():
     with pytest.raises(ChuteError) as known, claiming("sensors.lid.pin: GPIO 5"):
         raise ChuteError("held by 'spi0 CS1'; stop that")
     with pytest.raises(ChuteError) as unknown, claiming("sensors.lid.pin: GPIO 5"):

@@ -120,11 +120,13 @@ def test_noise_of_a_percent_changes_nothing(percent, noise):
 
 
 @pytest.mark.parametrize(("shown", "end"), [(99.0, 100.0), (1.0, 0.0)])
-def test_empty_and_full_are_told_although_they_are_but_a_percent_away(shown, end):
+def test_empty_and_full_are_shown_even_if_only_a_percent_away(shown, end):
     assert steadied(shown, end) == end
 
 
-def test_a_level_is_measured_by_its_echo_and_the_pins_are_let_go_between(factory, clock, echoing):
+def test_a_level_is_measured_by_its_echo_and_the_pins_are_released_in_between(
+    factory, clock, echoing
+):
     levels = FillLevels({"paper": SENSOR}, factory, clock)
     assert levels.read() == ({}, ())
     wait_for(lambda: levels.read()[0])
@@ -152,7 +154,7 @@ def test_a_deaf_sensor_neither_stalls_the_others_nor_the_beat(factory, clock, ec
     levels.close()
 
 
-def test_a_level_is_unknown_and_told_so_once_it_is_stale(factory, clock, echoing):
+def test_a_level_is_unknown_and_reported_once_it_is_stale(factory, clock, echoing):
     levels = FillLevels({"paper": SENSOR}, factory, clock)
     wait_for(lambda: levels.read()[0])
     levels.close()
@@ -163,9 +165,7 @@ def test_a_level_is_unknown_and_told_so_once_it_is_stale(factory, clock, echoing
     assert levels.read() == ({}, ("paper",))
 
 
-def test_a_sensor_whose_pins_are_taken_is_told_to_the_log_and_nobody_else(
-    factory, clock, echoing, caplog
-):
+def test_a_sensor_whose_pins_are_taken_is_only_logged(factory, clock, echoing, caplog):
     often = Ultrasonic(
         trigger=TRIGGER, echo=ECHO, empty_cm=200.0, full_cm=20.0, interval_s=1.0, stale_s=9.0
     )
@@ -191,7 +191,7 @@ def test_closing_in_the_middle_of_a_measurement_is_prompt_and_frees_the_pins(fac
     FillLevels({"glass": DEAF}, factory, clock).close()
 
 
-def test_a_pin_that_cannot_be_had_is_named_at_once(factory, clock):
+def test_a_pin_that_cannot_be_used_is_named_at_once(factory, clock):
     config = validate(
         SensorSection,
         {

@@ -110,7 +110,7 @@ def test_a_shorter_period_than_the_present_pulse_is_taken(sysfs):
     assert sysfs.state(0) == {"period": FRAME_NS, "duty_cycle": 2_000_000, "enable": 1}
 
 
-def test_closing_ends_the_pulse_under_way_then_stops_and_gives_the_channel_back(sysfs):
+def test_closing_ends_the_pulse_under_way_then_stops_and_releases_the_channel(sysfs):
     pwm = KernelPwm(probe(12))
     pwm.set(FRAME_NS, 1_500_000)
     sysfs.log.clear()
@@ -146,7 +146,7 @@ def test_a_channel_that_a_killed_process_left_running_is_stopped_at_open(sysfs):
     assert sysfs.state(0) == {"period": FRAME_NS, "duty_cycle": 0, "enable": 0}
 
 
-def test_an_inverted_channel_is_turned_round_before_it_runs(sysfs):
+def test_an_inverted_channel_is_made_normal_before_it_runs(sysfs):
     sysfs.leave_running(0, FRAME_NS, 0)
     (sysfs.chip / "pwm0/polarity").write_text("inversed\n")
 

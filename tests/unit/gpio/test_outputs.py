@@ -44,7 +44,7 @@ def test_at_first_all_is_off_and_each_is_an_output(factory, raw, off):
 
 
 @pytest.mark.parametrize(("raw", "off"), [(HIGH, 0), (LOW, 1)])
-def test_close_leaves_every_line_at_its_level_of_off_and_held_there(factory, raw, off):
+def test_close_leaves_every_line_at_its_off_level_and_held_there(factory, raw, off):
     outputs = outputs_of(factory, raw)
     outputs.light(True)
     outputs.show(Mode.TROUBLE)
@@ -136,7 +136,7 @@ def test_a_bin_without_outputs_takes_every_call(factory):
     assert not factory.pins
 
 
-def test_a_pin_that_fails_is_told_once_and_stops_nobody(factory, caplog):
+def test_a_pin_that_fails_is_logged_once_and_stops_nothing(factory, caplog):
     with outputs_of(factory, HIGH) as outputs:
         factory.pin(LIGHT).function = "input"  # as another program would
         outputs.light(True)
@@ -146,7 +146,7 @@ def test_a_pin_that_fails_is_told_once_and_stops_nobody(factory, caplog):
         assert caplog.text.count("outputs.light.pin: GPIO 17 does not answer") == 1
 
 
-def test_a_pin_in_use_is_named_and_the_pins_before_it_are_given_back(factory):
+def test_a_pin_in_use_is_named_and_the_pins_before_it_are_released(factory):
     led = outputs_of(factory, {"led": {"pin": LED}})
 
     # The traceback keeps the failed outputs alive: their pins are free only if given back.

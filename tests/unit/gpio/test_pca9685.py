@@ -186,7 +186,7 @@ def test_two_servos_do_not_touch_each_other(chip, factory, servo):
     other.close()
 
 
-def test_closing_the_factory_switches_everything_off_and_gives_the_bus_back(chip):
+def test_closing_the_factory_switches_everything_off_and_releases_the_bus(chip):
     factory = BoardFactory(BoardSection(bus=4))
     servo = ServoPin(factory, "flap", Servo(pin=0))
     servo.set_angle(0)
@@ -251,14 +251,14 @@ def test_without_smbus2_the_package_to_install_is_named(monkeypatch):
         BoardFactory(BoardSection())
 
 
-def test_a_board_that_falls_silent_under_way_is_told_as_the_servos_fault(chip, servo):
+def test_a_board_that_falls_silent_under_way_is_reported_as_a_fault_of_the_servo(chip, servo):
     chip.address = None
 
     with pytest.raises(ChuteError, match=r"servos\.flap: .*Remote I/O error"):
         servo.set_angle(0)
 
 
-def test_closing_without_an_answer_gives_the_bus_back_and_raises_nothing(chip, caplog):
+def test_closing_without_an_answer_releases_the_bus_and_raises_nothing(chip, caplog):
     factory = BoardFactory(BoardSection())
     chip.address = None
 

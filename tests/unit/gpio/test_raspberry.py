@@ -187,7 +187,7 @@ def test_hardware_pulses_fall_silent_and_come_back(sysfs, servo):
     assert sysfs.state(0)["duty_cycle"] == 2_000_000
 
 
-def test_a_closed_servo_stops_its_channel_and_gives_it_back(sysfs, open_pins, servo):
+def test_a_closed_servo_stops_its_channel_and_releases_it(sysfs, open_pins, servo):
     factory = open_pins("auto")
     pin = servo(factory)
     pin.set_angle(0.0)
@@ -239,7 +239,7 @@ def test_lgpio_leaves_the_hardware_pwm_alone(sysfs, servo):
     assert sysfs.log == []
 
 
-def test_two_servos_on_one_channel_of_an_old_pi_are_told_so(lgpio, monkeypatch, tmp_path, servo):
+def test_two_servos_on_one_channel_of_an_old_pi_are_refused(lgpio, monkeypatch, tmp_path, servo):
     FakeSysfs(tmp_path / "both", PI_4, (12, 18)).install(monkeypatch)
     factory = open_factory("auto")
     first = servo(factory, 12, "disc")

@@ -46,13 +46,13 @@ def test_a_bin_without_sensors_reads_as_defaults(factory, clock):
     assert sensors.beat_at is None
 
 
-def test_at_rest_nothing_says_yes(sensors):
+def test_at_rest_nothing_is_active(sensors):
     assert sensors.read() == Readings(
         lid_open=False, metal=False, fill_percent={"paper": 0.0, "glass": 0.0}
     )
 
 
-def test_active_low_means_yes_when_pulled_to_ground(sensors, factory):
+def test_active_low_is_active_when_pulled_to_ground(sensors, factory):
     factory.pin(LID).drive_low()
     factory.pin(FULL_PAPER).drive_low()
 
@@ -63,7 +63,7 @@ def test_active_low_means_yes_when_pulled_to_ground(sensors, factory):
     assert readings.fill_percent == {"paper": 100.0, "glass": 0.0}
 
 
-def test_active_high_means_yes_when_driven_high(sensors, factory):
+def test_active_high_is_active_when_driven_high(sensors, factory):
     factory.pin(METAL).drive_high()
     factory.pin(FULL_GLASS).drive_high()
 
@@ -73,7 +73,7 @@ def test_active_high_means_yes_when_driven_high(sensors, factory):
     assert readings.fill_percent == {"paper": 0.0, "glass": 100.0}
 
 
-def test_the_pull_keeps_an_open_switch_at_its_level_of_no(sensors, factory):
+def test_the_pull_keeps_an_open_switch_at_its_inactive_level(sensors, factory):
     assert factory.pin(LID).pull == "up"
     assert factory.pin(METAL).pull == "down"
 
@@ -181,7 +181,7 @@ def test_after_close_the_last_readings_stay_and_the_pins_are_free(sensors, facto
     Sensors(validate(SensorSection, ALL), factory, clock).close()
 
 
-def test_a_pin_in_use_is_named_and_the_pins_before_it_are_given_back(factory, clock):
+def test_a_pin_in_use_is_named_and_the_pins_before_it_are_released(factory, clock):
     metal = Sensors(validate(SensorSection, {"metal": {"pin": METAL}}), factory, clock)
 
     # The traceback keeps the failed sensors alive: their pins are free only if given back.
