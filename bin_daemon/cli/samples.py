@@ -78,18 +78,10 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def _plain(sample: Sample) -> dict[str, Any]:
-    return {
-        "id": sample.id,
-        "taken_at": sample.taken_at,
-        "label": sample.label,
-        "predicted": sample.predicted,
-        "confidence": sample.confidence,
-        "source": sample.source,
-        "session": sample.session,
-        "item": sample.item,
-        "model": sample.model,
-        "bytes": sample.size_bytes,
-    }
+    names = (
+        "id", "taken_at", "label", "predicted", "confidence", "source", "session", "item", "model"
+    )  # fmt: skip
+    return {**{name: getattr(sample, name) for name in names}, "bytes": sample.size_bytes}
 
 
 def _line(sample: Sample) -> str:

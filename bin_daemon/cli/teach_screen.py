@@ -63,15 +63,19 @@ def drawing() -> Callable[[TeachingSession, Counter[str]], list[str]]:
 
 
 def view_of(session: TeachingSession) -> str:
-    """What the chamber sees, in words for the person at it."""
+    """What the chamber sees, in words for the person at it, with the reason where there is one."""
     seen = session.observation
-    if seen is None:
+    why = seen.reason if seen and seen.view in (View.LEARNING, View.BLOCKED) else ""
+    removal = session.stage is Stage.REMOVAL
+    return f"{_view(session)} ({why})" if why and not removal else _view(session)
+
+
+def _view(session: TeachingSession) -> str:
+    if session.observation is None:
         return "waiting for the camera"
     if session.stage is Stage.REMOVAL:
         return "take the item out"
-    words = _VIEWS[seen.view]
-    why = seen.reason if seen.view in (View.LEARNING, View.BLOCKED) else ""
-    return f"{words} ({why})" if why else words
+    return _VIEWS[session.observation.view]
 
 
 def prompt_of(session: TeachingSession) -> str:
@@ -88,6 +92,6 @@ def prompt_of(session: TeachingSession) -> str:
 def line_of(session: TeachingSession) -> str:
     """The same in one line, for where there is no screen."""
     if session.stage is not Stage.NAME or not session.shots:
-        return view_of(session).split(" (")[0]
+        return _view(session)
     first = session.shots[0].prediction
     return f"{view_of(session)}; the bin says {first.label} {first.confidence:.2f}"
