@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.core.errors import PictureError
-from bin_daemon.core.images import check_image, fit_within, read_picture, read_with_mode, resized
+from bin_daemon.core.images import (
+    LONGEST,
+    check_image,
+    fit_within,
+    natural_order,
+    prepare,
+    read_picture,
+    read_with_mode,
+    resized,
+    shrink,
+)
 
 RED_LEFT = np.zeros((64, 96, 3), np.uint8)
 RED_LEFT[:, :48, 0] = 220  # RGB
@@ -149,3 +159,45 @@ def test_scaling_keeps_the_aspect_and_never_enlarges() -> None:
     assert fit_within(RED_LEFT, 48, 480).shape == (32, 48, 3)
     assert fit_within(RED_LEFT, 640, 480) is RED_LEFT
     assert resized(RED_LEFT, 100, 50).shape == (50, 100, 3)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.full((10, 10, 3), np.nan),
+        np.zeros((0, 10, 3), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(bad: np.ndarray) -> None:
+    with pytest.raises(PictureError, match="must be uint8"):
+        prepare(bad, 224, 224)
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(0, 255))
+def test_a_plain_picture_stays_plain_at_any_size(height: int, width: int, value: int) -> None:
+    plain = np.full((height, width, 3), value, np.uint8)
+    small = prepare(plain, 32, 24)
+    assert small.shape == (24, 32, 3)
+    assert small.flags.c_contiguous
+    assert np.all(small == value)
+
+
+@given(st.integers(32, 2000), st.integers(32, 2000))
+def test_a_small_frame_is_a_whole_number_of_halves_and_no_longer_than_the_limit(
+    height: int, width: int
+) -> None:
+    small = shrink(np.zeros((height, width, 3), np.uint8))
+    longest = max(small.shape[:2])
+    times = (max(height, width) // longest).bit_length() - 1
+    assert longest <= LONGEST
+    assert times == 0 or longest > LONGEST // 2 - 1
+    assert small.shape == (height >> times, width >> times, 3)
+
+
+def test_numbers_in_names_sort_as_numbers() -> None:
+    names = ["10.jpg", "b.jpg", "2.jpg", "\u00b2.jpg", "A1.jpg"]
+    ordered = sorted(map(Path, names), key=natural_order)
+    assert [path.name for path in ordered][:2] == ["2.jpg", "10.jpg"]

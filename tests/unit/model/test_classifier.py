@@ -6,15 +6,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from packages import edit, replace
 
-from bin_daemon.core.errors import ModelError, PictureError
-from bin_daemon.core.images import prepare
+from bin_daemon.core.errors import ModelError
 from bin_daemon.model import runtime as module
-from bin_daemon.model.calibration import softmax
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from bin_daemon.model.runtime import installed_runtimes
@@ -139,42 +134,3 @@ def test_golden_inputs_that_do_not_come_out_are_told(package, spoil, words):
     replace(package, "golden.npz", buffer.getvalue())
     with pytest.raises(ModelError, match=words):
         Classifier(open_package(package)).check_golden()
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        np.zeros((10, 10), np.uint8),
-        np.zeros((10, 10, 4), np.uint8),
-        np.zeros((10, 10, 3), np.float32),
-        np.full((10, 10, 3), np.nan),
-        np.zeros((0, 10, 3), np.uint8),
-    ],
-)
-def test_what_is_no_picture_is_refused(bad):
-    with pytest.raises(PictureError, match="must be uint8"):
-        prepare(bad, 224, 224)
-
-
-@given(st.integers(1, 500), st.integers(1, 500), st.integers(0, 255))
-def test_a_plain_picture_stays_plain_at_any_size(height, width, value):
-    plain = np.full((height, width, 3), value, np.uint8)
-    small = prepare(plain, 32, 24)
-    assert small.shape == (24, 32, 3)
-    assert small.flags.c_contiguous
-    assert np.all(small == value)
-
-
-logits = arrays(np.float32, 6, elements=st.floats(-50, 50, width=32))
-
-
-@given(logits, st.floats(0.1, 10))
-def test_a_temperature_never_changes_which_class_is_best(values, temperature):
-    probabilities = softmax(values, temperature)
-    assert probabilities.sum() == pytest.approx(1.0, abs=1e-4)
-    assert probabilities[int(np.argmax(values))] == probabilities.max()
-
-
-@given(logits)
-def test_a_higher_temperature_is_never_more_certain(values):
-    assert softmax(values, 2.0).max() <= softmax(values, 1.0).max() + 1e-6
