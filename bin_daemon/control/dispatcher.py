@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -123,14 +123,10 @@ class Dispatcher:
         """What is wrong with the expiry; empty where the command is still good."""
         now = self._clock.time()
         try:
-            deadline = datetime.fromisoformat(expires)
-        except ValueError:
-            deadline = None
-        if deadline is None or deadline.tzinfo is None:
+            late = datetime.fromisoformat(expires) <= datetime.fromtimestamp(now, UTC)
+        except (ValueError, TypeError):  # it is no time, or one without a zone
             return f"expires: {expires!r} is no time with a zone; write it as {stamp(now + 60)}"
-        if deadline.timestamp() <= now:
-            return f"expired at {expires}; the clock of this bin says {stamp(now)}"
-        return ""
+        return f"expired at {expires}; the clock of this bin says {stamp(now)}" if late else ""
 
 
 def _parse(payload: bytes) -> _Command | Answer:

@@ -23,15 +23,12 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds since some start; never goes backwards."""
-        ...
 
     def time(self) -> float:
         """Wall clock, Unix seconds."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Return when `seconds` have passed on this clock."""
-        ...
 
 
 class SystemClock:

@@ -44,7 +44,7 @@ def write_whole(
             if synced:
                 file.flush()
                 os.fsync(handle)
-        Path(temporary).replace(path)
+        temporary.replace(path)
         if synced:
             _sync_folder(path.parent)
     except OSError:

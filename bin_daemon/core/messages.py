@@ -150,8 +150,7 @@ class Decision:
 
     label, confidence: the fused arg max and its probability. probabilities: float32 (n,), fused.
     rejected: sent to the residual route instead of the one of its class. unsure: because no class
-    reached its threshold.
-    alert: what to tell the operator about this class (a battery, say), or None.
+    reached its threshold. alert: what to tell the operator about this class (a battery, say).
     """
 
     route: str
@@ -251,21 +250,19 @@ class Health:
 
 def stamp(unix_s: float) -> str:
     """Wall-clock seconds as ISO 8601 in UTC with milliseconds ("2026-03-01T09:30:00.125Z")."""
-    text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _plain(value: Any, key: str = "") -> Any:
     """`value` as JSON types: `*_at` and `since` become stamps, NaN and infinity null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {f.name: _plain(getattr(value, f.name), f.name) for f in fields}
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(k): _plain(v, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
     if isinstance(value, (bool, int, str)) or value is None:
         return value
     number = float(value)

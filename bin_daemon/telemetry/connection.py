@@ -7,6 +7,7 @@ here: a connection that breaks forgets all it was given. paho is imported with t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import random
@@ -15,7 +16,7 @@ import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bin_daemon.config.sections import MqttSection
+from bin_daemon.config.sections import MqttSection, TlsSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.worker import Worker
 
@@ -102,14 +103,14 @@ class Connection:
     """One connection to the broker, from the attempt to its end.
 
     state, why: how far it has come, and why it ended. up_at: when it came up, `time.monotonic`
-    seconds. window: how many publishes may be unacknowledged. max_packet: the longest packet, in
-    bytes, that the broker takes. These two are known from `on_up` on.
+    seconds. Known from `on_up` on: window, how many publishes may be unacknowledged; max_packet,
+    the longest packet, in bytes, that the broker takes.
     """
 
     def __init__(self, parameters: Parameters, listener: Listener) -> None:
         self._parameters, self._mqtt, self._listener = parameters, parameters.mqtt, listener
         self._client: Client | None = None
-        self._lock = threading.Lock()  # `drop` and `disconnect` come from other threads
+        self._lock = threading.Lock()  # all but `run` may come from other threads
         self.state = State.NEW
         self.why = ""
         self.up_at: float | None = None
@@ -131,14 +132,10 @@ class Connection:
             return True
 
     def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
-        """Send at QoS 1; the packet id that its acknowledgement will name, or None if not up.
-
-        For any thread.
-        """
-        client = self._client
-        if client is None or self.state is not State.UP:
+        """Send at QoS 1; the packet id that its acknowledgement will name, or None if not up."""
+        if self._client is None or self.state is not State.UP:
             return None
-        return client.publish(topic, payload.encode(), qos=1, retain=retain).mid
+        return self._client.publish(topic, payload.encode(), qos=1, retain=retain).mid
 
     def drop(self, why: str) -> None:
         """Give it up without a word to the broker, which then publishes the last will."""
@@ -211,7 +208,7 @@ class Connection:
         if self._mqtt.username is not None:
             client.username_pw_set(self._mqtt.username, self._mqtt.password())
         if self._mqtt.tls is not None:
-            client.tls_set_context(self._tls_context())
+            client.tls_set_context(_tls_context(self._mqtt.tls))
         client.will_set(*self._parameters.will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -223,25 +220,6 @@ class Connection:
         client.on_socket_register_write = lambda *_: None
         return client
 
-    def _tls_context(self) -> ssl.SSLContext:
-        import ssl
-
-        tls = self._mqtt.tls
-        assert tls is not None
-        try:
-            context = ssl.create_default_context(cafile=tls.ca)
-        except OSError as error:
-            raise ConfigError(f"mqtt.tls.ca: cannot use {tls.ca}: {error}") from error
-        if tls.certificate and tls.key:
-            try:
-                # An empty password instead of None: OpenSSL must not ask at a terminal.
-                context.load_cert_chain(tls.certificate, tls.key, password="")
-            except OSError as error:
-                raise ConfigError(
-                    f"mqtt.tls.certificate: cannot use {tls.certificate} with {tls.key}: {error}"
-                ) from error
-        return context
-
     def _on_connect(
         self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode,
         properties: Properties | None,
@@ -250,10 +228,8 @@ class Connection:
 
         if reason.value in LOGIN_REFUSED:
             self._become(State.REFUSED, f"it refuses the login: {reason}")
-            return
-        if reason.is_failure:
+        elif reason.is_failure:
             self._become(State.LOST, str(reason))
-            return
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self.max_packet = getattr(properties, "MaximumPacketSize", MAX_PACKET)
         if not self._become(State.UP):
@@ -269,12 +245,13 @@ class Connection:
     def _on_disconnect(
         self, _: Client, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Properties | None
     ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            why = f"it ended the connection: {reason}"
-            if reason.value == SESSION_TAKEN_OVER:
-                taken = self._parameters.client_id
-                why = f"another client uses the id '{taken}': give each bin its own"
+        if reason.value == SESSION_TAKEN_OVER:
+            why = (
+                f"another client uses the id '{self._parameters.client_id}': give each bin its own"
+            )
             self._become(State.HUNG_UP, why)
+        elif flags.is_disconnect_packet_from_server:
+            self._become(State.HUNG_UP, f"it ended the connection: {reason}")
         elif self.state is State.CLOSING:
             self._become(State.CLOSED)
         else:
@@ -292,11 +269,9 @@ class Connection:
         self._listener.on_subscribed(self, reasons[0].value, str(reasons[0]))
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return
-        self._listener.on_message(topic, bytes(message.payload), retained=message.retain)
+        with contextlib.suppress(UnicodeDecodeError):  # of the topic
+            payload = bytes(message.payload)
+            self._listener.on_message(message.topic, payload, retained=message.retain)
 
 
 class Connector:
@@ -352,6 +327,21 @@ def wait_s(failures: int, longest_s: float, *, slow: bool = False) -> float:
     if slow:
         return random.uniform(0.5, 1.0) * longest_s
     return random.uniform(0.1, min(longest_s, RETRY_MIN_S * 2.0 ** min(failures, 30)))
+
+
+def _tls_context(tls: TlsSection) -> ssl.SSLContext:
+    import ssl
+
+    wanted = f"mqtt.tls.ca: cannot use {tls.ca}"
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate and tls.key:
+            wanted = f"mqtt.tls.certificate: cannot use {tls.certificate} with {tls.key}"
+            # An empty password instead of None: OpenSSL must not ask at a terminal.
+            context.load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError as error:
+        raise ConfigError(f"{wanted}: {error}") from error
+    return context
 
 
 def _words(error: OSError) -> str:

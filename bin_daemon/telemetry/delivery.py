@@ -12,11 +12,12 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from bin_daemon.core.clock import Clock
-from bin_daemon.core.messages import SortEvent, to_json
+from bin_daemon.core.messages import to_json
 from bin_daemon.store.write_buffer import WriteBuffer
+from bin_daemon.telemetry.connection import Connection
 from bin_daemon.telemetry.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,6 @@ ANSWERS_LIMIT = 100
 STRIKES = 3  # connections in a row that end on the same event before it is held to be the cause
 _HEADER_BYTES = 16  # fixed header, packet id, property length: more than they ever take
 _REFUSED = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
-
-
-class Wire(Protocol):
-    """What is needed of a connection."""
-
-    window: int
-    max_packet: int
-
-    def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
-        """Send; the packet id, or None where that cannot be."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Delivery:
 
     def __init__(self, topics: Topics, buffer: WriteBuffer, clock: Clock) -> None:
         self._topics, self._buffer, self._clock = topics, buffer, clock
-        self._wire: Wire | None = None
+        self._connection: Connection | None = None
         self._retained: dict[str, str] = {}
         self._dirty: dict[str, None] = {}  # retained topics to publish, in order
         self._answers: collections.deque[tuple[str, str]] = collections.deque(maxlen=ANSWERS_LIMIT)
@@ -86,27 +76,24 @@ class Delivery:
         """Publish this once; it is lost where the connection breaks first."""
         self._answers.append((topic, to_json(payload)))
 
-    def up(self, wire: Wire) -> None:
+    def up(self, connection: Connection) -> None:
         """Connected: say everything again, `status` last, since the broker may be new."""
-        self._wire = wire
+        self._connection = connection
         if self._retry_when_up:
             self._retry_refused_at = 0.0
         for kind in self._buffer.alerts():
             # Raised by an earlier session, or resolved while the broker was away.
             self._retained.setdefault(self._topics.alert(kind), "")
-        order = [self._topics.info, *self._retained, self._topics.status]
-        last = self._topics.status
-        self._dirty = {t: None for t in order if t in self._retained and t != last}
-        if last in self._retained:
-            self._dirty[last] = None
+        turn = {self._topics.info: 0, self._topics.status: 2}
+        self._dirty = dict.fromkeys(sorted(self._retained, key=lambda topic: turn.get(topic, 1)))
 
     def down(self, *, hung_up: bool) -> None:
         """The connection is gone; what was in flight will be sent again."""
         in_flight = [f.event_id for f in self._flights.values() if f.event_id]
-        self.settle()
+        self._settle()
         if hung_up and in_flight:
             self._suspect_head(in_flight[0])
-        self._wire = None
+        self._connection = None
         self._flights.clear()
         self._answers.clear()
 
@@ -129,8 +116,13 @@ class Delivery:
                 self._acknowledged.append(flight.event_id)
             else:
                 self._refuse(flight.event_id, words)
-        elif self.judged(flight.topic, code, words):
-            self._emptied(flight)
+        elif (
+            self.judged(flight.topic, code, words)
+            and flight.payload == self._retained.get(flight.topic) == ""
+        ):
+            del self._retained[flight.topic]
+            if kind := self._topics.parse_alert(flight.topic):
+                self._buffer.forget_alert(kind)
 
     def judged(self, topic: str, code: int, words: str) -> bool:
         """Note whether the broker takes this topic; `refused_topics` holds those it does not."""
@@ -142,18 +134,12 @@ class Delivery:
         self.refused_topics[topic] = words
         return False
 
-    def _emptied(self, flight: _Flight) -> None:
-        if flight.payload == "" and self._retained.get(flight.topic) == "":
-            del self._retained[flight.topic]
-            if kind := self._topics.parse_alert(flight.topic):
-                self._buffer.forget_alert(kind)
-
     def _refuse(self, event_id: str, words: str) -> None:
         log.error("the broker refuses event %s: %s", event_id, words)
         self._buffer.refused(event_id, words)
         self._retry_refused_at = time.monotonic() + REFUSED_PAUSE_S
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Record the acknowledged events, all in one transaction: the disk is slower than a LAN."""
         if self._acknowledged:
             self._buffer.delivered(self._acknowledged)
@@ -161,45 +147,40 @@ class Delivery:
 
     def pump(self) -> None:
         """Send what there is to send, as far as the window allows."""
-        self.settle()
-        wire = self._wire
-        if wire is None:
-            return
-        while self._answers and len(self._flights) < wire.window:
-            self._send(wire, *self._answers.popleft(), retain=False)
-        while self._dirty and len(self._flights) < wire.window:
+        self._settle()
+        while self._answers and self._room() > 0:
+            self._send(*self._answers.popleft())
+        while self._dirty and self._room() > 0:
             topic = next(iter(self._dirty))
             del self._dirty[topic]
-            self._send(wire, topic, self._retained[topic], retain=True)
-        if not self.events_paused:
-            self._send_events(wire)
+            self._send(topic, self._retained[topic], retain=True)
+        if self._connection and not self.events_paused and self._room() > 0:
+            self._send_events(self._connection.max_packet)
 
-    def _send_events(self, wire: Wire) -> None:
+    def _room(self) -> int:
+        """How many more publishes may be in flight."""
+        return self._connection.window - len(self._flights) if self._connection else 0
+
+    def _send_events(self, max_packet: int) -> None:
         skip = {f.event_id for f in self._flights.values() if f.event_id}
-        if (room := wire.window - len(self._flights)) > 0:
-            events = self._buffer.pending(room, skip)
-            if len(events) < room and time.monotonic() >= self._retry_refused_at:
-                # One window at a time: if these are refused again, the rest need not be tried.
-                events += self._buffer.pending(room - len(events), skip, refused=True)
-            for event in events:
-                payload = to_json(dataclasses.replace(event, historical=self._historical(event)))
-                if not self._fits(wire, payload):
-                    self._refuse(event.id, f"longer than the {wire.max_packet} bytes it takes")
-                    continue
-                self._send(wire, self._topics.item, payload, retain=False, event_id=event.id)
-
-    def _historical(self, event: SortEvent) -> bool:
-        age_s = self._clock.monotonic() - event.monotonic_s
-        return event.session != self._buffer.session or age_s > HISTORICAL_AFTER_S
-
-    def _fits(self, wire: Wire, payload: str) -> bool:
-        length = len(payload.encode()) + len(self._topics.item) + _HEADER_BYTES
-        return length <= wire.max_packet
+        room = self._room()
+        events = self._buffer.pending(room, skip)
+        if len(events) < room and time.monotonic() >= self._retry_refused_at:
+            # One window at a time: if these are refused again, the rest need not be tried.
+            events += self._buffer.pending(room - len(events), skip, refused=True)
+        for event in events:
+            age_s = self._clock.monotonic() - event.monotonic_s
+            late = event.session != self._buffer.session or age_s > HISTORICAL_AFTER_S
+            payload = to_json(dataclasses.replace(event, historical=late))
+            if len(payload.encode()) + len(self._topics.item) + _HEADER_BYTES > max_packet:
+                self._refuse(event.id, f"longer than the {max_packet} bytes it takes")
+            else:
+                self._send(self._topics.item, payload, event_id=event.id)
 
     def _send(
-        self, wire: Wire, topic: str, payload: str, *, retain: bool, event_id: str | None = None
+        self, topic: str, payload: str, *, retain: bool = False, event_id: str | None = None
     ) -> None:
-        mid = wire.publish(topic, payload, retain=retain)
+        mid = self._connection.publish(topic, payload, retain=retain) if self._connection else None
         if mid is not None:
             self._flights[mid] = _Flight(topic, payload, time.monotonic(), event_id)
 
@@ -210,4 +191,4 @@ class Delivery:
 
     def idle(self) -> bool:
         """Whether nothing is in flight and nothing but events waits."""
-        return self._wire is None or not (self._flights or self._dirty or self._answers)
+        return self._connection is None or not (self._flights or self._dirty or self._answers)

@@ -33,10 +33,6 @@ class Topics:
         """The fill level of a compartment. Raises UsageError where `stream` is no topic level."""
         return f"{self.root}/fill/{_level(stream, 'fill stream')}"
 
-    def command(self, verb: str) -> str:
-        """Where a command is sent to. Raises UsageError where `verb` is no topic level."""
-        return f"{self.root}/cmd/{_level(verb, 'verb')}"
-
     def command_result(self, verb: str) -> str:
         """Where a command is answered. Raises UsageError where `verb` is no topic level."""
         return f"{self.root}/cmd_result/{_level(verb, 'verb')}"
