@@ -1,4 +1,4 @@
-"""Where frames come from: one protocol, and the one function that opens a camera.
+"""Where frames come from: one base class, and the one function that opens a camera.
 
 A `CameraSection` flows in, a `Camera` flows out; frames are RGB and stamped with monotonic time.
 The implementations (and OpenCV with them) are imported only when one is opened. A camera reports
@@ -7,32 +7,24 @@ its own failure and does not repair it: reopening is up to its owner.
 
 from __future__ import annotations
 
-from typing import Protocol, Self, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
 
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.messages import Frame
 
 
-class Camera(Protocol):
-    """Anything that delivers frames, one after the other."""
+class Camera(Closing, ABC):
+    """Anything that delivers frames, one after the other; `close` releases the device."""
 
+    @abstractmethod
     def capture(self, deadline_s: float) -> Frame:
         """The next frame, uint8 (height, width, 3) RGB, within `deadline_s` seconds.
 
         Raises CameraError where none came in time, CameraFinishedError at the end of a replay.
         """
-        ...
-
-    def close(self) -> None:
-        """Release the device; a second call does nothing."""
-        ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 @runtime_checkable

@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.text import Text
 
 from bin_daemon import __version__
-from bin_daemon.camera import open_camera
+from bin_daemon.camera import Camera, open_camera
 from bin_daemon.camera.replay import ReplayCamera
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import Clock, SimulatedClock, SystemClock
-from bin_daemon.core.closing import Closing
 from bin_daemon.core.messages import Frame
 from bin_daemon.daemon.app import App
 from bin_daemon.desk.broker import Broker
@@ -35,7 +34,7 @@ from bin_daemon.telemetry.topics import Topics
 _DELIVERY_S = 10.0
 
 
-class _WitnessCamera(Closing):
+class _WitnessCamera(Camera):
     """A replay camera that remembers the true class of each sorted item."""
 
     def __init__(self, camera: ReplayCamera) -> None:
