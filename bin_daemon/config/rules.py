@@ -6,7 +6,7 @@ between them flows out. Pure; `load` knows which line a key stands in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from bin_daemon.config.sections import Config, OutputSection, SensorSection
 from bin_daemon.config.validate import Fault, Key
@@ -39,23 +39,25 @@ def faults(config: Config) -> Iterator[Fault]:
 
 
 def _pins(config: Config) -> Iterator[Fault]:
-    servos: dict[Key, int] = {
-        ("chute", "servos", name, "pin"): servo.pin for name, servo in config.chute.servos.items()
-    }
-    used = [*_sensor_pins(config.sensors), *_output_pins(config.outputs)]
-    if config.chute.pins == "pca9685":
-        yield from _channels(servos)
-        used += [
-            (("chute", "board", "bus"), pin) for pin in _BUS_PINS if config.chute.board.bus == 1
-        ]
-    else:
-        used = [*servos.items(), *used]
-    owners: dict[int, Key] = {}
-    for key, pin in used:
-        if pin in owners:
-            yield key, f"GPIO {pin} is already used by {'.'.join(owners[pin])}"
-        owners.setdefault(pin, key)
-        if pin in RESERVED_PINS and pin not in config.free_pins and key[1] != "board":
+    """Every pin, and every channel of a servo board, serves one thing."""
+    on_board = config.chute.pins == "pca9685"
+    line = "channel" if on_board else "GPIO"
+    used: list[tuple[str, Key, int]] = [
+        (line, ("chute", "servos", name, "pin"), servo.pin)
+        for name, servo in config.chute.servos.items()
+    ]
+    used += [("GPIO", *pin) for pin in _sensor_pins(config.sensors)]
+    used += [("GPIO", *pin) for pin in _output_pins(config.outputs)]
+    bus: Key = ("chute", "board", "bus")
+    if on_board and config.chute.board.bus == 1:
+        used += [("GPIO", bus, pin) for pin in _BUS_PINS]
+    owners: dict[tuple[str, int], Key] = {}
+    for line, key, pin in used:
+        if line == "channel" and pin >= _CHANNELS:
+            yield key, f"a PCA9685 board has channels 0 to {_CHANNELS - 1}, not {pin}"
+        if (owner := owners.setdefault((line, pin), key)) is not key:
+            yield key, f"{line} {pin} is already used by {'.'.join(owner)}"
+        if line == "GPIO" and pin in RESERVED_PINS and pin not in config.free_pins and key != bus:
             yield (
                 key,
                 f"GPIO {pin} serves {RESERVED_PINS[pin]}; take another pin, "
@@ -83,17 +85,6 @@ def _fill(sensors: SensorSection) -> Iterator[Fault]:
         if sensor.stale_s < least_s:
             key = ("sensors", "fill", name, "stale_s")
             yield key, f"at least {least_s:g} s: the interval, and 2 s for each fill sensor"
-
-
-def _channels(servos: Mapping[Key, int]) -> Iterator[Fault]:
-    """The servos of a board: one each of its 16 channels."""
-    owners: dict[int, Key] = {}
-    for key, channel in servos.items():
-        if channel >= _CHANNELS:
-            yield key, f"a PCA9685 board has channels 0 to {_CHANNELS - 1}, not {channel}"
-        elif channel in owners:
-            yield key, f"channel {channel} is already used by {'.'.join(owners[channel])}"
-        owners.setdefault(channel, key)
 
 
 def _poses(config: Config) -> Iterator[Fault]:
