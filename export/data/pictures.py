@@ -82,14 +82,9 @@ def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str
 
 
 def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[str, int]:
-    """Deal groups into folds by `deal`, in the order of their hash: no seed, no lucky one to pick.
+    """The fold (0 to folds - 1) of each group, by (group, label) of each picture.
 
-    Args:
-        members: (group, label) of each picture.
-        folds: how many folds to deal.
-
-    Returns:
-        The fold (0 to folds - 1) of each group.
+    Groups are dealt in the order of their hash: there is no seed, so there is no lucky one to pick.
     """
     return deal(dealing_order(members), folds)
 
@@ -274,10 +269,7 @@ def save_picture(path: Path, rgb: Array, *options: int) -> None:
 
 
 def read_rgb(path: Path) -> Array:
-    """Read a picture as uint8 (height, width, 3) RGB, as the daemon does.
-
-    Raises ExportError where the file is missing, is no picture, or is damaged.
-    """
+    """A picture as the daemon reads it, uint8 (height, width, 3) RGB; raises ExportError."""
     try:
         return read_picture(path)
     except PictureError as error:
@@ -285,12 +277,9 @@ def read_rgb(path: Path) -> Array:
 
 
 def load_squares(folder: Path, files: Sequence[str], size: int) -> Array:
-    """Read pictures as the network sees them: each stretched whole to a square.
+    """Read pictures as the network sees them, stretched whole: uint8 (n, size, size, 3) RGB.
 
     Uses the daemon's own `prepare`, so that what is trained and measured is what a bin feeds.
-
-    Returns:
-        uint8 (n, size, size, 3) RGB.
     """
     squares = np.empty((len(files), size, size, 3), np.uint8)
     for square, file in zip(squares, files, strict=True):

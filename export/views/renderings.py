@@ -21,15 +21,14 @@ STUDIO = REPOSITORY / "export/sets/studio"
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One rendered item; files relative to the set's folder.
-
-    file: the picture. empty: the same chamber without the item. mask: grey, white where it lies.
-    """
+    """One rendered item; files relative to the set's folder."""
 
     file: str
     label: str
     empty: str
+    """The same chamber without the item."""
     mask: str
+    """Grey, white where the item lies."""
 
 
 def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:
@@ -44,7 +43,7 @@ def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:
             f"items: --set training.rendered=null"
         )
     columns = ("file", "label", "empty", "mask")
-    rows = [[row[column] for column in columns] for _, row in read_table(table, columns)]
+    rows = ([row[column] for column in columns] for _, row in read_table(table, columns))
     items = [item for item in (Rendered(*row) for row in rows) if item.label in labels]
     if not items:
         raise ExportError(f"{table}: holds no item of the classes {', '.join(labels)}")
