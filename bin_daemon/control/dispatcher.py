@@ -92,12 +92,11 @@ class Dispatcher:
             return command
         key = (verb, command.cmd_id)
         with self._lock:  # a repeat that comes through another door must find the first one done
-            answer = self._answers.get(key)
-            if answer is None:
-                answer = self._answers[key] = self._run(verb, command)
-                if len(self._answers) > REMEMBERED:
-                    self._answers.popitem(last=False)
-        return answer
+            if key not in self._answers:
+                self._answers[key] = self._run(verb, command)
+            if len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+            return self._answers[key]
 
     def _run(self, verb: str, command: _Command) -> Answer:
         def refused(refusal: Refusal, error: str) -> Answer:

@@ -15,8 +15,6 @@ from bin_daemon.core.errors import StoreError
 from bin_daemon.core.messages import Outcome, SortEvent
 from bin_daemon.store.database import Database
 
-SCHEMA_VERSION = 1
-
 # `n` is the order of arrival: decided_at may jump when the wall clock is set. The partial indexes
 # keep every question of the daemon independent of how much history lies in the table.
 SCHEMA = """
@@ -81,7 +79,7 @@ class History(Database):
 
     store = "event store"
     cure = "it is moved aside at the next start"
-    version = SCHEMA_VERSION
+    version = 1
 
     def _open(self) -> sqlite3.Connection:
         if not self.path.is_file():

@@ -17,15 +17,7 @@ from pathlib import Path
 from bin_daemon.config.sections import StoreSection
 from bin_daemon.core.messages import Outcome, SortEvent, to_json
 from bin_daemon.store.database import StoreDamagedError, connect
-from bin_daemon.store.history import (
-    COLUMNS,
-    FIELDS,
-    QUEUED,
-    SCHEMA,
-    SCHEMA_VERSION,
-    History,
-    event_of,
-)
+from bin_daemon.store.history import COLUMNS, FIELDS, QUEUED, SCHEMA, History, event_of
 
 _DAY_S = 86_400.0
 _CHUNK = 500  # rows deleted between two looks at the size
@@ -50,11 +42,11 @@ class Outbox(History):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._translated_errors():
-                return connect(self.path, SCHEMA, SCHEMA_VERSION)
+                return connect(self.path, SCHEMA, self.version)
         except StoreDamagedError:
             counters = _salvage(self.path)
             self.damaged = _move_aside(self.path)
-            db = connect(self.path, SCHEMA, SCHEMA_VERSION)
+            db = connect(self.path, SCHEMA, self.version)
             db.executemany("INSERT INTO counters VALUES (?, ?)", counters)
             return db
 

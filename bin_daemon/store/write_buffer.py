@@ -14,7 +14,7 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -179,11 +179,9 @@ class WriteBuffer:
             self._stats_at, self._changed = now + STATS_INTERVAL_S, False
             self._stats = outbox.stats()
 
-    def pending(
-        self, limit: int, skip: Collection[str], *, refused: bool = False
-    ) -> list[SortEvent]:
+    def pending(self, limit: int, skip: set[str], *, refused: bool = False) -> list[SortEvent]:
         """What `Outbox.pending` offers; nothing while the store cannot be read."""
-        skip = {*skip, *self._acked}
+        skip = skip | self._acked.keys()
         return self._attempt(lambda outbox: outbox.pending(limit, skip, refused=refused), [])
 
     def delivered(self, event_ids: Iterable[str]) -> None:
@@ -221,17 +219,16 @@ class WriteBuffer:
     def stats(self) -> StoreStats:
         """The figures as of the last `tend`; what is dropped from memory counts as well."""
         stats = self._stats
-        depth, oldest_at = (stats.depth, stats.oldest_at) if self._queue else (0, None)
-        dropped = stats.dropped + self._uncounted
+        if not self._queue:
+            stats = dataclasses.replace(stats, depth=0, oldest_at=None, refused=0)
         unwritten = sum(piece.event for piece in self._waiting)
-        return StoreStats(depth, oldest_at, stats.refused, dropped, unwritten)
+        dropped = stats.dropped + self._uncounted
+        return dataclasses.replace(stats, dropped=dropped, unwritten=unwritten)
 
     def drained(self) -> bool:
         """Whether all is on disk and, with a broker, delivered; asks the store itself."""
-        if self._waiting or self._acked or self._outbox is None:
-            return False
-        depth = self._attempt(lambda outbox: outbox.stats().depth, None)
-        return depth == 0 or (depth is not None and not self._queue)
+        queued = self._attempt(lambda outbox: self._queue and outbox.stats().depth > 0, True)
+        return not (self._waiting or self._acked or queued)
 
     def problems(self) -> Iterator[str]:
         """What the operator should know of the store."""

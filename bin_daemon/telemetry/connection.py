@@ -118,10 +118,9 @@ class Connection:
         self.max_packet = MAX_PACKET
 
     def _become(self, state: State, why: str = "") -> bool:
-        """The only place where the state changes; whether it did.
+        """Change the state; whether it did.
 
-        What cannot follow is ignored: of several things that end a connection, which then tear
-        each other loose, the first is the reason.
+        What cannot follow is ignored: of several things that end a connection the first counts.
         """
         with self._lock:
             if state not in _NEXT.get(self.state, ()):
@@ -274,38 +273,27 @@ class Connection:
             self._listener.on_message(message.topic, payload, retained=message.retain)
 
 
-class Connector:
-    """Keeps up a connection, with exponential back-off and full jitter between attempts.
+class Connector(Worker):
+    """Keeps up a connection until stopped; one that is up then stays until somebody disconnects it.
 
     Each bin waits a random part of a growing time ("full jitter", AWS Architecture Blog, 2015), so
     that a fleet does not come back to its broker all at once. A refused login is retried slowly.
     """
 
     def __init__(self, parameters: Parameters, listener: Listener) -> None:
+        super().__init__("mqtt", self._keep_up)
         self._parameters, self._listener = parameters, listener
         self._connection: Connection | None = None
-        self._worker = Worker("mqtt", self._run)
-
-    def start(self) -> None:
-        """Begin to connect."""
-        self._worker.start()
-
-    def stop(self) -> None:
-        """Make no more attempts; what is up stays so until its holder disconnects it."""
-        self._worker.stop()
 
     def close(self, timeout_s: float) -> None:
-        """Wait at most `timeout_s` for the connection to end, then drop it.
-
-        An attempt in progress may outlive the wait; it ends with the process.
-        """
-        self._worker.stop(timeout_s)
+        """Wait for the end; drop what is up at the deadline. An attempt may outlive it."""
+        self.stop(timeout_s)
         if self._connection is not None:
             self._connection.drop("the daemon stops")
 
-    def _run(self) -> None:
+    def _keep_up(self) -> None:
         failures = short_lives = 0
-        while not self._worker.stopping:
+        while not self.stopping:
             connection = self._connection = Connection(self._parameters, self._listener)
             connection.run()
             why, up_at = connection.why, connection.up_at
@@ -319,7 +307,7 @@ class Connector:
                 why += f"'{self._parameters.client_id}' the id of another client too?"
             self._listener.on_down(connection, why)
             slow = connection.state is State.REFUSED
-            self._worker.wait(wait_s(failures, self._parameters.mqtt.retry_max_s, slow=slow))
+            self.wait(wait_s(failures, self._parameters.mqtt.retry_max_s, slow=slow))
 
 
 def wait_s(failures: int, longest_s: float, *, slow: bool = False) -> float:

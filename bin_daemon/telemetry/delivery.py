@@ -41,11 +41,15 @@ class _Flight:
 
 
 class Delivery:
-    """Brings what a bin has to say to its broker, over one connection after the other."""
+    """Brings what a bin has to say to its broker, over one connection after the other.
+
+    connection: the present one. refused_topics: those that the broker does not take, and why.
+    events_paused: whether events stay in the store.
+    """
 
     def __init__(self, topics: Topics, buffer: WriteBuffer, clock: Clock) -> None:
         self._topics, self._buffer, self._clock = topics, buffer, clock
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
         self._retained: dict[str, str] = {}
         self._dirty: dict[str, None] = {}  # retained topics to publish, in order
         self._answers: collections.deque[tuple[str, str]] = collections.deque(maxlen=ANSWERS_LIMIT)
@@ -59,10 +63,7 @@ class Delivery:
         self.events_paused = False
 
     def retain(self, topic: str, payload: str) -> None:
-        """Publish this as the topic's retained payload, now and after every reconnect.
-
-        An empty payload empties the topic.
-        """
+        """Publish this, retained, now and after every reconnect; "" empties the topic."""
         self._retained[topic] = payload
         self._dirty.pop(topic, None)
         self._dirty[topic] = None
@@ -78,7 +79,7 @@ class Delivery:
 
     def up(self, connection: Connection) -> None:
         """Connected: say everything again, `status` last, since the broker may be new."""
-        self._connection = connection
+        self.connection = connection
         if self._retry_when_up:
             self._retry_refused_at = 0.0
         for kind in self._buffer.alerts():
@@ -89,22 +90,19 @@ class Delivery:
 
     def down(self, *, hung_up: bool) -> None:
         """The connection is gone; what was in flight will be sent again."""
-        in_flight = [f.event_id for f in self._flights.values() if f.event_id]
         self._settle()
-        if hung_up and in_flight:
-            self._suspect_head(in_flight[0])
-        self._connection = None
+        head = next((f.event_id for f in self._flights.values() if f.event_id), None)
+        if hung_up and head:
+            # Some brokers hang up on a publish they dislike; that must not block the rest for ever.
+            self._strikes = self._strikes + 1 if head == self._suspect else 1
+            self._suspect = head
+            if self._strikes >= STRIKES:
+                self._strikes = 0
+                self._retry_when_up = False  # or each new connection would end on it at once
+                self._refuse(head, "the broker ends the connection on it")
+        self.connection = None
         self._flights.clear()
         self._answers.clear()
-
-    def _suspect_head(self, head: str) -> None:
-        """Some brokers hang up on a publish they dislike; that must not block the rest for ever."""
-        self._strikes = self._strikes + 1 if head == self._suspect else 1
-        self._suspect = head
-        if self._strikes >= STRIKES:
-            self._strikes = 0
-            self._retry_when_up = False  # or each new connection would end on it at once
-            self._refuse(head, "the broker ends the connection on it")
 
     def acknowledged(self, mid: int, code: int, words: str) -> None:
         """A PUBACK has come."""
@@ -125,7 +123,7 @@ class Delivery:
                 self._buffer.forget_alert(kind)
 
     def judged(self, topic: str, code: int, words: str) -> bool:
-        """Note whether the broker takes this topic; `refused_topics` holds those it does not."""
+        """Note whether the broker takes this topic, and return it."""
         if code < _REFUSED:
             self.refused_topics.pop(topic, None)
             return True
@@ -154,12 +152,12 @@ class Delivery:
             topic = next(iter(self._dirty))
             del self._dirty[topic]
             self._send(topic, self._retained[topic], retain=True)
-        if self._connection and not self.events_paused and self._room() > 0:
-            self._send_events(self._connection.max_packet)
+        if self.connection and not self.events_paused and self._room() > 0:
+            self._send_events(self.connection.max_packet)
 
     def _room(self) -> int:
         """How many more publishes may be in flight."""
-        return self._connection.window - len(self._flights) if self._connection else 0
+        return self.connection.window - len(self._flights) if self.connection else 0
 
     def _send_events(self, max_packet: int) -> None:
         skip = {f.event_id for f in self._flights.values() if f.event_id}
@@ -180,15 +178,15 @@ class Delivery:
     def _send(
         self, topic: str, payload: str, *, retain: bool = False, event_id: str | None = None
     ) -> None:
-        mid = self._connection.publish(topic, payload, retain=retain) if self._connection else None
+        mid = self.connection.publish(topic, payload, retain=retain) if self.connection else None
         if mid is not None:
             self._flights[mid] = _Flight(topic, payload, time.monotonic(), event_id)
 
     def oldest_flight_s(self) -> float:
         """How long the oldest publish has been waiting for its acknowledgement; 0 without one."""
-        sent = min((f.sent_at for f in self._flights.values()), default=None)
-        return 0.0 if sent is None else time.monotonic() - sent
+        now = time.monotonic()
+        return now - min((f.sent_at for f in self._flights.values()), default=now)
 
     def idle(self) -> bool:
         """Whether nothing is in flight and nothing but events waits."""
-        return self._connection is None or not (self._flights or self._dirty or self._answers)
+        return self.connection is None or not (self._flights or self._dirty or self._answers)

@@ -58,7 +58,7 @@ class Publisher:
     state: the folder of the store; one that is full or damaged does not make the constructor fail.
     dispatcher: where remote commands go. last_error: the latest trouble with the broker, also when
     it is over. Everything public may be called from any thread and returns at once, `drain` and
-    `close` excepted.
+    `close` excepted. A kind of alert that cannot name a topic raises UsageError.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class Publisher:
         self.session = self._buffer.session
         self._delivery = Delivery(self.topics, self._buffer, clock)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._connection: Connection | None = None
         self._connector: Connector | None = None
         if mqtt is not None:
             will = (self.topics.status, self._status("offline"))
@@ -118,26 +117,20 @@ class Publisher:
         self._inbox.put(lambda: self._delivery.retain(topic, payload))
 
     def raise_alert(self, alert: Alert) -> None:
-        """Publish an alert until it is resolved; raised again, it replaces the former.
-
-        Raises UsageError where its kind cannot name a topic.
-        """
+        """Publish an alert until it is resolved; raised again, it replaces the former."""
         topic = self.topics.alert(alert.kind)
         self._inbox.put(lambda: self._buffer.remember_alert(alert.kind))
         self.retain(topic, alert)
 
     def resolve_alert(self, kind: str) -> None:
-        """Empty the topic of an alert; nothing where there is none.
-
-        Raises UsageError where `kind` cannot name a topic.
-        """
+        """Empty the topic of an alert; nothing where there is none."""
         topic = self.topics.alert(kind)
         self._inbox.put(lambda: self._delivery.empty_alert(topic))
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted."""
-        return self._connection is not None
+        return self._delivery.connection is not None
 
     def stats(self) -> StoreStats:
         """The figures of about a second ago."""
@@ -192,7 +185,6 @@ class Publisher:
     def on_up(self, connection: Connection) -> None:
         """Deliver on this connection from now on."""
         log.info("%s: connected", self._broker)
-        self._connection = connection
         self._broker_problem = ""
         self._delivery.up(connection)
 
@@ -201,20 +193,19 @@ class Publisher:
         """Tell why, and deliver no more if it was up."""
         self._broker_problem = self.last_error = f"{self._broker}: {why}"
         log.warning("%s", self._broker_problem)
-        if connection is self._connection:
-            self._connection = None
+        if connection is self._delivery.connection:
             self._delivery.down(hung_up=connection.state is State.HUNG_UP)
 
     @_posted
     def on_acknowledged(self, connection: Connection, mid: int, code: int, words: str) -> None:
         """Take it off the queue, unless it is of a former connection."""
-        if connection is self._connection:
+        if connection is self._delivery.connection:
             self._delivery.acknowledged(mid, code, words)
 
     @_posted
     def on_subscribed(self, connection: Connection, code: int, words: str) -> None:
         """Note whether commands can be heard."""
-        if connection is self._connection:
+        if connection is self._delivery.connection:
             self._delivery.judged(self.topics.command_filter, code, words)
 
     @_posted
@@ -231,8 +222,8 @@ class Publisher:
                 self._guarded(job)
             self._guarded(self._round)
             self._worker.beat()
-        if self._connection is not None:
-            self._connection.disconnect()
+        if self._delivery.connection:
+            self._delivery.connection.disconnect()
         self._guarded(self._buffer.close)
         self._guarded(self._take_snapshot)
 
@@ -256,9 +247,9 @@ class Publisher:
         self._buffer.tend()
         self._delivery.pump()
         # A half-open connection looks alive: nothing but the silence tells.
-        silent_s = self._delivery.oldest_flight_s()
-        if self._connection and self._mqtt and silent_s > 2 * self._mqtt.keepalive_s:
-            self._connection.drop(f"no acknowledgement for {silent_s:.0f} s")
+        connection, silent_s = self._delivery.connection, self._delivery.oldest_flight_s()
+        if connection and self._mqtt and silent_s > 2 * self._mqtt.keepalive_s:
+            connection.drop(f"no acknowledgement for {silent_s:.0f} s")
         self._tell_refusals()
         self._take_snapshot()
 
@@ -290,7 +281,7 @@ class Publisher:
     def _take_snapshot(self) -> None:
         self._stats = self._buffer.stats()
         refused = [f"{topic}: {words}" for topic, words in self._delivery.refused_topics.items()]
-        if self._stats.refused and self._mqtt is not None:
+        if self._stats.refused:
             refused.append(f"{self._stats.refused} events on {self.topics.item}")
         self._problems = (
             *self._buffer.problems(),

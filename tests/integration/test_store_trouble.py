@@ -262,12 +262,12 @@ def test_events_stamped_before_the_clock_was_set_are_corrected_afterwards(tmp_pa
     store.decided(early)
     store.completed(early.id, Outcome.SORTED, 1_002.0, {})
     store.tend()
-    before = store.pending(1, ())[0].decided_at
+    before = store.pending(1, set())[0].decided_at
 
     clock = SimulatedClock(start=160.0, wall=1_800_000_060.0)
     store._clock, store._stamps_at, synced = clock, 0.0, True
     store.tend()
-    after = store.pending(1, ())[0]
+    after = store.pending(1, set())[0]
     store.close()
 
     assert before == 1_000.0

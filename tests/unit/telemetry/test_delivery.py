@@ -101,8 +101,8 @@ def test_no_matching_subscribers_is_a_success(
     delivery.acknowledged(1, NO_SUBSCRIBERS, "No matching subscribers")
     delivery.pump()
 
-    assert buffer.pending(9, ()) == []
-    assert buffer.pending(9, (), refused=True) == []
+    assert buffer.pending(9, set()) == []
+    assert buffer.pending(9, set(), refused=True) == []
 
 
 def test_what_was_in_flight_when_the_connection_broke_is_sent_again_first(
@@ -155,7 +155,7 @@ def test_an_event_on_which_the_broker_hangs_up_each_time_is_put_behind_the_other
     delivery.pump()
 
     assert wire.event_ids() == others
-    assert [event.id for event in buffer.pending(9, (), refused=True)] == [poison]
+    assert [event.id for event in buffer.pending(9, set(), refused=True)] == [poison]
 
 
 def test_connections_that_break_for_other_reasons_put_no_event_behind(
@@ -168,7 +168,7 @@ def test_connections_that_break_for_other_reasons_put_no_event_behind(
         delivery.pump()
         delivery.down(hung_up=False)
 
-    assert buffer.pending(9, (), refused=True) == []
+    assert buffer.pending(9, set(), refused=True) == []
 
 
 def test_retained_values_are_said_before_events_and_only_their_latest(
