@@ -230,13 +230,13 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
 
 
 def _imports() -> str:
-    """What any program that reads pictures and runs a network imports, as code."""
+    """What any program that takes pictures and runs a network imports, as code."""
     from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 
     runtimes = installed_runtimes()
     if not runtimes:
         raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert")
-    return f"import numpy, cv2, PIL.JpegImagePlugin, {RUNTIMES[runtimes[0]]}"
+    return f"import numpy, cv2, {RUNTIMES[runtimes[0]]}"
 
 
 def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:

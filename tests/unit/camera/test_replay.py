@@ -1,5 +1,7 @@
 """A folder, a clip and a script as a camera."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,19 @@ def test_a_truncated_picture_is_named_when_its_turn_comes(tmp_path: Path) -> Non
     camera.capture(1.0)
     with pytest.raises(CameraError, match=r"2\.png: .*truncated"):
         camera.capture(1.0)
+
+
+def test_the_reel_is_shown_without_loading_pillow() -> None:
+    code = (
+        "import sys\n"
+        "from bin_daemon.camera import open_camera\n"
+        "from bin_daemon.config.sections import CameraSection\n"
+        "from bin_daemon.core.clock import SimulatedClock\n"
+        "section = CameraSection(kind='replay', source='reel')\n"
+        "open_camera(section, SimulatedClock()).capture(1.0)\n"
+        "sys.exit('PIL' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_a_frame_that_is_due_after_the_deadline_is_an_error(tmp_path: Path) -> None:
