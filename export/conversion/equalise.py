@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.networks.mobilenet import Block, Network, Weights, blocks, normalise
+from export.networks.mobilenet import Network, Weights, blocks, normalise
 
 CEILING = 6.0
 HEADROOM = 1.1
@@ -83,9 +83,15 @@ def equalise(weights: Weights, reach: Mapping[str, Reach]) -> Weights:
     for block in blocks():
         first = block.expand or inputs
         scale_channels(equal, [first], [block.depthwise], room(reach[first].largest))
-        _balance_projection(equal, block, reach[block.depthwise])
+        seen = reach[block.depthwise]
+        _balance(equal, [block.depthwise], [block.project], seen, room(seen.largest))
     for producers, consumers in streams():
-        _balance_stream(equal, producers, consumers, reach)
+        seen = Reach(
+            np.max([reach[layer].largest for layer in producers], axis=0),
+            np.max([reach[layer].mean_square for layer in producers], axis=0),
+        )
+        evened = np.clip(seen.largest.max() / np.maximum(seen.largest, 1e-6), 1.0, LARGEST_SCALE)
+        _balance(equal, producers, consumers, seen, evened.astype(np.float32))
     return equal
 
 
@@ -136,33 +142,15 @@ def rounding_noise(kernel: Array, largest: Array, mean_square: Array, scale: Arr
     return float(from_input + from_kernel)
 
 
-def _balance_projection(weights: Weights, block: Block, reach: Reach) -> None:
-    """Scale a depthwise convolution up as far as the projection's own rounding allows."""
-    kernel = weights[f"{block.project}/kernel"][0, 0]
-    scale = _least_noise(kernel, reach, room(reach.largest))
-    scale_channels(weights, [block.depthwise], [block.project], scale)
-
-
-def _least_noise(kernel: Array, reach: Reach, full: Array) -> Array:
-    """The full scale or a weaker one, whichever rounds input and kernel with least noise."""
-    return min(
+def _balance(
+    weights: Weights, producers: Sequence[str], consumers: Sequence[str], reach: Reach, full: Array
+) -> None:
+    """Scale channels up as far as the consumers' own rounding allows, at most by `full`."""
+    kernel = np.concatenate([weights[f"{layer}/kernel"][0, 0] for layer in consumers], axis=1)
+    scale = min(
         (full**strength for strength in STRENGTHS),
         key=lambda scale: rounding_noise(kernel, reach.largest, reach.mean_square, scale),
     )
-
-
-def _balance_stream(
-    weights: Weights,
-    producers: Sequence[str],
-    consumers: Sequence[str],
-    reach: Mapping[str, Reach],
-) -> None:
-    """Even out the channels of a residual stream as far as its readers' own rounding allows."""
-    largest = np.max([reach[layer].largest for layer in producers], axis=0)
-    mean_square = np.max([reach[layer].mean_square for layer in producers], axis=0)
-    kernel = np.concatenate([weights[f"{layer}/kernel"][0, 0] for layer in consumers], axis=1)
-    full = np.clip(largest.max() / np.maximum(largest, 1e-6), 1.0, LARGEST_SCALE)
-    scale = _least_noise(kernel, Reach(largest, mean_square), full.astype(np.float32))
     scale_channels(weights, producers, consumers, scale)
 
 

@@ -7,7 +7,6 @@ imported when a model is built and not before. Nothing here trains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,17 @@ Keras's 0.99 needs some 500 steps to forget its start, more than a small set has
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What has to be known of a backbone: its pixels, and the licence of the ImageNet weights."""
-
-    normalisation: str
-    licence: str = "Apache-2.0"
-    options: tuple[tuple[str, Any], ...] = ()
-
-
-FACTS: dict[Backbone, Facts] = {
-    "MobileNetV2": Facts("-1-1"),
-    "MobileNetV3Large": Facts("-1-1", options=(("include_preprocessing", False),)),
-    "MobileNetV3Small": Facts("-1-1", options=(("include_preprocessing", False),)),
-    "EfficientNetB3": Facts("0-255"),  # normalises by itself
-    "InceptionV3": Facts("-1-1"),
-    "ResNet152": Facts("caffe"),
+LICENCE = "Apache-2.0"
+"""Of Keras's ImageNet weights."""
+EXPECTED: dict[Backbone, str] = {
+    "MobileNetV2": "-1-1",
+    "MobileNetV3Large": "-1-1",
+    "MobileNetV3Small": "-1-1",
+    "EfficientNetB3": "0-255",  # normalises by itself
+    "InceptionV3": "-1-1",
+    "ResNet152": "caffe",
 }
+"""The normalisation that the ImageNet weights of each backbone were trained with."""
 
 
 def build(network: KerasNetwork, classes: int, seed: int) -> Any:
@@ -59,16 +52,17 @@ def build(network: KerasNetwork, classes: int, seed: int) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
-    facts = FACTS[network.backbone]
     pixels = keras.Input((network.size, network.size, 3), name="pixels")
     make = getattr(keras.applications, network.backbone)
+    # MobileNetV3 alone would scale pixels a second time.
+    options = {"include_preprocessing": False} if "NetV3" in network.backbone else {}
     fetched = network.weights == "imagenet"
     try:
         backbone = make(
             include_top=False,
             weights="imagenet" if fetched else None,
-            input_tensor=normalise(pixels, facts.normalisation),
-            **dict(facts.options),
+            input_tensor=normalise(pixels, EXPECTED[network.backbone]),
+            **options,
         )
     except Exception as error:
         # Keras wraps what the network raises in plain Exceptions of its own.
@@ -101,12 +95,10 @@ def normalise(pixels: Any, how: str) -> Any:
     # One step for all channels, and no reversal that a quantised file would need an operator for.
     layer = keras.layers.Conv2D(3, 1, trainable=False, name="normalise")
     turned = layer(pixels)
+    mean, std, order = np.array(CAFFE_MEAN), np.ones(3), np.eye(3)[::-1]
     if how == "imagenet":
-        mean, std, order = IMAGENET_MEAN, IMAGENET_STD, np.eye(3)
-    else:
-        mean, std, order = CAFFE_MEAN, (1.0, 1.0, 1.0), np.eye(3)[::-1]
-    kernel = (order / np.array(std)).reshape(1, 1, 3, 3).astype(np.float32)
-    layer.set_weights([kernel, (-np.array(mean) / np.array(std)).astype(np.float32)])
+        mean, std, order = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), np.eye(3)
+    layer.set_weights([(order / std).reshape(1, 1, 3, 3), -mean / std])
     return turned
 
 

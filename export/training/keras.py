@@ -21,7 +21,7 @@ from export.data.pictures import (
     write_split,
 )
 from export.networks.embedding import embedding_at_hand
-from export.networks.keras_backbones import FACTS, build, settle_statistics
+from export.networks.keras_backbones import LICENCE, build, settle_statistics
 from export.networks.keras_models import MODEL, answers, load
 from export.recipes.load import settings
 from export.recipes.schema import KerasRecipe
@@ -124,7 +124,7 @@ def _origin(recipe: KerasRecipe, fold: int | None) -> dict[str, Any]:
             "backbone": f"{name}, {started.get(weights, f'folded weights {Path(weights).name}')}",
         },
         "licences": {
-            **({} if weights == "none" else {"backbone": FACTS[name].licence}),
+            **({} if weights == "none" else {"backbone": LICENCE}),
             "data": recipe.data.licence,
             "weights": recipe.weights_licence,
         },
