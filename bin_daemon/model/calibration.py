@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bin_daemon.core.softmax import softmax
+
 Floats = npt.NDArray[np.float32]
 Real = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -25,16 +27,6 @@ Z = 1.0
 """Standard errors by which the bound lies below the share seen: one-sided, about 84 %."""
 GRID = np.arange(0.30, 0.996, 0.005).round(3)
 """Thresholds that are tried; the last is taken where none is good enough."""
-
-
-def softmax(logits: Real, temperature: float = 1.0) -> Doubles:
-    """Probabilities of logits over a temperature (Guo et al. 2017), float64 of their shape.
-
-    logits: (classes,) or (n, classes).
-    """
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
 def confusion(found: Counts, truth: Counts, classes: int) -> Counts:

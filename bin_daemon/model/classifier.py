@@ -15,7 +15,7 @@ import numpy as np
 from bin_daemon.core.errors import ModelError
 from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Image, Prediction, Vector
-from bin_daemon.model.calibration import softmax
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model.package import GOLDEN, MODEL, Package
 from bin_daemon.model.runtime import (
     Runtime,

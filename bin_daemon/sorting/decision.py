@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bin_daemon.core.messages import Decision, Prediction, Readings, Vector
+from bin_daemon.core.softmax import softmax
 
 # Below this a probability carries no more information: keeps log() finite.
 _FLOOR = 1e-6
@@ -70,8 +71,7 @@ def fuse(
     if policy.area is not None and area is not None:
         usual = (policy.area.low <= area) & (area <= policy.area.high)
         score += np.log(np.where(usual, 1.0, policy.area.outside))
-    exponent = np.exp(score - score.max())
-    fused: Vector = (exponent / exponent.sum()).astype(np.float32)
+    fused: Vector = softmax(score).astype(np.float32)
     return fused
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from bin_daemon.model.calibration import Counts, Doubles, Floats, softmax
+from bin_daemon.core.softmax import softmax
+from bin_daemon.model.calibration import Counts, Doubles, Floats
 
 Linear = tuple[Floats, Floats]  # kernel (d, k), bias (k,)
 

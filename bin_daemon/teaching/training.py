@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model.calibration import (
     Counts,
     Doubles,
@@ -24,7 +25,6 @@ from bin_daemon.model.calibration import (
     fit_temperature,
     fit_thresholds,
     negative_log_likelihood,
-    softmax,
 )
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head, unit

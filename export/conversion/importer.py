@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import softmax
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model.runtime import Runtime
 from export.conversion import golden
 from export.conversion.int8 import CALIBRATION

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model import calibration
-from bin_daemon.model.calibration import softmax
 from export.data.pictures import group_order
 from export.evaluation import metrics
 

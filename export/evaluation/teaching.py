@@ -26,7 +26,8 @@ from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core import paths
 from bin_daemon.core.images import median_empty, read_picture
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import accepted, softmax
+from bin_daemon.core.softmax import softmax
+from bin_daemon.model.calibration import accepted
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package

@@ -11,9 +11,9 @@ from packages import edit, replace
 from bin_daemon.core.errors import ModelError
 from bin_daemon.core.images import read_picture
 from bin_daemon.core.messages import Image
+from bin_daemon.core.softmax import softmax
 from bin_daemon.explain.saliency import ClassMaps, Saliency
 from bin_daemon.model import runtime as module
-from bin_daemon.model.calibration import softmax
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, LABELS, MODEL, Package, open_package

@@ -10,7 +10,7 @@ import pytest
 from bin_daemon.config.load import load_config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError, ModelError, UsageError
-from bin_daemon.model.calibration import softmax
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import GOLDEN, open_package

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bin_daemon.model.calibration import softmax
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model.head import unit
 from bin_daemon.teaching.solver import compact, fit, fits
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bin_daemon.core.softmax import softmax
 from bin_daemon.model import calibration
 from bin_daemon.model.calibration import GRID, fit_temperature, fit_thresholds, wilson_bounds
 from export.data.pictures import group_order
@@ -108,7 +109,7 @@ def test_what_goes_where_the_unsure_goes_is_never_accepted() -> None:
 def test_the_temperature_that_made_the_logits_is_found_again() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (6000, 4))
-    truth = np.array([rng.choice(4, p=row) for row in calibration.softmax(logits)])
+    truth = np.array([rng.choice(4, p=row) for row in softmax(logits)])
 
     assert fit_temperature(logits * 1.8, truth) == pytest.approx(1.8, rel=0.08)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bin_daemon.model.calibration import softmax
+from bin_daemon.core.softmax import softmax
 
 logits = arrays(np.float32, 6, elements=st.floats(-50, 50, width=32))
 
