@@ -99,23 +99,20 @@ class Dispatcher:
             return self._answers[key]
 
     def _run(self, verb: str, command: _Command) -> Answer:
-        def refused(refusal: Refusal, error: str) -> Answer:
-            return Answer(command.cmd_id, refusal, error)
-
-        action = self._verbs.get(verb)
-        if action is None:
-            known = ", ".join(sorted(self._verbs))
-            return refused(Refusal.UNKNOWN, f"unknown verb '{verb}'; this bin knows {known}")
+        if verb not in self._verbs:
+            words = f"unknown verb '{verb}'; this bin knows {', '.join(sorted(self._verbs))}"
+            return Answer(command.cmd_id, Refusal.UNKNOWN, words)
         if overdue := self._overdue(command.expires):
-            return refused(Refusal.EXPIRED, overdue)
+            return Answer(command.cmd_id, Refusal.EXPIRED, overdue)
         log.info("command %s %s (%r)", verb, command.args, command.cmd_id)
         try:
-            action(command.args)
+            self._verbs[verb](command.args)
         except BinDaemonError as error:
-            return refused(Refusal.REFUSED, str(error))
+            return Answer(command.cmd_id, Refusal.REFUSED, str(error))
         except Exception:
             log.exception("command %s failed", verb)
-            return refused(Refusal.FAILED, f"{verb} failed inside the daemon; its log says why")
+            words = f"{verb} failed inside the daemon; its log says why"
+            return Answer(command.cmd_id, Refusal.FAILED, words)
         return Answer(command.cmd_id)
 
     def _overdue(self, expires: str) -> str:

@@ -26,9 +26,8 @@ def write_whole(
 ) -> None:
     """Put `data` at `path` in one step; nobody ever sees, or keeps, half of it.
 
-    synced: not even when the power fails. like: whose mode and owner it takes; else it has `mode`
-    less the umask, which lets only its owner read it. Raises OSError, and leaves the former file
-    and nothing beside it then.
+    synced: not even when the power fails. like: whose mode and owner it takes, in place of `mode`
+    less the umask. Raises OSError, and leaves the former file and nothing beside it then.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -46,7 +45,11 @@ def write_whole(
                 os.fsync(handle)
         temporary.replace(path)
         if synced:
-            _sync_folder(path.parent)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)  # or its name would not outlive a power cut, see fsync(2)
+            finally:
+                os.close(folder)
     except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -62,12 +65,3 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Keep the names in a folder over a power cut, as fsync(2) asks for."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

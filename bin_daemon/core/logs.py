@@ -1,7 +1,7 @@
 """How log records are written: JSON lines for the journal, readable lines for people.
 
 Records of `logging` flow in, lines on standard error flow out. A record is always one line of the
-journal, tracebacks included. structlog would take as many lines to set up as it would replace.
+journal, tracebacks included.
 """
 
 from __future__ import annotations

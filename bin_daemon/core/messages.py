@@ -28,8 +28,7 @@ Vector = np.ndarray[Any, np.dtype[np.float32]]  # (n,)
 class Frame:
     """One picture of the camera.
 
-    image: uint8 (height, width, 3), RGB.
-    captured_at: monotonic seconds.
+    image: uint8 (height, width, 3), RGB. captured_at: monotonic seconds.
     number: counts the frames of this camera from 0.
     small: uint8 (h, w, 3) RGB, the same view at lower resolution, from cameras that make one.
     """
@@ -101,8 +100,7 @@ class Prediction:
     """What the network says of one crop.
 
     labels: n names in the model's order; probabilities: float32 (n,), calibrated, sum 1.
-    embedding: float32 (d,), the pooled features before the class head; (0,) where the network
-    gives none.
+    embedding: float32 (d,), the pooled features before the class head; (0,) where there are none.
     timings_ms: prepare, invoke, finish.
     """
 

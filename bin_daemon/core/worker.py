@@ -64,10 +64,9 @@ class Worker:
         self.beat_at = time.monotonic()
 
     def stop(self, deadline_s: float = 0.0) -> bool:
-        """Ask the work to end, and wait for that at most `deadline_s` seconds.
+        """Ask the work to end, wait at most `deadline_s` seconds; whether nothing runs any more.
 
-        Whether nothing runs any more; the thread itself may call it and is not waited for. May be
-        called again, and before `start`.
+        May be called again, before `start`, and by the thread itself, which is not waited for.
         """
         self._stop.set()
         if not self.started or self._thread is threading.current_thread():
@@ -94,8 +93,7 @@ class Worker:
 def within(deadline_s: float, call: Callable[[], _Result], name: str) -> _Result:
     """What `call` returns or raises, if it comes back within `deadline_s` seconds.
 
-    name: of the thread that it runs in. Raises OverdueError, and leaves that thread behind, where
-    it does not.
+    name: of its thread, which is left behind where it does not. Raises OverdueError then.
     """
     answers: list[_Result] = []
     worker = Worker(name, lambda: answers.append(call()), on_error=lambda _: None)

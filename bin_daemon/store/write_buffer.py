@@ -14,7 +14,7 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -184,10 +184,9 @@ class WriteBuffer:
         skip = skip | self._acked.keys()
         return self._attempt(lambda outbox: outbox.pending(limit, skip, refused=refused), [])
 
-    def delivered(self, event_ids: Iterable[str]) -> None:
-        """The broker has these events. They are not offered again even while it cannot be noted."""
-        self._acked.update(dict.fromkeys(event_ids, self._clock.time()))
-        self._write()
+    def delivered(self, event_id: str) -> None:
+        """The broker has this event: it is not offered again; `tend` notes all of them at once."""
+        self._acked[event_id] = self._clock.time()
 
     def refused(self, event_id: str, reason: str) -> None:
         """The broker does not take this event."""

@@ -23,7 +23,7 @@ from bin_daemon.core.worker import Worker
 if TYPE_CHECKING:
     import ssl
 
-    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -168,13 +168,11 @@ class Connection:
         from paho.mqtt.properties import Properties
 
         client = self._make_client()
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = 0
-        properties.MaximumPacketSize = ACCEPTED_PACKET
-        client.connect(
-            self._mqtt.host, self._mqtt.port, self._mqtt.keepalive_s,
-            clean_start=True, properties=properties,
-        )  # fmt: skip
+        asked = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        asked.SessionExpiryInterval = 0
+        asked.MaximumPacketSize = ACCEPTED_PACKET
+        mqtt = self._mqtt
+        client.connect(mqtt.host, mqtt.port, mqtt.keepalive_s, clean_start=True, properties=asked)
         self._client = client
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while self.state not in _ENDS:
@@ -220,9 +218,8 @@ class Connection:
         return client
 
     def _on_connect(
-        self, client: Client, _: Any, __: ConnectFlags, reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:  # fmt: skip
+        self, client: Client, _: Any, __: Any, reason: ReasonCode, properties: Properties | None
+    ) -> None:
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
         if reason.value in LOGIN_REFUSED:
@@ -242,7 +239,7 @@ class Connection:
         self._listener.on_up(self)
 
     def _on_disconnect(
-        self, _: Client, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Properties | None
+        self, _: Any, __: Any, flags: DisconnectFlags, reason: ReasonCode, ___: Any
     ) -> None:
         if reason.value == SESSION_TAKEN_OVER:
             why = (
@@ -257,13 +254,11 @@ class Connection:
             silent = reason.value == KEEP_ALIVE_TIMEOUT
             self._become(State.LOST if silent else State.HUNG_UP, self._guess())
 
-    def _on_publish(
-        self, _: Client, __: Any, mid: int, reason: ReasonCode, ___: Properties
-    ) -> None:
+    def _on_publish(self, _: Any, __: Any, mid: int, reason: ReasonCode, ___: Any) -> None:
         self._listener.on_acknowledged(self, mid, reason.value, str(reason))
 
     def _on_subscribe(
-        self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None
+        self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any
     ) -> None:
         self._listener.on_subscribed(self, reasons[0].value, str(reasons[0]))
 

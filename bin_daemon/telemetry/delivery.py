@@ -54,7 +54,6 @@ class Delivery:
         self._dirty: dict[str, None] = {}  # retained topics to publish, in order
         self._answers: collections.deque[tuple[str, str]] = collections.deque(maxlen=ANSWERS_LIMIT)
         self._flights: dict[int, _Flight] = {}
-        self._acknowledged: list[str] = []
         self._retry_refused_at = 0.0
         self._suspect: str | None = None
         self._strikes = 0
@@ -90,7 +89,6 @@ class Delivery:
 
     def down(self, *, hung_up: bool) -> None:
         """The connection is gone; what was in flight will be sent again."""
-        self._settle()
         head = next((f.event_id for f in self._flights.values() if f.event_id), None)
         if hung_up and head:
             # Some brokers hang up on a publish they dislike; that must not block the rest for ever.
@@ -111,7 +109,7 @@ class Delivery:
             return
         if flight.event_id is not None:
             if code < _REFUSED:
-                self._acknowledged.append(flight.event_id)
+                self._buffer.delivered(flight.event_id)
             else:
                 self._refuse(flight.event_id, words)
         elif (
@@ -137,15 +135,8 @@ class Delivery:
         self._buffer.refused(event_id, words)
         self._retry_refused_at = time.monotonic() + REFUSED_PAUSE_S
 
-    def _settle(self) -> None:
-        """Record the acknowledged events, all in one transaction: the disk is slower than a LAN."""
-        if self._acknowledged:
-            self._buffer.delivered(self._acknowledged)
-            self._acknowledged = []
-
     def pump(self) -> None:
         """Send what there is to send, as far as the window allows."""
-        self._settle()
         while self._answers and self._room() > 0:
             self._send(*self._answers.popleft())
         while self._dirty and self._room() > 0:
