@@ -72,7 +72,7 @@ reel: $(VENV)/.python
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"
 	$(VENV)-reel/bin/python -m export reel --out firmware_config/reel
 
-# Rendered training pictures. With other LLVMs than 19 Dr.Jit was seen to abort (export/reel).
+# Rendered training pictures. With other LLVMs than 19 Dr.Jit was seen to abort (export/rendering/reel).
 studio: $(VENV)/.llvm
 	test -x $(VENV)-reel/bin/python || python3 -m venv $(VENV)-reel
 	$(VENV)-reel/bin/python -m pip install -q -e ".[reel]"

@@ -150,7 +150,9 @@ def _origin(
         **start,
     }
     if recipe.training.rendered:
-        provenance["rendered"] = "items and chambers drawn by export/studio, for training only"
+        provenance["rendered"] = (
+            "items and chambers drawn by export/rendering/studio, for training only"
+        )
     licences = {"backbone": "Apache-2.0"}
     if shipped:
         licences |= {f"{name} of {shipped.id}": words for name, words in shipped.licences.items()}
