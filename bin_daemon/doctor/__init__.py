@@ -7,6 +7,7 @@ holds are left alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -50,18 +51,17 @@ CHECKS = (
 def examine(site: Site, checks: tuple[Check, ...] = CHECKS) -> Iterator[tuple[str, Finding]]:
     """Carry out the checks one after the other; the name and the finding of each."""
     for check in checks:
-        yield check.name, _bounded(check, site)
-
-
-def _bounded(check: Check, site: Site) -> Finding:
-    try:
-        return within(check.limit_s, lambda: check.look(site), f"doctor {check.name}")
-    except OverdueError:
-        return fault(
-            f"no answer within {check.limit_s:g} s: a driver or the machine hangs",
-            "sudo dmesg | tail -20; then restart the machine",
-        )
-    # One check that fails must not hide the others.
-    except Exception as error:
-        words = f"{type(error).__name__}: {error}"
-        return fault(f"the check itself failed: {words}", "please report this")
+        try:
+            found = within(
+                check.limit_s, functools.partial(check.look, site), f"doctor {check.name}"
+            )
+        except OverdueError:
+            found = fault(
+                f"no answer within {check.limit_s:g} s: a driver or the machine hangs",
+                "sudo dmesg | tail -20; then restart the machine",
+            )
+        # One check that fails must not hide the others.
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            found = fault(f"the check itself failed: {words}", "please report this")
+        yield check.name, found

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,12 @@ import numpy as np
 from bin_daemon import __version__
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
-from bin_daemon.core.errors import BinDaemonError, ModelError
+from bin_daemon.core.errors import BinDaemonError
 
 if TYPE_CHECKING:
-    from bin_daemon.core.messages import Image
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import Package
 
-_STATUS = Path("/proc/self/status")
 _START_DEADLINE_S = 30.0
 _SOAK_DEADLINE_S = 540.0
 
@@ -89,12 +87,10 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
 
-    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     package = open_package(config.model.name)
     classifier = Classifier(package, config.model.runtime, config.model.threads)
     median = _medians(_steps(config, package, classifier), rounds)
-    cv2.setNumThreads(threads)
     invoke = median.pop("invoke")
     return {
         "runtime": classifier.runtime,
@@ -107,102 +103,89 @@ def _stages(config: Config, rounds: int) -> dict[str, Any]:
     }
 
 
-def _medians(steps: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+def _medians(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Milliseconds of each step; they take turns, so that a slow moment hits all alike."""
     spent: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(rounds + 20):  # the first 20 warm up
+    for _ in range(rounds + 20):  # the first 20 warm up
         for name, step in steps.items():
             before = time.perf_counter()
-            step(i)
+            step()
             spent[name].append((time.perf_counter() - before) * 1e3)
     return {name: statistics.median(times[20:]) for name, times in spent.items()}
 
 
 def _steps(
     config: Config, package: Package, classifier: Classifier
-) -> dict[str, Callable[[int], object]]:
-    """What is timed, each on noisy frames of the reel; a step takes the number of its round."""
+) -> dict[str, Callable[[], object]]:
+    """What is timed, each on noisy frames of the reel."""
     from bin_daemon.chamber.chamber import Chamber
-    from bin_daemon.core.images import prepare
+    from bin_daemon.core.images import prepare, read_picture
     from bin_daemon.core.messages import Frame, Readings, View
     from bin_daemon.sorting.decision import decide
     from bin_daemon.sorting.policy import policy_of
 
-    noise, numbers = np.random.default_rng(1), itertools.count(1)
+    noise = np.random.default_rng(1)
 
-    def frame(image: Image) -> Frame:
-        number, noisy = next(numbers), image + noise.normal(0, 2, image.shape)
-        return Frame(noisy.clip(0, 255).astype(np.uint8), number * 0.1, number)
+    def frames(picture: Path, start: int) -> Iterator[Frame]:
+        """Ten a second without end, with eight patterns of noise in turn."""
+        image = read_picture(picture)
+        noisy = [
+            (image + noise.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
+            for _ in range(8)
+        ]
+        return (Frame(noisy[n % 8], n * 0.1, n) for n in itertools.count(start))
 
-    def later(frames: list[Frame], i: int) -> Frame:
-        return Frame(frames[i % len(frames)].image, 1000.0 + i * 0.1, 1000 + i)
-
-    empty, still = _reel_stills()
+    metal = min((paths.reel() / "items").glob("metal_*.jpg"), default=None)
+    if metal is None:
+        raise BinDaemonError(f"{paths.reel()}: the reel is not installed; bench needs its pictures")
     idle, settled = Chamber(config.chamber), Chamber(config.chamber)
-    for _ in range(40):
-        idle.observe(frame(empty))
-        settled.observe(frame(empty))
-    for _ in range(40):
-        seen = settled.observe(frame(still))
+    empties, stills = frames(paths.reel() / "empty.jpg", 0), frames(metal, 40)
+    for frame in itertools.islice(empties, 40):
+        idle.observe(frame)
+        settled.observe(frame)
+    for frame in itertools.islice(stills, 40):
+        seen = settled.observe(frame)
     if seen.view is not View.ITEM or seen.item is None:
         raise BinDaemonError(f"bench: the reel's item is seen as {seen.view}; is the reel whole?")
+    crop = seen.item.crop
     # The sizes that crops have: as the chamber cuts them, and up to a whole frame.
-    crops = [prepare(seen.item.crop, s, s) for s in (160, 224, 320, 480)]
-    crops.append(seen.item.crop)
-    empties, stills = ([frame(image) for _ in range(8)] for image in (empty, still))
-    looks = [classifier.classify(seen.item.crop) for _ in range(config.decision.looks)]
+    crops = itertools.cycle([*(prepare(crop, s, s) for s in (160, 224, 320, 480)), crop])
+    looks = [classifier.classify(crop) for _ in range(config.decision.looks)]
     policy = policy_of(config, package)
 
-    def look(i: int) -> None:
-        item = settled.observe(later(stills, i)).item
+    def look() -> None:
+        item = settled.observe(next(stills)).item
         assert item is not None
         classifier.classify(item.crop)
 
     return {
-        "invoke": lambda i: classifier.invoke(),
-        "classify": lambda i: classifier.classify(crops[i % len(crops)]),
-        "observe_idle": lambda i: idle.observe(later(empties, i)),
+        "invoke": classifier.invoke,
+        "classify": lambda: classifier.classify(next(crops)),
+        "observe_idle": lambda: idle.observe(next(empties)),
         "look": look,
-        "decide": lambda i: decide(looks, policy, Readings()),
+        "decide": lambda: decide(looks, policy, Readings()),
     }
-
-
-def _reel_stills() -> tuple[Image, Image]:
-    """The empty chamber, and an item in it."""
-    from bin_daemon.core.images import read_picture
-
-    items = sorted((paths.reel() / "items").glob("metal_*.jpg"))
-    if not items:
-        raise BinDaemonError(f"{paths.reel()}: the reel is not installed; bench needs its pictures")
-    return read_picture(paths.reel() / "empty.jpg"), read_picture(items[0])
 
 
 def _bench_config(config: Config, source: Path, state: Path) -> Path:
     """The configuration of a daemon to be measured: a replayed scene, mock pins, no broker."""
-    import yaml
-
-    raw = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    raw["camera"] = {"kind": "replay", "source": str(source), "loop": True}
-    raw["chute"]["pins"] = "mock"
-    raw["chute"]["homing"] = "manual"
-    raw.pop("mqtt", None)
+    raw = dataclasses.asdict(config)
+    raw["camera"] = {"kind": "replay", "source": source, "loop": True}
+    raw["chute"] |= {"pins": "mock", "homing": "manual"}
+    del raw["mqtt"]
     path = state / "bench.yaml"
-    path.write_text(yaml.safe_dump(raw))
+    path.write_text(json.dumps(raw, default=str))
     return path
 
 
 def _scene(folder: Path) -> Path:
     """A script with little to decode and no noise: the daemon is measured, not the replay."""
-    import yaml
-
-    reel = paths.reel()
-    items = sorted((reel / "items").glob("*.jpg"))[:6]
-    empty = {"empty": str(reel / "empty.jpg"), "frames": 4}
-    steps: list[dict[str, Any]] = [{**empty, "frames": 15}]
-    for item in items:
-        steps += [{"hold": str(item), "frames": 10}, empty]
+    empty = str(paths.reel() / "empty.jpg")
+    steps: list[dict[str, Any]] = [{"empty": empty, "frames": 15}]
+    for item in sorted((paths.reel() / "items").glob("*.jpg"))[:6]:
+        steps += [{"hold": str(item), "frames": 10}, {"empty": empty, "frames": 4}]
     path = folder / "scene.yaml"
-    path.write_text(yaml.safe_dump({"fps": 10, "size": [640, 480], "steps": steps}))
+    path.write_text(json.dumps({"fps": 10, "size": [640, 480], "steps": steps}))
     return path
 
 
@@ -218,7 +201,7 @@ def _start(config: Config, rounds: int) -> dict[str, float]:
         code, ready, imports = _imports(), [], []
         for _ in range(rounds):
             before = time.perf_counter()
-            subprocess.run([sys.executable, "-P", "-c", code], check=True)
+            _output(code)
             imports.append(time.perf_counter() - before)
             ready.append(_ready_s(path, folder))
     pairs = [start / bare for start, bare in zip(ready, imports, strict=True)]
@@ -233,34 +216,30 @@ def _imports() -> str:
     """What any program that takes pictures and runs a network imports, as code."""
     from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 
-    runtimes = installed_runtimes()
-    if not runtimes:
-        raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert")
-    return f"import numpy, cv2, {RUNTIMES[runtimes[0]]}"
+    return f"import numpy, cv2, {RUNTIMES[installed_runtimes()[0]]}"
 
 
 def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
     """Seconds from starting `bin-daemon run` to its READY=1, on a real notify socket."""
     address = state / "notify"
     address.unlink(missing_ok=True)
+    # What the installed program does; `-m` would add the time of runpy.
+    program = "import sys; from bin_daemon.cli import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", program, "run", "--log-level", "error"]
+    command += ["--config", str(config), "--state", str(state)]
+    environment = {**os.environ, "NOTIFY_SOCKET": str(address)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(os.fspath(address))
+        manager.bind(str(address))
         manager.settimeout(_START_DEADLINE_S)
-        # What the installed program does; `-m` would add the time of runpy.
-        program = "import sys; from bin_daemon.cli import main; sys.exit(main())"
-        command = [sys.executable, "-P", "-c", program, "run", "--log-level", "error"]
-        command += ["--config", os.fspath(config), "--state", os.fspath(state)]
         before = time.perf_counter()
-        with subprocess.Popen(
-            command, env={**os.environ, "NOTIFY_SOCKET": str(address)}, stderr=subprocess.PIPE
-        ) as daemon:
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as daemon:
             try:
                 manager.recv(256)
                 spent = time.perf_counter() - before
                 time.sleep(linger_s)
             except TimeoutError as error:
                 daemon.kill()
-                said = daemon.stderr.read().decode() if daemon.stderr else ""
+                said = daemon.communicate()[1].decode()
                 raise BinDaemonError(f"bench: the daemon does not become ready: {said}") from error
             finally:
                 daemon.terminate()
@@ -271,10 +250,10 @@ def _ready_s(config: Path, state: Path, linger_s: float = 0.0) -> float:
 def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
     """Resident memory of a daemon after so many items, over the bare imports."""
     with tempfile.TemporaryDirectory(prefix="bin-daemon-bench-") as name:
-        folder = Path(name)
-        path = _bench_config(config, _scene(folder), folder)
-        arguments = f"{str(path)!r}, {str(folder)!r}, {marks}"
-        first, last = json.loads(_output(f"from {__name__} import soak; soak({arguments})"))
+        path = _bench_config(config, _scene(Path(name)), Path(name))
+        first, last = json.loads(
+            _output(f"from {__name__} import soak; soak({str(path)!r}, {name!r}, {marks})")
+        )
         measure = f"from {__name__} import resident_mb; print(resident_mb())"
         base = json.loads(_output(f"{_imports()}\n{measure}"))
     return {
@@ -287,12 +266,10 @@ def _memory(config: Config, marks: tuple[int, int]) -> dict[str, float]:
 
 
 def _output(code: str) -> str:
+    """What a Python process of its own prints."""
+    command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_SOAK_DEADLINE_S,
+        command, check=False, capture_output=True, text=True, timeout=_SOAK_DEADLINE_S
     )
     if done.returncode:
         raise BinDaemonError(f"bench: a measured process failed: {done.stderr.strip()}")
@@ -327,7 +304,5 @@ def soak(config: str, state: str, marks: tuple[int, int]) -> None:
 
 def resident_mb() -> float:
     """Resident memory of this process in megabytes (10^6 bytes)."""
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise BinDaemonError("bench: the kernel does not report this process's memory (VmRSS)")
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 1e6

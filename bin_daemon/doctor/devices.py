@@ -7,21 +7,14 @@ not touched: that it runs is the answer. Claiming a pin sends no pulse and switc
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bin_daemon.core.errors import BinDaemonError, Reason
 from bin_daemon.daemon.failures import recorded
-from bin_daemon.doctor.finding import (
-    Finding,
-    Site,
-    configured,
-    fault,
-    good,
-    not_applicable,
-    warning,
-)
+from bin_daemon.doctor.finding import Finding, Site, configured, fault, good, inapplicable, warning
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import CameraSection, Config
@@ -53,11 +46,11 @@ def camera(site: Site, config: Config) -> Finding:
 
     try:
         with open_camera(section, SystemClock()) as opened:
-            frame = opened.capture(max(section.deadline_s, section.warmup_s + section.deadline_s))
+            frame = opened.capture(section.warmup_s + section.deadline_s)
     except BinDaemonError as error:
         return fault(str(error), _remedy(section, error))
     height, width = frame.image.shape[:2]
-    mean = float(frame.image.mean())
+    mean = frame.image.mean()
     seen = f"{section.kind} '{section.source}': {width}x{height}, mean brightness {mean:.0f} of 255"
     if mean < DARK:
         return warning(f"black picture: {seen}", "uncover the lens; light the chamber")
@@ -85,7 +78,7 @@ def _remedy(section: CameraSection, error: BinDaemonError) -> str:
 def pins(site: Site, config: Config) -> Finding:
     """Claim every configured pin, and release it."""
     if config.chute.pins == "mock":
-        return not_applicable("simulated pins")
+        return inapplicable("simulated pins")
     if site.running:
         return _in_use(site)
     from bin_daemon.gpio.factory import open_factory
@@ -103,7 +96,7 @@ def pins(site: Site, config: Config) -> Finding:
     with contextlib.closing(factory):
         for name, claim in _claims(config, factory):
             try:
-                claim()
+                claim().close()
                 names.append(name)
             except BinDaemonError as error:
                 troubles.append(str(error))
@@ -114,32 +107,32 @@ def pins(site: Site, config: Config) -> Finding:
     return good(f"free: {', '.join(names)}")
 
 
-def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Name and claim of each device by itself, so that one failure hides no other."""
+def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Name and opener of each device by itself, so that one failure hides no other."""
     from bin_daemon.config.sections import Input
     from bin_daemon.gpio.factory import InputPin, ServoPin
     from bin_daemon.gpio.outputs import Outputs
 
     for name, servo in config.chute.servos.items():
-        yield f"{name} {servo.pin}", lambda n=name, s=servo: ServoPin(factory, n, s).close()  # type: ignore[misc]
+        yield f"{name} {servo.pin}", functools.partial(ServoPin, factory, name, servo)
     inputs = {f"{name}.pin": switch for name, switch in config.sensors.switches().items()}
     for route, sensor in config.sensors.fill.items():
         # As inputs, both of them: a trigger that is driven would ping.
         inputs[f"fill.{route}.trigger"] = Input(pin=sensor.trigger, pull="none")
         inputs[f"fill.{route}.echo"] = Input(pin=sensor.echo, pull="none")
     for name, switch in inputs.items():
-        shown, key = name.removesuffix(".pin"), f"sensors.{name}"
-        yield f"{shown} {switch.pin}", lambda k=key, s=switch: InputPin(factory, k, s).close()  # type: ignore[misc]
+        shown = f"{name.removesuffix('.pin')} {switch.pin}"
+        yield shown, functools.partial(InputPin, factory, f"sensors.{name}", switch)
     pins = {name: output.pin for name, output in config.outputs.named().items()}
     for name, one in config.outputs.apart().items():
-        yield f"{name} {pins[name]}", lambda o=one: Outputs(o, factory).close()  # type: ignore[misc]
+        yield f"{name} {pins[name]}", functools.partial(Outputs, one, factory)
 
 
 @configured
 def hardware_pwm(site: Site, config: Config) -> Finding:
     """Whether the kernel can make the pulses of each servo itself; opens nothing."""
     if config.chute.pins not in ("auto", "pwm"):
-        return not_applicable(f"chute.pins is {config.chute.pins}")
+        return inapplicable(f"chute.pins is {config.chute.pins}")
     from bin_daemon.gpio.kernel_pwm import BOOT_CONFIG, NoHardwarePwmError, probe
 
     found, missing, overlay = [], [], ""
@@ -165,7 +158,7 @@ def hardware_pwm(site: Site, config: Config) -> Finding:
 def servo_board(site: Site, config: Config) -> Finding:
     """Whether the PCA9685 board answers on its bus."""
     if config.chute.pins != "pca9685":
-        return not_applicable(f"chute.pins is {config.chute.pins}")
+        return inapplicable(f"chute.pins is {config.chute.pins}")
     board = config.chute.board
     bus = site.at(f"/dev/i2c-{board.bus}")
     where = f"{bus}, address {board.address:#x}"

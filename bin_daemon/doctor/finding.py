@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 import pwd
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -29,9 +30,9 @@ class Level(StrEnum):
     """How serious a finding is."""
 
     GOOD = "good"
-    WARNING = "warning"
-    FAULT = "fault"
-    NOT_APPLICABLE = "n/a"
+    WARNING = "warning"  # it works, but not well or not for long
+    FAULT = "fault"  # the bin will not work like this
+    NOT_APPLICABLE = "n/a"  # there is nothing to check
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,24 +48,10 @@ class Finding:
         return {"level": self.level, "seen": self.seen, "mend": self.remedy}
 
 
-def good(seen: str) -> Finding:
-    """It is as it should be."""
-    return Finding(Level.GOOD, seen)
-
-
-def warning(seen: str, remedy: str) -> Finding:
-    """It works, but not well or not for long."""
-    return Finding(Level.WARNING, seen, remedy)
-
-
-def fault(seen: str, remedy: str) -> Finding:
-    """The bin will not work like this."""
-    return Finding(Level.FAULT, seen, remedy)
-
-
-def not_applicable(seen: str) -> Finding:
-    """There is nothing to check; seen: why."""
-    return Finding(Level.NOT_APPLICABLE, seen)
+good = functools.partial(Finding, Level.GOOD)
+warning = functools.partial(Finding, Level.WARNING)
+fault = functools.partial(Finding, Level.FAULT)
+inapplicable = functools.partial(Finding, Level.NOT_APPLICABLE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,11 +85,11 @@ class Site:
     @property
     def board(self) -> str:
         """The model of the Raspberry Pi; empty on any other machine."""
-        model = self.text("/proc/device-tree/model") or ""
-        if not model:
-            lines = (self.text("/proc/cpuinfo") or "").splitlines()
-            model = next((ln.partition(":")[2].strip() for ln in lines if ln[:5] == "Model"), "")
-        return model if "Raspberry Pi" in model else ""
+        texts = (self.text("/proc/device-tree/model"), self.text("/proc/cpuinfo"))
+        found = re.search(
+            r"^(?:Model\s*:\s*)?(.*Raspberry Pi.*)", "\n".join(filter(None, texts)), re.MULTILINE
+        )
+        return found[1] if found else ""
 
 
 def configured(look: Callable[[Site, Config], Finding]) -> Callable[[Site], Finding]:
@@ -111,7 +98,7 @@ def configured(look: Callable[[Site, Config], Finding]) -> Callable[[Site], Find
     @functools.wraps(look)
     def check(site: Site) -> Finding:
         if site.config is None:
-            return not_applicable("not without a configuration that can be read")
+            return inapplicable("not without a configuration that can be read")
         return look(site, site.config)
 
     return check
@@ -124,16 +111,12 @@ def site_of(name: str, state: Path | None = None) -> Site:
     """
     from bin_daemon.config.load import load_config
 
-    config, error, user = None, "", _service_user()
+    config, error = None, ""
     try:
         config = load_config(name)
     except ConfigError as wrong:
         error = str(wrong)
-    if state is None:
-        state = paths.SYSTEM_STATE if user == SERVICE_USER else paths.state()
+    installed = any(user.pw_name == SERVICE_USER for user in pwd.getpwall())
+    user = SERVICE_USER if installed else pwd.getpwuid(os.geteuid()).pw_name
+    state = state or (paths.SYSTEM_STATE if installed else paths.state())
     return Site(name, config, error, state, in_use(state), user)
-
-
-def _service_user() -> str:
-    names = {user.pw_name for user in pwd.getpwall()}
-    return SERVICE_USER if SERVICE_USER in names else pwd.getpwuid(os.geteuid()).pw_name

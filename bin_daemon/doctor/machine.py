@@ -20,15 +20,7 @@ from typing import TYPE_CHECKING
 from bin_daemon.core.clock import clock_synced
 from bin_daemon.daemon import health
 from bin_daemon.daemon.lock import UNIT
-from bin_daemon.doctor.finding import (
-    Finding,
-    Site,
-    configured,
-    fault,
-    good,
-    not_applicable,
-    warning,
-)
+from bin_daemon.doctor.finding import Finding, Site, configured, fault, good, inapplicable, warning
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Config
@@ -43,22 +35,16 @@ _NO_SYSTEMD = "systemd does not run here"
 
 def system(site: Site) -> Finding:
     """Word size, Debian version, kernel and Python."""
-    release = dict(
-        line.split("=", 1)
-        for line in (site.text("/etc/os-release") or "").splitlines()
-        if "=" in line
-    )
-    codename = release.get("VERSION_CODENAME", "").strip('"')
-    name = release.get("PRETTY_NAME", "an unknown system").strip('"')
-    python = platform.python_version()
+    release = _pairs((site.text("/etc/os-release") or "").replace('"', ""))
     seen = (
-        f"{site.board or platform.machine()}, {name}, Linux {platform.release()}, Python {python}"
+        f"{site.board or platform.machine()}, {release.get('PRETTY_NAME', 'an unknown system')}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}"
     )
     if sys.maxsize < 2**32:
         return fault(f"32-bit: {seen}", "install Raspberry Pi OS (64-bit)")
     if sys.version_info < LEAST_PYTHON:
         return fault(seen, "install Raspberry Pi OS Bookworm or newer: Python 3.11 is needed")
-    if codename not in SUPPORTED:
+    if release.get("VERSION_CODENAME") not in SUPPORTED:
         return warning(f"not tested on this system: {seen}", f"use Debian {' or '.join(SUPPORTED)}")
     return good(seen)
 
@@ -68,7 +54,7 @@ def groups(site: Site, config: Config) -> Finding:
     """Whether the user of the service may use the devices that the configuration names."""
     needed = _groups_needed(config)
     if not needed:
-        return not_applicable("nothing in this configuration needs a group")
+        return inapplicable("nothing in this configuration needs a group")
     user = pwd.getpwnam(site.user)
     if user.pw_uid == 0:
         return good("root may use every device")
@@ -89,16 +75,14 @@ def groups(site: Site, config: Config) -> Finding:
 
 
 def _groups_needed(config: Config) -> list[str]:
-    needed = []
-    source = config.camera.source
+    kind, source, pins = config.camera.kind, config.camera.source, config.chute.pins
     by_driver = source.isdigit() or source.startswith("/dev/")
-    if config.camera.kind == "picamera2" or (config.camera.kind == "opencv" and by_driver):
-        needed.append("video")
-    if config.chute.pins != "mock":
-        needed.append("gpio")
-    if config.chute.pins == "pca9685":
-        needed.append("i2c")
-    return needed
+    reasons = {
+        "video": kind == "picamera2" or (kind == "opencv" and by_driver),
+        "gpio": pins != "mock",
+        "i2c": pins == "pca9685",
+    }
+    return [group for group, needed in reasons.items() if needed]
 
 
 def clock(site: Site) -> Finding:
@@ -108,7 +92,7 @@ def clock(site: Site) -> Finding:
     if time.time() < _BUILT:
         return fault(f"{now} cannot be right", remedy)
     if not site.at("/run/systemd/timesync").is_dir():
-        return not_applicable(f"{now}; no systemd-timesyncd here to say whether it is set")
+        return inapplicable(f"{now}; no systemd-timesyncd here to say whether it is set")
     if not clock_synced():
         return warning(f"{now}, not set from the network since boot", remedy)
     return good(f"{now}, set from the network")
@@ -158,7 +142,7 @@ def power(site: Site) -> Finding:
         "the servos from a supply of their own, with common ground"
     )
     if bits is None:
-        return not_applicable("no firmware here that reports it")
+        return inapplicable("no firmware here that reports it")
     if not bits:
         return good("no under-voltage and no throttling since boot")
     words = health.throttle_words(bits)
@@ -171,7 +155,7 @@ def temperature(site: Site) -> Finding:
     """How hot the processor is."""
     found_c = health.temperature_c()
     if found_c is None:
-        return not_applicable("the kernel reports no temperature")
+        return inapplicable("the kernel reports no temperature")
     seen = f"{found_c:.0f} degrees Celsius"
     remedy = "give the case air or a fan, and keep it out of the sun"
     if found_c >= HOT_C:
@@ -183,9 +167,9 @@ def service(site: Site) -> Finding:
     """Whether systemd starts the daemon, watches it, and keeps it up."""
     shown = _systemd(site, UNIT)
     if shown is None:
-        return not_applicable(_NO_SYSTEMD)
+        return inapplicable(_NO_SYSTEMD)
     if shown.get("LoadState") == "not-found":
-        return not_applicable("not installed as a service")
+        return inapplicable("not installed as a service")
     state = shown.get("ActiveState", "")
     restarts = shown.get("NRestarts", "0")
     seen = f"{state}, {shown.get('UnitFileState')}, {restarts} restarts"
@@ -212,10 +196,10 @@ def service(site: Site) -> Finding:
 def board_watchdog(site: Site) -> Finding:
     """Whether the machine restarts by itself when all of it hangs."""
     if not site.board:
-        return not_applicable("no Raspberry Pi")
+        return inapplicable("no Raspberry Pi")
     shown = _systemd(site, None)
     if shown is None:
-        return not_applicable(_NO_SYSTEMD)
+        return inapplicable(_NO_SYSTEMD)
     remedy = (
         "install the package, or write RuntimeWatchdogSec=14 under [Manager] in "
         "/etc/systemd/system.conf.d/watchdog.conf, then restart the machine"
@@ -234,14 +218,19 @@ def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=8, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    return _pairs(done.stdout)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Lines of the form key=value."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 @configured
 def runtime_folder(site: Site, config: Config) -> Finding:
     """Whether lgpio has a folder for its FIFO; else it fails or litters the working directory."""
     if config.chute.pins == "mock":
-        return not_applicable("only lgpio, which drives real pins, needs one")
+        return inapplicable("only lgpio, which drives real pins, needs one")
     if own := os.environ.get("LG_WD"):
         if not os.access(own, os.W_OK):
             return fault(f"LG_WD names {own}, which cannot be written", "unset LG_WD")

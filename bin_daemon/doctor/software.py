@@ -13,15 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bin_daemon.core.errors import ConfigError
-from bin_daemon.doctor.finding import (
-    Finding,
-    Site,
-    configured,
-    fault,
-    good,
-    not_applicable,
-    warning,
-)
+from bin_daemon.doctor.finding import Finding, Site, configured, fault, good, inapplicable, warning
 
 if TYPE_CHECKING:
     from bin_daemon.config.sections import Config, MqttSection
@@ -112,7 +104,7 @@ def broker(site: Site, config: Config) -> Finding:
     """Find, reach and log in to the broker as the daemon does, under an id of its own."""
     mqtt = config.mqtt
     if mqtt is None:
-        return not_applicable("no broker is configured")
+        return inapplicable("no broker is configured")
     where = f"{mqtt.host}:{mqtt.port}"
     try:
         mqtt.password()
