@@ -289,25 +289,29 @@ class Face:
             "export import, nothing": ["import"],
             "export import, annotations alone": ["import", "--annotations", "none"],
         }
-        workshop = [self.python, "-m", "export"]
-        calls = [(name, program.command, words) for name, words in by_bin_daemon.items()]
-        calls += [(name, workshop, words) for name, words in by_export.items()]
-
-        def code_of(call: tuple[str, list[str], list[object]]) -> tuple[str, dict[str, Any]]:
-            name, command, words = call
-            state = home / "states" / re.sub(r"\W+", "-", name)
-            words = [state if word is STATE else word for word in words]
-            done = program.run(*words, command=command, XDG_STATE_HOME=str(state))
-            if not name.endswith("help"):  # told option by option
-                self.tell(f"call: {name}", _of_ours(done.stdout + done.stderr))
-            seen = {"code": done.returncode, "output": bool(done.stdout)}
-            seen["traceback"] = "Traceback" in done.stderr
-            return name, seen
-
-        with ThreadPoolExecutor(2) as pool:
-            codes = dict(pool.map(code_of, calls))
+        found: dict[str, Any] = {}
+        for module, calls in (("bin_daemon", by_bin_daemon), ("export", by_export)):
+            for name, done in self._called(program, module, calls).items():
+                if not name.endswith("help"):  # told option by option
+                    self.tell(f"call: {name}", _of_ours(done["stdout"] + done["stderr"]))
+                found[name] = {
+                    "code": done["code"],
+                    "output": bool(done["stdout"]),
+                    "traceback": "Traceback" in done["stderr"],
+                }
         migrated = sorted(path.name for path in home.glob("old.yaml*"))
-        return {"calls": codes, "what migrating leaves": migrated}
+        return {"calls": found, "what migrating leaves": migrated}
+
+    def _called(self, program: Program, module: str, calls: dict[str, Any]) -> dict[str, Any]:
+        """By name what each call gave, with a state directory of its own."""
+        wishes = {}
+        for name, words in calls.items():
+            state = str(program.home / "states" / re.sub(r"\W+", "-", name))
+            wishes[name] = (state, [state if word is STATE else str(word) for word in words])
+        done = program.run(module, json.dumps(wishes), command=[self.python, "-c", _CALLS])
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return json.loads(done.stdout)
 
     # What `--json` prints
 
@@ -857,6 +861,31 @@ argparse.ArgumentParser.parse_known_args = shown
 module = sys.argv[1]
 sys.argv = [module]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+# Many calls of a module, each in a process of its own that has the large libraries already: most of
+# a call that is refused would be spent on loading them.
+_CALLS = """
+import json, os, runpy, sys, tempfile
+import cv2, numpy, pydantic, yaml
+
+module, calls = sys.argv[1], json.loads(sys.argv[2])
+found = {}
+for name, (state, words) in calls.items():
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = os.fork()
+        if not child:
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            os.environ["XDG_STATE_HOME"] = state
+            sys.argv = [module, *words]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            sys.exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        found[name] = {"code": code, "stdout": out.read(), "stderr": err.read()}
+print(json.dumps(found))
 """
 
 _RESOLVE = """
