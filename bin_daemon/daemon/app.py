@@ -15,23 +15,17 @@ from pathlib import Path
 
 from bin_daemon.camera import Camera
 from bin_daemon.config.sections import Config
-from bin_daemon.control.dispatcher import Dispatcher, Verb
+from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core import paths
 from bin_daemon.core.clock import Clock, SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedError, UsageError
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.daemon import lock
-from bin_daemon.daemon.bin import Bin, Callbacks, Files
+from bin_daemon.daemon.bin import Bin, Files
 from bin_daemon.daemon.failures import Failures
 from bin_daemon.daemon.reporter import Reporter
 from bin_daemon.daemon.verbs import VerbQueue
-from bin_daemon.daemon.watchdog import (
-    DEADLINES_S,
-    Supervisor,
-    Watchdog,
-    longest_pass_s,
-    notify,
-)
+from bin_daemon.daemon.watchdog import DEADLINES_S, Supervisor, Watchdog, longest_pass_s, notify
 from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.publisher import Publisher
 
@@ -57,8 +51,9 @@ class App:
     """The daemon: a `Bin` with its lock, store, telemetry, supervision and verbs.
 
     state: the folder it writes to. camera: instead of the configured one. taught: whether it uses
-    what it was taught. `bin` is None until all of it is built, and in degraded mode. `stop` may be
-    called from any thread or a signal handler, `interrupt` from a handler in the thread of `run`.
+    what it was taught. `bin` is None until all of it is built, and in degraded mode. `verbs`, by
+    name, may be called from any thread, `stop` also from a signal handler, `interrupt` from a
+    handler in the thread of `run`.
     """
 
     def __init__(
@@ -79,11 +74,12 @@ class App:
         self._interruptible = False
         self.bin: Bin | None = None
         self._absent = "the bin is still starting; try again in a moment"
-        self._verbs = VerbQueue(self._running)
+        self._commands = VerbQueue(self._running)
+        self.verbs = self._commands.verbs
         self._online = False
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.hold(self._state))
-            dispatcher = Dispatcher(self.verbs(), self.clock)
+            dispatcher = Dispatcher(self.verbs, self.clock)
             self.publisher = Publisher(config, self._state, self.clock, dispatcher)
             stack.callback(self._close_publisher)
             self._stack = stack.pop_all()
@@ -98,10 +94,10 @@ class App:
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
         self._ready = ready
-        config = self.config
         machine = SystemClock()  # beats and the watchdog run on real time, whatever `clock` is
         self._supervisor = Supervisor(DEADLINES_S, machine)
-        self._watchdog = Watchdog(machine, longest_pass_s(config.camera, config.outputs.light))
+        longest_s = longest_pass_s(self.config.camera, self.config.outputs.light)
+        self._watchdog = Watchdog(machine, longest_s)
         with self._stack, self._counted():
             if self._failures.many and not self.stopping:
                 self._stay_degraded()
@@ -131,10 +127,6 @@ class App:
             self._interruptible = False
             raise _Interrupted
 
-    def verbs(self) -> Mapping[str, Verb]:
-        """The commands that the bin takes, by name; callable from any thread."""
-        return self._verbs.verbs()
-
     def _running(self) -> Bin:
         if self.bin is None:
             raise UsageError(self._absent)
@@ -144,6 +136,7 @@ class App:
     def _counted(self) -> Iterator[None]:
         """Count a failure of the daemon; no UsageError, which a restart cannot cure."""
         self._failures.begin()
+        failure: BaseException | None = None
         try:
             try:
                 self._interruptible = True
@@ -151,15 +144,12 @@ class App:
             finally:
                 self._interruptible = False
         except _Interrupted:
-            self._failures.stopped()
-        except UsageError:
-            self._failures.stopped()
-            raise
+            pass
         except BaseException as error:
-            self._failures.failed(error)
+            failure = None if isinstance(error, UsageError) else error
             raise
-        else:
-            self._failures.stopped()
+        finally:
+            self._failures.end(failure)
 
     def _sort(self) -> None:
         with Bin(
@@ -167,9 +157,15 @@ class App:
             self.clock,
             self.publisher,
             camera=self._camera,
-            files=Files.of(self._state, taught=self._taught),
+            files=Files(
+                reference=self._state / "reference.npz",
+                cache_dir=self._state,
+                samples=paths.teaching(self._state),
+                taught=self._state if self._taught else None,
+            ),
             session=self.publisher.session,
-            callbacks=Callbacks(self._report_state, self._report_progress),
+            on_state=self._report_state,
+            progress=self._report_progress,
         ) as self.bin:
             try:
                 self._loop(self.bin)
@@ -205,7 +201,7 @@ class App:
             if not begun:
                 self._begin(bin_)
                 begun = True
-            self._verbs.carry_out(bin_)
+            self._commands.carry_out(bin_)
             if self._failures.good():
                 self.publisher.resolve_alert(DEGRADED)
             if self._reporter.due():

@@ -9,34 +9,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bin_daemon.camera import Camera, Reactive, open_camera
 from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.chute.ticker import ChuteThread
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
-from bin_daemon.core.clock import Clock, SimulatedClock, boot_id
+from bin_daemon.core.clock import Clock, SimulatedClock
 from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, CameraError, PictureError, UsageError
-from bin_daemon.core.messages import (
-    Alert,
-    Decision,
-    Item,
-    Observation,
-    Prediction,
-    Readings,
-    Severity,
-    View,
-)
-from bin_daemon.daemon.cycle import Cycle, Machine, OnState, Origin, Recorder
+from bin_daemon.core.messages import Alert, Observation, Severity, View
+from bin_daemon.daemon.cycle import Cycle, Machine, OnState, Recorder
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.gpio.outputs import Outputs
 from bin_daemon.gpio.sensors import Sensors
 from bin_daemon.model.package import Package, open_package
-from bin_daemon.sorting.decision import Policy, decide
 from bin_daemon.sorting.policy import policy_of
 from bin_daemon.sorting.sorter import Sorter
 
@@ -70,30 +60,13 @@ class Files:
     samples: Path | None = None
     taught: Path | None = None
 
-    @classmethod
-    def of(cls, state: Path, *, taught: bool) -> Self:
-        """All of them in the state directory of a daemon; taught: whether a head is used."""
-        reference, samples = state / "reference.npz", paths.teaching(state)
-        return cls(reference, state, samples, state if taught else None)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Callbacks:
-    """What a bin calls in the thread that builds it and steps it.
-
-    on_state: as in `Cycle`. progress: called again and again, with a message, while something
-    before the first frame takes long.
-    """
-
-    on_state: OnState = lambda state: None
-    progress: Callable[[str], None] = lambda message: None
-
 
 class Bin(Closing):
     """The parts that sort, built from a configuration and closed in reverse.
 
     clock: a SimulatedClock makes the chute move with it; with any other clock a thread ticks it.
-    camera: instead of the configured one. session: the number of this start, for the events.
+    camera: instead of the configured one. session, on_state: as in `Cycle`. progress: called again
+    and again, with a message, while something before the first frame takes long.
     Raises BinDaemonError where a part cannot be built; what was built by then is closed again.
     """
 
@@ -106,30 +79,26 @@ class Bin(Closing):
         camera: Camera | None = None,
         files: Files = Files(),
         session: int = 0,
-        callbacks: Callbacks = Callbacks(),
+        on_state: OnState = lambda state: None,
+        progress: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._config, self._clock, self._files = config, clock, files
         self.package: Package = open_package(config.model.name, files.cache_dir)
         with contextlib.ExitStack() as stack:
             self._collector = self._open_collector(stack)
-            self.classifier = self._load_classifier(recorder, callbacks.progress)
-            policy = policy_of(config, self.classifier)
+            self.classifier = self._load_classifier(recorder, progress)
+            sorter = self._sorter()
             self._open_devices(stack)
             self._await_light()
             self.camera = camera if camera is not None else open_camera(config.camera, clock)
             stack.callback(self._close_camera)
             self.chamber = self._open_chamber()
             self._save_due = self._restore_reference()
-            self.cycle = Cycle(
-                self._sorter(policy),
-                Machine(
-                    self.chamber, self.classifier, self.chute, self.sensors, self.outputs, clock
-                ),
-                recorder,
-                Origin(session, self.classifier.id, boot_id()),
-                callbacks.on_state,
-                self._collector.on_decision if self._collector else None,
+            machine = Machine(
+                self.chamber, self.classifier, self.chute, self.sensors, self.outputs, clock
             )
+            on_decision = self._collector.on_decision if self._collector else None
+            self.cycle = Cycle(sorter, machine, recorder, session, on_state, on_decision)
             self._stack = stack.pop_all()
         self._home_pending = config.chute.homing == "auto"
         self._dropped = False
@@ -266,21 +235,12 @@ class Bin(Closing):
         known = file is not None and wanted and self.chamber.load(file)
         return self._clock.monotonic() + (SAVE_REFERENCE_S if known else 0.0)
 
-    def _sorter(self, policy: Policy) -> Sorter:
+    def _sorter(self) -> Sorter:
         from bin_daemon.chamber.crop import is_same
 
-        def decided(
-            looks: Sequence[Prediction], readings: Readings, item: Item, several: bool
-        ) -> Decision:
-            return decide(looks, policy, readings, item.area, several)
-
-        return Sorter(
-            decided,
-            is_same,
-            looks=self._config.decision.looks,
-            clear_s=self._config.chute.clear_s,
-            chute_in_view=self._config.chute.in_view,
-        )
+        policy, chute = policy_of(self._config, self.classifier), self._config.chute
+        looks = self._config.decision.looks
+        return Sorter(policy, is_same, looks, chute.clear_s, chute.in_view)
 
     def _await_light(self) -> None:
         """Wait until the lamp, just switched on, is steady: the camera sets its exposure by it."""
@@ -291,7 +251,7 @@ class Bin(Closing):
         return bool(self.sensors.read().interlocked) or self.chute.state is not ChuteState.RESTING
 
     def _home_when_clear(self, observation: Observation) -> None:
-        if not self._home_pending or self.cycle.frozen or observation.view in _NO_HOMING:
+        if not self._home_pending or self.cycle.sorter.frozen or observation.view in _NO_HOMING:
             return
         self._home_pending = False
         if self.chute.state is ChuteState.RESTING:  # else it is on a route, which goes home first

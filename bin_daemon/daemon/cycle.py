@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from bin_daemon.chute.chute import Chute, ChuteState
-from bin_daemon.core.clock import Clock, clock_synced, uuid7
+from bin_daemon.core.clock import Clock, boot_id, clock_synced, uuid7
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import (
     Alert,
@@ -60,25 +60,17 @@ class Recorder(Protocol):
 
     def decided(self, event: SortEvent) -> None:
         """Keep an event whose item is about to be moved."""
-        ...
 
     def completed(
-        self,
-        event_id: str,
-        outcome: Outcome,
-        finished_at: float,
-        timings_ms: Mapping[str, float],
+        self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
     ) -> None:
         """Keep the outcome of an event that was given to `decided`."""
-        ...
 
     def raise_alert(self, alert: Alert) -> None:
         """Tell the operator, until the alert is resolved."""
-        ...
 
     def resolve_alert(self, kind: str) -> None:
         """Withdraw the alert of this kind, raised or not."""
-        ...
 
 
 OnState = Callable[[State], None]
@@ -97,24 +89,12 @@ class Machine:
     clock: Clock
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Origin:
-    """What every event of one start of the daemon carries.
-
-    session: the number of the start. model: id of the package or the taught head. boot_id: of the
-    kernel.
-    """
-
-    session: int
-    model: str
-    boot_id: str
-
-
 class Cycle:
     """The sort cycle of one bin, joined to its parts.
 
     Between two calls it keeps the state of the sorter and the event of the item under way.
 
+    session: the number of this start of the daemon, for the events.
     on_state: called with the state after every pass in which it changed. on_decision: called with
     every event that was decided, its item and the last prediction of it; returns at once.
     """
@@ -124,12 +104,13 @@ class Cycle:
         sorter: Sorter,
         machine: Machine,
         recorder: Recorder,
-        origin: Origin,
+        session: int,
         on_state: OnState = lambda state: None,
         on_decision: OnDecision | None = None,
     ) -> None:
-        self._sorter, self._machine, self._recorder = sorter, machine, recorder
-        self._origin, self._on_state, self._on_decision = origin, on_state, on_decision
+        self.sorter, self._machine, self._recorder = sorter, machine, recorder
+        self._on_state, self._on_decision = on_state, on_decision
+        self._session, self._boot_id = session, boot_id()
         self._sequence = 0
         self._open: SortEvent | None = None
         self._moved_at: float | None = None
@@ -140,18 +121,13 @@ class Cycle:
     @property
     def state(self) -> State:
         """Where the cycle is."""
-        return self._sorter.state
-
-    @property
-    def frozen(self) -> bool:
-        """Whether an interlock forbids motion."""
-        return self._sorter.frozen
+        return self.sorter.state
 
     def step(self, frame: Frame) -> Observation:
         """Take one frame through the cycle. Raises what the chute or the classifier raises."""
         observation = self._machine.chamber.observe(frame)
         readings = self._machine.sensors.read()
-        self._perform(self._sorter.step(observation, readings, self._idle()), readings)
+        self._perform(self.sorter.step(observation, readings, self._idle()), readings)
         if self.state is not self._reported:
             log.debug("%s -> %s", self._reported, self.state)
             self._reported = self.state
@@ -159,17 +135,9 @@ class Cycle:
         self._machine.outputs.show(self._mode())
         return observation
 
-    def pause(self) -> None:
-        """Stop taking items, once the current one is done."""
-        self._sorter.pause()
-
-    def resume(self) -> None:
-        """Take items again."""
-        self._sorter.resume()
-
     def clear(self) -> None:
         """End a jam and the alerts about classes: an operator has seen to them."""
-        self._perform(self._sorter.clear(), Readings())
+        self._perform(self.sorter.clear(), Readings())
         while self._class_alerts:
             self._recorder.resolve_alert(self._class_alerts.pop())
 
@@ -184,7 +152,7 @@ class Cycle:
     def _mode(self) -> Mode:
         if self.state in (State.JAMMED, State.BLOCKED):
             return Mode.TROUBLE
-        if self.frozen or self.state is State.PAUSED:
+        if self.sorter.frozen or self.state is State.PAUSED:
             return Mode.HELD
         return Mode.READY if self.state is State.WAITING else Mode.BUSY
 
@@ -221,7 +189,7 @@ class Cycle:
             log.warning("look skipped: %s", error)
             return []
         now = self._machine.clock.monotonic()
-        return self._sorter.looked(prediction, readings, self._idle(), now)
+        return self.sorter.looked(prediction, readings, self._idle(), now)
 
     def _decide(self, made: Decide) -> None:
         decision, item, prediction = made.decision, made.item, made.prediction
@@ -229,7 +197,7 @@ class Cycle:
         wall = self._machine.clock.time()
         event = SortEvent(
             id=uuid7(wall),
-            session=self._origin.session,
+            session=self._session,
             seq=self._sequence,
             decided_at=wall,
             label=decision.label,
@@ -237,11 +205,11 @@ class Cycle:
             top_k=decision.top(TOP_K),
             route=decision.route,
             reason=decision.reason,
-            model=self._origin.model,
+            model=self._machine.classifier.id,
             looks=made.looks,
             item={"box": item.box, "area": item.area, "centre": item.centre},
             timings_ms={**made.timings_ms, "classify": sum(prediction.timings_ms.values())},
-            boot_id=self._origin.boot_id,
+            boot_id=self._boot_id,
             monotonic_s=self._machine.clock.monotonic(),
             clock_synced=clock_synced(),
         )
@@ -265,8 +233,7 @@ class Cycle:
         event, self._open, self._moved_at = self._open, None, None
         self.counts[event.label] += 1
         log.info("%s: %s", event.label, ended.outcome)
-        wall = self._machine.clock.time()
-        self._recorder.completed(event.id, ended.outcome, wall, timings)
+        self._recorder.completed(event.id, ended.outcome, self._machine.clock.time(), timings)
 
     def _raise(self, kind: str, severity: Severity, message: str) -> None:
         log.warning("alert %s: %s", kind, message)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bin_daemon.chute.chute import Chute
@@ -18,14 +19,13 @@ from bin_daemon.config.sections import Config, Route, SensorSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, ChuteError
-from bin_daemon.gpio.factory import ServoPin, open_factory
+from bin_daemon.gpio.factory import FRAME_S, ServoPin, open_factory
 
 if TYPE_CHECKING:
     from bin_daemon.gpio.sensors import Sensors
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.020  # one period of a servo
 IDLE_S = 0.2
 
 
@@ -42,71 +42,63 @@ class Degraded(Closing):
         self._chute: Chute | None = None
         self._sensors: Sensors | None = None
         self._held = False
-        self._stack = contextlib.ExitStack()
-        try:
-            self._open(config, clock)
-        except BaseException:
-            self.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            self._open(config, clock, stack)
+            self._stack = stack.pop_all()
 
-    def _open(self, config: Config, clock: Clock) -> None:
+    def _open(self, config: Config, clock: Clock, stack: contextlib.ExitStack) -> None:
         from bin_daemon.gpio.outputs import Mode, Outputs
         from bin_daemon.gpio.sensors import Sensors
 
-        try:
+        with self._optional():
             factory = open_factory(config.chute.pins, config.chute.board)
-        except BinDaemonError as error:
-            self._leave_out(error)
-            return
-        self._stack.callback(factory.close)
-        for section in config.outputs.apart().values():
-            try:
-                self._stack.enter_context(Outputs(section, factory)).show(Mode.TROUBLE)
-            except BinDaemonError as error:
-                self._leave_out(error)
-        if self.parked:
-            return
-        if config.chute.homing == "manual":
-            self._leave_out("chute.homing is manual: the chute stays where it is")
-            return
-        try:
-            interlock = SensorSection(lid=config.sensors.lid, beam=config.sensors.beam)
-            self._sensors = self._stack.enter_context(Sensors(interlock, factory, clock))
+            stack.callback(factory.close)
+            for section in config.outputs.apart().values():
+                with self._optional():
+                    stack.enter_context(Outputs(section, factory)).show(Mode.TROUBLE)
+            if self.parked:
+                return
+            if config.chute.homing == "manual":
+                raise ChuteError("chute.homing is manual: the chute stays where it is")
             # Without its interlock the chute must not move, so the sensors come first.
+            interlock = SensorSection(lid=config.sensors.lid, beam=config.sensors.beam)
+            self._sensors = stack.enter_context(Sensors(interlock, factory, clock))
             route = config.decision.residual
             routes = {route: _open_way(config.routes[route])}
-            self._chute = self._stack.enter_context(Chute(config.chute, routes, factory, clock))
-            self._chute.start(route, gentle=True)
-        except BinDaemonError as error:
-            self._leave_out(error)
-            self._chute = None
+            chute = stack.enter_context(Chute(config.chute, routes, factory, clock))
+            chute.start(route, gentle=True)
+            self._chute = chute
 
-    def _leave_out(self, why: object) -> None:
-        log.error("degraded mode goes without a part: %s", why)
-        self.problems += (str(why),)
+    @contextlib.contextmanager
+    def _optional(self) -> Iterator[None]:
+        """Go on without a part that fails."""
+        try:
+            yield
+        except BinDaemonError as error:
+            log.error("degraded mode goes without a part: %s", error)
+            self.problems += (str(error),)
 
     @property
     def pause_s(self) -> float:
         """How long to wait until the next step, in seconds."""
-        return IDLE_S if self._chute is None else TICK_S
+        return IDLE_S if self._chute is None else FRAME_S
 
     def step(self) -> None:
         """Move the chute on, where it is still on its way."""
         if self._chute is None or self._sensors is None:
             return
-        try:
+        chute, self._chute = self._chute, None
+        with self._optional():
             held = bool(self._sensors.read().interlocked)
             if held != self._held:
                 self._held = held
-                (self._chute.hold if held else self._chute.release)()
-            self._chute.tick()
-            if self._chute.dropped:
-                self._chute.abort()  # silent where it stands, instead of going home
-                self._chute = None
+                (chute.hold if held else chute.release)()
+            chute.tick()
+            if chute.dropped:
+                chute.abort()  # silent where it stands, instead of going home
                 self.parked = True
-        except ChuteError as error:
-            self._leave_out(error)
-            self._chute = None
+            else:
+                self._chute = chute
 
     def close(self) -> None:
         """Give back all pins, every output off; may be called again."""
@@ -129,20 +121,22 @@ def silence_all(config: Config) -> tuple[str, ...]:
     from bin_daemon.gpio.outputs import Outputs
 
     failed: list[str] = []
-    with contextlib.ExitStack() as stack:
-        try:
-            factory = open_factory(config.chute.pins, config.chute.board)
-        except BinDaemonError as error:
-            return (str(error),)
+    with contextlib.ExitStack() as stack, _collected(failed):
+        factory = open_factory(config.chute.pins, config.chute.board)
         stack.callback(factory.close)
         for name, servo in config.chute.servos.items():
-            try:
+            with _collected(failed):
                 ServoPin(factory, name, servo).close()
-            except BinDaemonError as error:
-                failed.append(str(error))
         for output in config.outputs.apart().values():
-            try:
+            with _collected(failed):
                 Outputs(output, factory).close()
-            except BinDaemonError as error:
-                failed.append(str(error))
     return tuple(failed)
+
+
+@contextlib.contextmanager
+def _collected(messages: list[str]) -> Iterator[None]:
+    """End the block at an error of ours, and note what it says."""
+    try:
+        yield
+    except BinDaemonError as error:
+        messages.append(str(error))

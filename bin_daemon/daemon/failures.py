@@ -7,6 +7,7 @@ failures. It never fails itself: where it cannot write, it counts this start onl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -27,7 +28,8 @@ _UNSEEN = "it was killed, or ended without a message; 'journalctl -u bin-daemon'
 class Failures:
     """The count of one bin.
 
-    folder: the state directory. boot: the id of this boot.
+    folder: the state directory. boot: the id of this boot. `parked`: whether the chute was left at
+    the residual route in this boot, and not moved since.
     """
 
     def __init__(self, folder: Path, clock: Clock, boot: str | None = None) -> None:
@@ -38,7 +40,6 @@ class Failures:
         self.count = 0
         self.last = ""
         self.parked = False
-        """Whether the chute was left at the residual route in this boot, and not moved since."""
 
     @property
     def many(self) -> bool:
@@ -54,13 +55,10 @@ class Failures:
             self._count(_UNSEEN)
         self._write(running=True)
 
-    def failed(self, error: BaseException) -> None:
-        """The daemon ends by an exception."""
-        self._count(str(error) or type(error).__name__)
-        self._write(running=False)
-
-    def stopped(self) -> None:
-        """The daemon ends because it was asked to, or by an error that no restart can cure."""
+    def end(self, error: BaseException | None = None) -> None:
+        """The daemon ends: by an error that a restart may cure, or because it was asked to."""
+        if error is not None:
+            self._count(str(error) or type(error).__name__)
         self._write(running=False)
 
     def left_parked(self) -> None:
@@ -129,11 +127,11 @@ def recorded(folder: Path) -> tuple[int, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     """The content of the file, with nothing for what is missing or makes no sense."""
-    try:
-        raw = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        raw = None
-    found = raw if isinstance(raw, dict) else {}
+    found: Any = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_bytes())
+    if not isinstance(found, dict):
+        found = {}
     count = found.get("count")
     return {
         "count": count if type(count) is int and count > 0 else 0,

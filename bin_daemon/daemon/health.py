@@ -71,8 +71,7 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        self._folder = folder
-        self._clock = clock
+        self._folder, self._clock = folder, clock
         self._started = clock.monotonic()
         self._frames: deque[float] = deque(maxlen=_FPS_WINDOW)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from bin_daemon.core.errors import AlreadyRunningError, StoreError
 
 UNIT = "bin-daemon.service"
-_ASK_S = 5.0
 
 
 def in_use(state: Path) -> bool:
@@ -29,9 +28,9 @@ def unit_active() -> bool:
     """Whether systemd says that the service runs; False where there is no systemd."""
     import subprocess
 
+    asked = ["systemctl", "is-active", "--quiet", UNIT]
     try:
-        asked = ["systemctl", "is-active", "--quiet", UNIT]
-        return subprocess.run(asked, timeout=_ASK_S, check=False).returncode == 0
+        return subprocess.run(asked, timeout=5.0, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -85,6 +84,6 @@ def _taken(state: Path, mode: int, held: contextlib.ExitStack) -> bool:
         return True
     except PermissionError:
         return unit_active()
-    except OSError:  # no such file: nothing has ever run there
-        return False
+    except OSError:
+        pass  # no such file: nothing has ever run there
     return False

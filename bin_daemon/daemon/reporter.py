@@ -27,10 +27,7 @@ _HARDWARE = Path("/proc/device-tree/model")
 
 
 class Reporter:
-    """Reports what is new, at most once in CHECK_S seconds.
-
-    folder: on the disk whose free space is watched.
-    """
+    """Reports what is new; folder: on the disk whose free space is watched."""
 
     def __init__(self, config: Config, folder: Path, clock: Clock, publisher: Publisher) -> None:
         self._config, self._clock, self._publisher = config, clock, publisher
@@ -40,7 +37,7 @@ class Reporter:
         self._fill: dict[str, float | None] = {}
 
     def due(self) -> bool:
-        """Whether it is time to call `report` again."""
+        """Whether it is time to call `report` again, CHECK_S seconds after the last time."""
         now = self._clock.monotonic()
         if now < self._check_due:
             return False
@@ -64,21 +61,18 @@ class Reporter:
         self._publisher.retain(self._publisher.topics.health, health)
 
     def _report_fill(self, readings: Readings) -> None:
-        levels: dict[str, float | None] = {**readings.fill_percent}
-        levels |= dict.fromkeys((s for s in readings.silent if s not in levels), None)
-        for stream, percent in levels.items():
-            if stream in self._fill and self._fill[stream] == percent:
-                continue
-            self._fill[stream] = percent
+        levels = {**dict.fromkeys(readings.silent), **readings.fill_percent}
+        news = [(s, p) for s, p in levels.items() if (s, p) not in self._fill.items()]
+        self._fill |= news
+        for stream, percent in news:
             wall = self._clock.time()
             source = "ultrasonic" if stream in self._config.sensors.fill else "switch"
             level = {"percent": percent, "source": source, "measured_at": wall}
             self._publisher.retain(self._publisher.topics.fill(stream), level)
+            kind, message = f"full_{stream}", f"the compartment '{stream}' is full; empty it"
             if percent is None:
                 continue  # the alert stays until the compartment is known to have room
-            kind = f"full_{stream}"
             if percent >= self._config.decision.full_percent:
-                message = f"the compartment '{stream}' is full; empty it"
                 self._publisher.raise_alert(Alert(kind, Severity.WARNING, message, wall))
             else:
                 self._publisher.resolve_alert(kind)
@@ -87,14 +81,14 @@ class Reporter:
         """Send what the bin is made of; bin_: None in degraded mode, which has no network."""
         import platform
 
-        config = self._config
+        config, classifier = self._config, bin_ and bin_.classifier
         info: dict[str, Any] = {
             "name": config.bin.name,
             "version": __version__,
-            "model": bin_.package.id if bin_ else None,
-            "labels": bin_.classifier.labels if bin_ else [],
-            "taught": _taught(bin_.classifier.head) if bin_ and bin_.classifier.head else None,
-            "runtime": bin_.classifier.runtime if bin_ else None,
+            "model": bin_ and bin_.package.id,
+            "labels": classifier.labels if classifier else [],
+            "taught": classifier and classifier.head and _taught(classifier.head),
+            "runtime": classifier and classifier.runtime,
             "routes": list(config.routes),
             "hardware": _hardware(),
             "python": platform.python_version(),

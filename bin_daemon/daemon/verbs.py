@@ -26,18 +26,16 @@ _AT_REST = (State.WAITING, State.PAUSED)
 class VerbQueue:
     """The verbs of a bin and the actions that they have queued.
 
+    `verbs`: by name, callable from any thread; each raises UsageError where it makes no sense now.
     running: gives the bin, or raises UsageError while there is none.
     """
 
     def __init__(self, running: Callable[[], Bin]) -> None:
         self._running = running
         self._waiting: queue.SimpleQueue[tuple[Callable[[Bin], None], bool]] = queue.SimpleQueue()
-
-    def verbs(self) -> Mapping[str, Verb]:
-        """By name; each raises UsageError where it makes no sense now."""
-        return {
-            "pause": self._verb(lambda bin_: bin_.cycle.pause()),
-            "resume": self._verb(lambda bin_: bin_.cycle.resume()),
+        self.verbs: Mapping[str, Verb] = {
+            "pause": self._verb(lambda bin_: bin_.cycle.sorter.pause()),
+            "resume": self._verb(lambda bin_: bin_.cycle.sorter.resume()),
             "clear": self._verb(lambda bin_: bin_.cycle.clear()),
             "home": self._verb(lambda bin_: bin_.chute.home(), at_rest=True),
             "learn": self._verb(lambda bin_: bin_.chamber.learn(), at_rest=True),

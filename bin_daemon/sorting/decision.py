@@ -84,23 +84,21 @@ def decide(
 ) -> Decision:
     """Where the item goes.
 
-    looks: at least one. area: share of the frame that the item covers, 0 to 1, where it is known.
-    several: two or more separate items lie there, so no single route is right.
-    Raises ValueError without a look.
+    looks: at least one, else ValueError. area: share of the frame that the item covers, 0 to 1,
+    where it is known. several: two or more separate items lie there, so no single route is right.
     """
-    usable = [look for look in looks if np.all(np.isfinite(look.probabilities))]
     if not looks:
         raise ValueError("a decision needs at least one look")
+    usable = [look for look in looks if np.all(np.isfinite(look.probabilities))]
     if not usable:
         uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
-        return _made(policy, uniform, policy.residual, "the network gave no numbers")
+        return _made(policy, uniform, "the network gave no numbers")
     fused = fuse(usable, policy, readings, area)
     best = int(np.argmax(fused))
-    alert = None
-    if fused[best] >= policy.thresholds[best]:
-        alert = policy.alerts.get(policy.labels[best])
+    followed = fused[best] >= policy.thresholds[best]
+    alert = policy.alerts.get(policy.labels[best]) if followed else None
     if several:
-        return _made(policy, fused, policy.residual, "two or more separate items", alert=alert)
+        return _made(policy, fused, "two or more separate items", alert=alert)
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
     mass = np.bincount(policy.home, weights=fused, minlength=len(policy.routes))
     home = int(np.argmax(mass))
@@ -111,47 +109,38 @@ def decide(
         seen += f" ({own} in all {sure:.2f})"
     if sure < policy.thresholds[first]:
         reason = f"{seen} is below its threshold {policy.thresholds[first]:.2f}"
-        return _made(policy, fused, policy.residual, reason, unsure=True)
+        return _made(policy, fused, reason, unsure=True)
     expected = fused @ policy.cost
-    route = _cheapest(expected, home)
+    # Where costs tie, its own route is taken.
+    route = home if expected[home] <= expected.min() + 1e-9 else int(np.argmin(expected))
     name = policy.routes[route]
     if route != home:
-        dear = expected[home]
-        seen += f", but {name} costs {expected[route]:.2f} and {own} {dear:.2f}"
+        seen += f", but {name} costs {expected[route]:.2f} and {own} {expected[home]:.2f}"
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
-        reason = f"{seen}, but {name} is full ({level:.0f} %)"
-        return _made(policy, fused, policy.residual, reason, alert=alert)
-    diverted = route == policy.residual != home
-    return _made(policy, fused, route, seen, rejected=diverted, alert=alert)
-
-
-def _cheapest(expected: Vector, preferred: int) -> int:
-    """The route of least expected cost; `preferred` where it ties."""
-    if expected[preferred] <= expected.min() + 1e-9:
-        return preferred
-    return int(np.argmin(expected))
+        return _made(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)", alert=alert)
+    made = _made(policy, fused, seen, alert=alert)
+    return dataclasses.replace(made, route=name, rejected=route == policy.residual != home)
 
 
 def _made(
     policy: Policy,
     probabilities: Vector,
-    route: int,
     reason: str,
     *,
-    rejected: bool = True,
     unsure: bool = False,
     alert: str | None = None,
 ) -> Decision:
+    """The decision for the residual route."""
     best = int(np.argmax(probabilities))
     return Decision(
-        route=policy.routes[route],
+        route=policy.routes[policy.residual],
         label=policy.labels[best],
         confidence=float(probabilities[best]),
         labels=policy.labels,
         probabilities=probabilities,
         reason=reason,
-        rejected=rejected,
+        rejected=True,
         unsure=unsure,
         alert=alert,
     )

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bin_daemon.config.sections import Config, EvidenceSection
+from bin_daemon.config.sections import Config, CostSection, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
 from bin_daemon.sorting.decision import AreaLikelihood, Policy
@@ -27,17 +27,14 @@ class Model(Protocol):
     @property
     def id(self) -> str:
         """Name and version, as messages quote it."""
-        ...
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the probabilities."""
-        ...
 
     @property
     def thresholds(self) -> Mapping[str, float]:
         """By label, the least probability to follow it; without one it is DEFAULT_THRESHOLD."""
-        ...
 
 
 def policy_of(config: Config, model: Model) -> Policy:
@@ -47,10 +44,18 @@ def policy_of(config: Config, model: Model) -> Policy:
     that neither the model nor a route knows. One that only a route knows may belong to another
     model, or may have been taught.
     """
-    labels = model.labels
+    labels, route_of = model.labels, config.route_of
+    decision, evidence = config.decision, config.decision.evidence
     faults = without_route(config, labels, model.id)
-    route_of = config.route_of
-    for key, names in _named_labels(config):
+    # `takes` of a route is left out: a profile may serve models with more classes and with fewer.
+    named: dict[str, Iterable[str]] = {
+        "decision.thresholds": decision.thresholds,
+        "decision.alerts": decision.alerts,
+        "decision.costs.table": decision.costs.table,
+        "decision.evidence.metal_sensor": [n for n in evidence.metal_sensor if n != OTHER],
+        "decision.evidence.area": evidence.area,
+    }
+    for key, names in named.items():
         faults += [
             f"{key}: {model.id} has no class '{name}'; it has {', '.join(labels)}"
             for name in names
@@ -60,20 +65,19 @@ def policy_of(config: Config, model: Model) -> Policy:
         raise ConfigError("\n".join(faults))
     routes = tuple(config.routes)
     home = tuple(routes.index(route_of[label]) for label in labels)
-    residual = routes.index(config.decision.residual)
-    thresholds = {**model.thresholds, **config.decision.thresholds}
-    evidence = config.decision.evidence
+    residual = routes.index(decision.residual)
+    thresholds = {**model.thresholds, **decision.thresholds}
     return Policy(
         labels=labels,
         routes=routes,
         residual=residual,
         home=home,
-        cost=_costs(config, labels, routes, home, residual),
+        cost=_costs(decision.costs, labels, routes, home, residual),
         thresholds=_vector(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels),
         metal_fires=_metal(evidence.metal_sensor, labels),
         area=_area(evidence, labels),
-        alerts=config.decision.alerts,
-        full_percent=config.decision.full_percent,
+        alerts=decision.alerts,
+        full_percent=decision.full_percent,
     )
 
 
@@ -86,30 +90,13 @@ def without_route(config: Config, labels: Iterable[str], model: str) -> list[str
     ]
 
 
-def _named_labels(config: Config) -> list[tuple[str, Iterable[str]]]:
-    """Every key that names classes, and those classes.
-
-    `takes` of a route is left out: a profile may serve models with more classes and with fewer.
-    """
-    decision = config.decision
-    sensed = (name for name in decision.evidence.metal_sensor if name != OTHER)
-    return [
-        ("decision.thresholds", decision.thresholds),
-        ("decision.alerts", decision.alerts),
-        ("decision.costs.table", decision.costs.table),
-        ("decision.evidence.metal_sensor", sensed),
-        ("decision.evidence.area", decision.evidence.area),
-    ]
-
-
 def _costs(
-    config: Config,
+    costs: CostSection,
     labels: tuple[str, ...],
     routes: tuple[str, ...],
     home: tuple[int, ...],
     residual: int,
 ) -> Vector:
-    costs = config.decision.costs
     matrix = np.full((len(labels), len(routes)), costs.wrong, dtype=np.float32)
     matrix[:, residual] = costs.residual
     matrix[np.arange(len(labels)), home] = 0.0

@@ -11,7 +11,7 @@ leave). While a hand is in view, the lid open or the beam broken nothing moves, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 
 from bin_daemon.core.messages import (
@@ -35,6 +35,7 @@ from bin_daemon.sorting.actions import (
     Resolve,
     Thaw,
 )
+from bin_daemon.sorting.decision import Policy, decide
 
 # A view that stays blocked this long is worth an alert; a passing sleeve is not.
 BLOCKED_ALERT_S = 5.0
@@ -59,28 +60,24 @@ class State(StrEnum):
     JAMMED = "jammed"
 
 
-Decider = Callable[[Sequence[Prediction], Readings, Item, bool], Decision]
-
-
 class Sorter:
     """One bin's cycle.
 
-    decide: makes the decision. is_same: whether two items are one and the same thing lying still.
-    looks: fresh predictions to gather before deciding.
-    clear_s: seconds that an item may take to be gone once the chute is home.
-    chute_in_view: the camera sees the chute move, and cannot tell a hand from it meanwhile.
+    policy: what to decide by. is_same: whether two items are one and the same thing lying still.
+    looks: fresh predictions to gather before deciding. clear_s: seconds that an item may take to be
+    gone once the chute is home. chute_in_view: the camera sees the chute move, and cannot tell a
+    hand from it meanwhile.
     """
 
     def __init__(
         self,
-        decide: Decider,
+        policy: Policy,
         is_same: Callable[[Item, Item], bool],
         looks: int = 3,
         clear_s: float = 0.5,
         chute_in_view: bool = False,
     ) -> None:
-        self._decide = decide
-        self._is_same = is_same
+        self._policy, self._is_same = policy, is_same
         self._wanted = looks
         self._clear_s = clear_s
         self._chute_in_view = chute_in_view
@@ -111,13 +108,14 @@ class Sorter:
         elif self.state is State.CLEARING:
             actions += self._clearing(observation, now)
         elif self.state is State.JAMMED:
-            actions += self._jammed(observation)
+            if observation.view is View.EMPTY and not self.frozen:
+                actions += self.clear()
         elif self.state is State.PAUSED:
             pass
         elif observation.view is View.BLOCKED:
             actions += self._blocked(observation, now)
         else:
-            actions += self._ready(observation, readings, chute_idle, now)
+            actions += self._ready(observation, now)
         if self._pausing and self.state in (State.WAITING, State.SETTLING, State.LOOKING):
             self._forget()
             self._enter(State.PAUSED, now)
@@ -133,7 +131,8 @@ class Sorter:
         del self._looks[: -self._wanted]  # while the chute is busy the oldest looks go
         if len(self._looks) < self._wanted or not chute_idle:
             return []
-        decision = self._decide(self._looks, readings, self._item, self._several)
+        area = self._item.area
+        decision = decide(self._looks, self._policy, readings, area, self._several)
         seen_at = self._since if self._seen_at is None else self._seen_at
         timings = {"settle": (self._since - seen_at) * 1e3, "look": (now - self._since) * 1e3}
         made = Decide(decision, self._item, prediction, len(self._looks), timings)
@@ -182,9 +181,7 @@ class Sorter:
         self.frozen = False
         return [Thaw(), *self._resolve("held")]
 
-    def _ready(
-        self, observation: Observation, readings: Readings, chute_idle: bool, now: float
-    ) -> list[Action]:
+    def _ready(self, observation: Observation, now: float) -> list[Action]:
         """WAITING, SETTLING, LOOKING, and BLOCKED that sees again."""
         actions: list[Action] = []
         if self.state is State.BLOCKED:
@@ -204,7 +201,10 @@ class Sorter:
             self._looks.clear()
             if self.state is not State.SETTLING:
                 self._enter(State.SETTLING, now)
-            return [*actions, *self._restless(now)]
+            elif now - self._since >= UNREST_ALERT_S:
+                message = "something has been moving in the chamber for a minute; look what it is"
+                actions += self._raise("unrest", message)
+            return actions
         if self.state is not State.LOOKING:
             self._looks.clear()
             self._several = False
@@ -212,13 +212,6 @@ class Sorter:
         self._item = observation.item
         self._several |= observation.view is View.ITEMS
         return [*actions, *self._resolve("unrest"), Look(observation.item)]
-
-    def _restless(self, now: float) -> list[Action]:
-        if now - self._since < UNREST_ALERT_S:
-            return []
-        return self._raise(
-            "unrest", "something has been moving in the chamber for a minute; look what it is"
-        )
 
     def _clearing(self, observation: Observation, now: float) -> list[Action]:
         """Finish once the item has left; retry once where it has not, then raise an alert."""
@@ -229,28 +222,25 @@ class Sorter:
         assert self._decision is not None
         assert self._item is not None
         if view is View.EMPTY:
-            return self._finish(self._left(), now)
+            return self._finish(now)
         waited_s = now - self._since
         if waited_s >= UNREST_ALERT_S or (view is View.BLOCKED and waited_s >= BLOCKED_ALERT_S):
             # Nobody knows any more; whatever blocks the view raises its own alert.
-            return self._finish(Outcome.INTERRUPTED, now)
+            return self._finish(now, Outcome.INTERRUPTED)
         if view not in (View.ITEM, View.ITEMS) or waited_s < self._clear_s:
             return []
         assert observation.item is not None
         if not self._is_same(self._item, observation.item):
             # The next item came in behind it; it gets a cycle of its own.
-            return self._finish(self._left(), now)
+            return self._finish(now)
         if not self._retried:
             self._retried = True
             self._enter(State.SORTING, now)
             return [Move(self._decision.route, gentle=True)]
         message = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
-        actions = self._finish(Outcome.JAMMED, now)
+        actions = self._finish(now, Outcome.JAMMED)
         self._enter(State.JAMMED, now)
         return [*actions, Raise("jam", Severity.ERROR, f"{message}; take it out by hand")]
-
-    def _jammed(self, observation: Observation) -> list[Action]:
-        return self.clear() if observation.view is View.EMPTY and not self.frozen else []
 
     def _blocked(self, observation: Observation, now: float) -> list[Action]:
         self._seeing_since = None
@@ -274,15 +264,14 @@ class Sorter:
         self._raised.remove(kind)
         return [Resolve(kind)]
 
-    def _finish(self, outcome: Outcome, now: float) -> list[Action]:
+    def _finish(self, now: float, outcome: Outcome | None = None) -> list[Action]:
+        """End the item, which has left where no other outcome is given."""
+        assert self._decision is not None
+        left = Outcome.REJECTED if self._decision.rejected else Outcome.SORTED
         timings = {"clear": (now - self._since) * 1e3}
         self._forget()
         self._enter(State.WAITING, now)
-        return [Finish(outcome, timings)]
-
-    def _left(self) -> Outcome:
-        assert self._decision is not None
-        return Outcome.REJECTED if self._decision.rejected else Outcome.SORTED
+        return [Finish(outcome or left, timings)]
 
     def _enter(self, state: State, now: float) -> None:
         self.state = state

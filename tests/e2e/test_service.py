@@ -166,7 +166,7 @@ def failed(state: Path, times: int = LIMIT) -> None:
     failures = Failures(state, SystemClock())
     failures.begin()
     for _ in range(times):
-        failures.failed(RuntimeError("there is no camera"))
+        failures.end(RuntimeError("there is no camera"))
 
 
 def test_the_watchdog_is_fed_while_frames_come_and_not_by_a_process_that_hangs(serve, tmp_path):

@@ -323,10 +323,10 @@ def test_systemd_is_told_ready_only_when_frames_come_and_stopping_at_the_end(tmp
 def test_orders_are_refused_while_there_is_nothing_to_order(tmp_path):
     app = App(config(write_script(tmp_path, EMPTY)), tmp_path / "state", SimulatedClock())
     with pytest.raises(UsageError, match="still starting"):
-        app.verbs()["pause"]({})
+        app.verbs["pause"]({})
     app.run()
     with pytest.raises(UsageError, match="takes no arguments, not now"):
-        app.verbs()["pause"]({"now": True})
+        app.verbs["pause"]({"now": True})
 
 
 def test_orders_from_another_thread_are_carried_out_between_frames(tmp_path):
@@ -338,9 +338,9 @@ def test_orders_from_another_thread_are_carried_out_between_frames(tmp_path):
         if app.items == 0 and app.bin is not None:
             states.append(app.bin.cycle.state)
             if len(states) == 1:
-                app.verbs()["pause"]({})
+                app.verbs["pause"]({})
             if app.bin.cycle.state is State.PAUSED and app.clock.monotonic() > 2.5:
-                app.verbs()["resume"]({})
+                app.verbs["resume"]({})
 
     app.clock.watchers.append(order)
     app.run()
@@ -356,7 +356,7 @@ def test_homing_and_learning_are_refused_while_an_item_is_sorted(tmp_path):
         if app.bin is not None and app.bin.cycle.state is State.SORTING and not refused:
             for verb in ("home", "learn"):
                 with pytest.raises(UsageError, match="the bin is sorting"):
-                    app.verbs()[verb]({})
+                    app.verbs[verb]({})
                 refused.append(verb)
 
     app.clock.watchers.append(order)

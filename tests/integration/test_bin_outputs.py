@@ -167,7 +167,7 @@ def test_a_broken_beam_and_a_pause_show_as_held(tmp_path, pins, monkeypatch):
         assert shown[:3] == ["ready", "held", "held"]
         assert shown[-1] == "ready"
 
-        parts.cycle.pause()
+        parts.cycle.sorter.pause()
         parts.step()
         assert parts.cycle.state is State.PAUSED
         assert shown[-1] == "held"

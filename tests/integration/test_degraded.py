@@ -53,7 +53,7 @@ def failed(state, times: int = LIMIT) -> None:
     failures = Failures(state, SimulatedClock())
     failures.begin()
     for _ in range(times):
-        failures.failed(CameraError("there is no camera"))
+        failures.end(CameraError("there is no camera"))
 
 
 def test_the_chute_goes_to_the_residual_route_and_stays_there_silent(tmp_path, pins):
@@ -169,13 +169,13 @@ def test_after_some_failures_the_bin_is_degraded_then_tries_again_and_sorts(tmp_
     script = write_script(tmp_path, hold("red"), EMPTY)
     app = App(config(script), state, clock)
     with pytest.raises(UsageError, match="still starting"):
-        app.verbs()["pause"]({})
+        app.verbs["pause"]({})
     refusals = []
 
     def order() -> None:
         if 100 < clock.monotonic() < 101 and not refusals:
             with pytest.raises(UsageError, match="is degraded: .* there is no camera"):
-                app.verbs()["pause"]({})
+                app.verbs["pause"]({})
             refusals.append(clock.monotonic())
 
     clock.watchers.append(order)

@@ -95,7 +95,7 @@ def test_an_order_corrects_the_class_of_a_recent_item(tmp_path):
     events, folder = Events(), tmp_path / "teaching"
     settings = config(script, teaching={"keep": {"corrected": True}})
     with Bin(settings, SimulatedClock(), events, files=Files(samples=folder)) as parts:
-        correct = VerbQueue(lambda: parts).verbs()["correct"]
+        correct = VerbQueue(lambda: parts).verbs["correct"]
         with pytest.raises(CameraFinishedError):
             while True:
                 parts.step()
@@ -117,7 +117,7 @@ def test_a_bin_that_keeps_nothing_refuses_corrections(tmp_path):
         Bin(config(script), SimulatedClock(), Events(), files=Files(samples=tmp_path)) as parts,
         pytest.raises(UsageError, match=r"see teaching\.keep"),
     ):
-        VerbQueue(lambda: parts).verbs()["correct"]({"event": "e", "label": "glass"})
+        VerbQueue(lambda: parts).verbs["correct"]({"event": "e", "label": "glass"})
 
 
 _ADDING = """

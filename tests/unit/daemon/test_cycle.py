@@ -9,7 +9,6 @@ from bin_daemon.chute import ChuteState
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import (
-    Decision,
     Frame,
     Item,
     Observation,
@@ -18,7 +17,8 @@ from bin_daemon.core.messages import (
     Readings,
     View,
 )
-from bin_daemon.daemon.cycle import Cycle, Machine, Origin
+from bin_daemon.daemon.cycle import Cycle, Machine
+from bin_daemon.sorting.decision import Policy
 from bin_daemon.sorting.sorter import Sorter, State
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -31,6 +31,7 @@ class Parts:
     """Chamber, classifier, chute, sensors and outputs: what they were asked to do, in order."""
 
     def __init__(self) -> None:
+        self.id = "m@1"
         self.calls: list[object] = []
         self.view = View.ITEM
         self.state = ChuteState.RESTING
@@ -73,9 +74,8 @@ class Parts:
         self.calls.append(("on_decision", item, prediction.confidence))
 
 
-def decide(looks, readings, item, several):
-    sure = looks[-1].probabilities
-    return Decision("bin", "metal", float(sure[0]), LABELS, sure, "for a test")
+HALF = np.full(2, 0.5, np.float32)
+POLICY = Policy(LABELS, ("bin",), 0, (0, 0), np.zeros((2, 1), np.float32), HALF)
 
 
 @pytest.fixture
@@ -87,9 +87,8 @@ def parts():
 def cycle(parts):
     clock = SimulatedClock()
     machine = Machine(parts, parts, parts, parts, parts, clock)
-    sorter = Sorter(decide, lambda a, b: True, looks=LOOKS)
-    origin = Origin(session=1, model="m@1", boot_id="b")
-    return Cycle(sorter, machine, parts, origin, parts.on_state, parts.on_decision)
+    sorter = Sorter(POLICY, lambda a, b: True, looks=LOOKS)
+    return Cycle(sorter, machine, parts, 1, parts.on_state, parts.on_decision)
 
 
 def step(cycle, times=1):

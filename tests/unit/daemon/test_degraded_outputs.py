@@ -55,7 +55,7 @@ def test_a_daemon_that_is_stopped_before_it_began_claims_nothing(config, factory
     failures = Failures(tmp_path, SimulatedClock())
     failures.begin()
     for _ in range(LIMIT):
-        failures.failed(CameraError("there is no camera"))
+        failures.end(CameraError("there is no camera"))
     app = App(dataclasses.replace(config, mqtt=None), tmp_path)
     app.stop()
 

@@ -23,12 +23,12 @@ def begin(tmp_path):
 
 
 def test_a_clean_stop_is_no_failure(begin):
-    begin().stopped()
+    begin().end()
     assert begin().count == 0
 
 
 def test_an_exception_is_one_failure_with_its_words(begin):
-    begin().failed(RuntimeError("no camera"))
+    begin().end(RuntimeError("no camera"))
     again = begin()
     assert (again.count, again.last) == (1, "no camera")
     assert again.problems() == (
@@ -49,19 +49,19 @@ def test_a_power_cut_is_no_failure(begin):
 
 
 def test_failures_before_a_reboot_still_count(begin):
-    begin("boot-a").failed(RuntimeError("one"))
+    begin("boot-a").end(RuntimeError("one"))
     assert begin("boot-b").count == 1
 
 
 def test_many_failures_lead_to_degraded_mode(begin):
     for _ in range(LIMIT - 1):
-        begin().failed(RuntimeError("again"))
+        begin().end(RuntimeError("again"))
     assert not begin().many
     assert begin().many
 
 
 def test_good_minutes_clear_the_count_once(begin):
-    begin().failed(RuntimeError("one"))
+    begin().end(RuntimeError("one"))
     clock = SimulatedClock()
     failures = begin(clock=clock)
     assert not failures.good()
@@ -71,7 +71,7 @@ def test_good_minutes_clear_the_count_once(begin):
     assert failures.good()
     assert not failures.good()
     assert (failures.count, failures.problems()) == (0, ())
-    failures.stopped()
+    failures.end()
     assert begin().count == 0
 
 
@@ -82,7 +82,7 @@ def test_a_parked_chute_is_remembered_until_the_bin_sorts_or_the_machine_starts_
     again = begin("boot-a")
     assert again.parked
     again.good()
-    again.stopped()
+    again.end()
     assert not begin("boot-a").parked
 
 
@@ -109,12 +109,12 @@ def test_words_that_somebody_wrote_into_the_file_are_one_short_line_too(begin, t
 def test_a_folder_that_takes_no_file_is_no_crash(tmp_path, caplog):
     failures = Failures(tmp_path / "none", SimulatedClock(), "boot-a")
     failures.begin()
-    failures.failed(RuntimeError("x"))
+    failures.end(RuntimeError("x"))
     assert "failures are not counted" in caplog.text
 
 
 def test_the_words_kept_are_one_short_line(begin, tmp_path):
-    begin().failed(RuntimeError("no\ncamera " + "x" * 5000))
+    begin().end(RuntimeError("no\ncamera " + "x" * 5000))
     words = json.loads((tmp_path / "failures.json").read_text())["last"]
     assert words.startswith("no camera x")
     assert len(words) == 300

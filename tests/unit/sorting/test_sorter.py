@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.core.messages import (
-    Decision,
     Item,
     Observation,
     Outcome,
@@ -15,6 +14,7 @@ from bin_daemon.core.messages import (
     View,
 )
 from bin_daemon.sorting.actions import Decide, Finish, Freeze, Look, Move, Raise, Resolve, Thaw
+from bin_daemon.sorting.decision import Policy
 from bin_daemon.sorting.sorter import Sorter, State
 
 LABELS = ("glass", "paper")
@@ -29,8 +29,10 @@ def item(x: int = 10) -> Item:
     return Item(CROP, (x, 10, 50, 50), MASK, 0.1, (0.5, 0.5))
 
 
-def made(route: str, rejected: bool) -> Decision:
-    return Decision(route, "glass", 0.9, LABELS, np.array([0.9, 0.1], np.float32), "so", rejected)
+def policy(threshold: float) -> Policy:
+    cost = np.array([[0, 1], [4, 0]], np.float32)
+    thresholds = np.full(2, threshold, np.float32)
+    return Policy(LABELS, ("glass", "residual"), 1, (0, 1), cost, thresholds)
 
 
 class Bin:
@@ -38,9 +40,7 @@ class Bin:
 
     def __init__(self, looks: int = 2, rejected: bool = False, **options) -> None:
         self.sorter = Sorter(
-            decide=lambda looks, readings, item, several: made(
-                "residual" if several else "glass", rejected or several
-            ),
+            policy(0.95 if rejected else 0.5),
             is_same=lambda a, b: a.box == b.box,
             looks=looks,
             clear_s=0.3,
