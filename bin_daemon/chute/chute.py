@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bin_daemon.chute.motion import Trajectory, plan
 from bin_daemon.core.closing import Closing
-from bin_daemon.core.errors import ChuteError, ConfigError, UsageError
+from bin_daemon.core.errors import ChuteError, UsageError
 from bin_daemon.gpio.factory import ServoPin
 
 if TYPE_CHECKING:
@@ -72,21 +72,16 @@ class Chute(Closing):
     and no software can soften that; `homing: manual` leaves the moment to the operator. From then
     on every move is a ramp from the last angle sent.
 
-    config: servos, poses, speeds; `home` must give an angle for every servo. routes: by name.
-    Raises ConfigError where a servo has no home, ChuteError where a pin cannot be used.
+    config: servos, poses, speeds; `home` gives an angle for every servo. routes: by name.
+    `dropped`: the steps of the last started route are done, so that its item should be gone.
+    `homed`: the angles sent can be trusted: it has been home, and was not aborted since.
+    Raises ChuteError where a pin cannot be used.
     """
 
     def __init__(
         self, config: ChuteSection, routes: Mapping[str, Route], factory: Factory, clock: Clock
     ) -> None:
-        homeless = [name for name in config.servos if name not in config.poses.get(HOME, {})]
-        if homeless:
-            raise ConfigError(
-                f"chute.poses.{HOME}: no angle for {', '.join(homeless)}; every servo has to rest"
-            )
-        self._config = config
-        self._routes = routes
-        self._clock = clock
+        self._config, self._routes, self._clock = config, routes, clock
         # Reentrant, so that a signal handler that calls `close` in the middle of a tick gets in.
         self._lock = threading.RLock()
         self._angles_deg = dict(config.poses[HOME])
@@ -95,7 +90,7 @@ class Chute(Closing):
         self._trajectory: Trajectory | None = None
         self._elapsed_s = 0.0
         self._ticked_s = clock.monotonic()
-        self._held = self._homed = self._dropped = self._closed = False
+        self.homed = self.dropped = self._held = self._closed = False
         self._servos: dict[str, ServoPin] = {}
         try:
             for name, servo in config.servos.items():
@@ -114,16 +109,6 @@ class Chute(Closing):
         """Which part of its way it is on."""
         with self._lock:
             return self._legs[0].state if self._legs and not self._closed else ChuteState.RESTING
-
-    @property
-    def dropped(self) -> bool:
-        """Whether the steps of the last started route are done, so that its item should be gone."""
-        return self._dropped
-
-    @property
-    def homed(self) -> bool:
-        """Whether the angles sent can be trusted: it has been home, and was not aborted since."""
-        return self._homed
 
     def start(self, route: str, *, gentle: bool = False) -> None:
         """Begin a route: its steps with their dwells, home, settle, silence.
@@ -144,7 +129,7 @@ class Chute(Closing):
             legs = [leg for leg in self._legs if leg.state is ChuteState.HOMING]
             if not legs:
                 self._rewind()
-                if not self._homed:
+                if not self.homed:
                     legs.append(self._homing())
             legs += [
                 _Leg(ChuteState.DELIVERING, step.pose, step.hold_s, speed)
@@ -152,7 +137,7 @@ class Chute(Closing):
             ]
             legs.append(_Leg(ChuteState.RETURNING, HOME, 0.0, speed))
             self._legs = deque([*legs, self._settling])
-            self._dropped = False
+            self.dropped = False
 
     def home(self) -> None:
         """Go home at `homing_speed`, settle, fall silent; gives up a route that is under way.
@@ -176,7 +161,7 @@ class Chute(Closing):
         """
         with self._lock:
             self._held = True
-            if not self._homed:
+            if not self.homed:
                 self._rewind()
                 self._silence()
 
@@ -209,7 +194,7 @@ class Chute(Closing):
         What is loaded may sag then, so a chute aborted under way has to be homed again.
         """
         with self._lock:
-            self._homed = self._homed and not self._legs
+            self.homed = self.homed and not self._legs
             self._legs.clear()
             self._rewind()
             for servo in self._servos.values():
@@ -243,7 +228,7 @@ class Chute(Closing):
         # range to go; it gets the time for that.
         servos = self._config.servos.values()
         travel_s = max((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
-        least_s = 0.0 if self._homed else travel_s
+        least_s = 0.0 if self.homed else travel_s
         return _Leg(ChuteState.HOMING, HOME, 0.0, self._config.homing_speed, least_s)
 
     def _rewind(self) -> None:
@@ -270,9 +255,9 @@ class Chute(Closing):
         self._legs.popleft()
         self._rewind()
         if leg.state is ChuteState.HOMING:
-            self._homed = True
+            self.homed = True
         elif leg.state is ChuteState.DELIVERING and self.state is not ChuteState.DELIVERING:
-            self._dropped = True
+            self.dropped = True
         if not self._legs:
             self._silence()
 

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """One servo on its way at constant speed.
-
-    start_deg, target_deg: where it comes from and goes to. speed_deg_s: its speed, above 0.
-    """
+    """One servo on its way from start to target at constant speed, above 0."""
 
     start_deg: float
     target_deg: float
@@ -61,15 +58,11 @@ def plan(
     speeds_deg_s: Mapping[str, float],
     least_s: float = 0.0,
 ) -> Trajectory:
-    """The way from `angles_deg` to a pose, each servo at its own speed.
+    """The way of every servo from `angles_deg` to a pose, each at its own speed, above 0.
 
-    angles_deg: where every servo is. pose_deg: where to; a servo that it leaves out stays.
-    speeds_deg_s: above 0, for every servo. least_s: shortest duration of the whole.
+    A servo that the pose leaves out stays. least_s: shortest duration of the whole.
     Raises KeyError for a servo in the pose whose angle or speed is not given.
     """
     targets_deg = {**angles_deg, **pose_deg}
-    ramps = {
-        name: Ramp(angles_deg[name], target_deg, speeds_deg_s[name])
-        for name, target_deg in targets_deg.items()
-    }
+    ramps = {n: Ramp(angles_deg[n], to_deg, speeds_deg_s[n]) for n, to_deg in targets_deg.items()}
     return Trajectory(ramps, least_s)

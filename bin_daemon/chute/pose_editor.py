@@ -6,6 +6,7 @@ moves the angle. It writes nothing; `stored` is what the person wants to keep.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -78,9 +79,9 @@ class PoseEditor:
         way_deg = self._target_deg - self.angle_deg
         most_deg = self.limits.speed_deg_s * passed_s
         self._rested_s = 0.0 if way_deg else self._rested_s + passed_s
-        self._angles_deg[self.servo] += min(max(way_deg, -most_deg), most_deg)
-        if abs(way_deg) <= most_deg:
-            self._angles_deg[self.servo] = self._target_deg
+        there = abs(way_deg) <= most_deg
+        moved_deg = self.angle_deg + math.copysign(most_deg, way_deg)
+        self._angles_deg[self.servo] = self._target_deg if there else moved_deg
 
     def press(self, key: str) -> None:
         """Take a key: a character, or up, down, pgup, pgdn, tab, enter, escape, backspace."""
@@ -147,12 +148,9 @@ class PoseEditor:
         elif key == "backspace":
             self._typed = self._typed[:-1]
         elif key == "enter":
-            asked, self._asking = self._asking, None
-            name = self._typed or self.pose
-            if asked == "g":
-                self._go_to_pose(name)
-            else:
-                self._store(name)
+            act = self._go_to_pose if self._asking == "g" else self._store
+            self._asking = None
+            act(self._typed or self.pose)
         elif _POSE_NAME.fullmatch(key) and len(key) == 1 and len(self._typed) < _NAME_LENGTH:
             self._typed += key
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from bin_daemon.chute.chute import HOME
 from bin_daemon.chute.motion import Ramp
 from bin_daemon.config.sections import ChuteSection
-from bin_daemon.gpio.factory import ServoPin
+from bin_daemon.gpio.factory import FRAME_S, ServoPin
 
-_TICK_S = 0.02
 _DWELL_S = 0.6
 _SWEEP_DWELL_S = 0.15
 _SWEEP_STEPS = 20
@@ -48,5 +47,5 @@ def _move(pin: ServoPin, ramp: Ramp) -> None:
     began = time.monotonic()
     while (passed_s := time.monotonic() - began) < ramp.duration_s:
         pin.set_angle(ramp.angle_at(passed_s))
-        time.sleep(_TICK_S)
+        time.sleep(FRAME_S)
     pin.set_angle(ramp.target_deg)

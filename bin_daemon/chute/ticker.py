@@ -11,50 +11,37 @@ from typing import TYPE_CHECKING, Self
 
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.worker import Worker
+from bin_daemon.gpio.factory import FRAME_S
 
 if TYPE_CHECKING:
     from bin_daemon.chute.chute import Chute
 
-# Servos take one pulse every 20 ms; more angles than pulses would go nowhere.
-TICK_S = 0.020
-
 _log = logging.getLogger(__name__)
 
 
-class ChuteThread:
+class ChuteThread(Worker):
     """Ticks `chute` every `interval_s` seconds between `start` and `stop`; also a context manager.
 
-    It does not own the chute: stop the thread first, then close the chute.
+    More angles than pulses would go nowhere. It does not own the chute: stop the thread first, then
+    close the chute.
     """
 
-    def __init__(self, chute: Chute, interval_s: float = TICK_S) -> None:
-        self._chute = chute
-        self._interval_s = interval_s
-        self._worker = Worker("chute", self._run, self._failed)
-
-    @property
-    def beat_at(self) -> float:
-        """When the last tick was finished, in `time.monotonic` seconds; for the supervisor."""
-        return self._worker.beat_at
-
-    def start(self) -> None:
-        """Begin to tick; once in the life of the object."""
-        self._worker.start()
+    def __init__(self, chute: Chute, interval_s: float = FRAME_S) -> None:
+        super().__init__("chute", self._tick, self._failed)
+        self._chute, self._interval_s = chute, interval_s
 
     def check(self) -> None:
         """Raise ChuteError if a tick has failed; the thread has ended and the servos are silent."""
-        if error := self._worker.error:
-            raise ChuteError(f"the chute has stopped: {error}") from error
+        if self.error is not None:
+            raise ChuteError(f"the chute has stopped: {self.error}") from self.error
 
-    def stop(self, deadline_s: float = 1.0) -> None:
-        """Stop ticking; may be called again, and before `start`.
-
-        Raises ChuteError where the thread does not end within `deadline_s` seconds.
-        """
-        if not self._worker.stop(deadline_s):
-            raise ChuteError(
-                f"the chute's thread did not stop within {deadline_s:g} s: the pin library hangs"
-            )
+    def stop(self, deadline_s: float = 1.0) -> bool:
+        """As `Worker.stop`; raises ChuteError where the thread does not end in time."""
+        if super().stop(deadline_s):
+            return True
+        raise ChuteError(
+            f"the chute's thread did not stop within {deadline_s:g} s: the pin library hangs"
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,10 +50,10 @@ class ChuteThread:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _run(self) -> None:
-        while not self._worker.wait(self._interval_s):
+    def _tick(self) -> None:
+        while not self.wait(self._interval_s):
             self._chute.tick()
-            self._worker.beat()
+            self.beat()
 
     def _failed(self, error: BaseException) -> None:
         _log.error("the chute has stopped", exc_info=error)

@@ -25,7 +25,9 @@ class Broker(Closing):
     host = "127.0.0.1"
 
     def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+        with socket.socket() as probe:
+            probe.bind((self.host, 0))
+            self.port: int = probe.getsockname()[1]
         config = folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
@@ -54,20 +56,17 @@ class Broker(Closing):
                 time.sleep(0.02)
             else:
                 return
-        said = log_path.read_text(errors="replace").strip().splitlines()
-        raise BinDaemonError(
-            f"mosquitto does not start: {said[-1] if said else 'it gives no reason'}"
-        )
+        said = log_path.read_text(errors="replace").strip().splitlines() or ["it gives no reason"]
+        raise BinDaemonError(f"mosquitto does not start: {said[-1]}")
 
     def close(self) -> None:
         """End the broker; a second call does nothing."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def find_mosquitto() -> str:
@@ -77,10 +76,3 @@ def find_mosquitto() -> str:
     if found is None:
         raise BinDaemonError("mosquitto is not installed; sudo apt install mosquitto")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((Broker.host, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from bin_daemon.chute import Chute, ChuteState, ChuteThread
+from bin_daemon.chute.chute import Chute, ChuteState
+from bin_daemon.chute.ticker import ChuteThread
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import ChuteSection, Route
 from bin_daemon.core.clock import SystemClock
@@ -130,7 +131,7 @@ def test_a_tick_that_hangs_is_told_after_the_deadline_and_close_still_lets_go(
 def test_a_process_that_forgot_to_stop_it_can_still_end():
     code = (
         "import types\n"
-        "from bin_daemon.chute import ChuteThread\n"
+        "from bin_daemon.chute.ticker import ChuteThread\n"
         "ChuteThread(types.SimpleNamespace(tick=lambda: None)).start()\n"
     )
 

@@ -5,7 +5,7 @@ import functools
 import pytest
 import yaml
 
-from bin_daemon.chute import Chute, ChuteState
+from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.config.load import validate
 from bin_daemon.config.sections import Config
 from bin_daemon.core import paths

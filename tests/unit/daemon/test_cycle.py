@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bin_daemon.chute import ChuteState
+from bin_daemon.chute.chute import ChuteState
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import PictureError
 from bin_daemon.core.messages import (
