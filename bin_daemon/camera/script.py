@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from bin_daemon.config.schema import Interval, Length, section
+from bin_daemon.config.schema import Bounds, section
 from bin_daemon.config.validate import Fault, InvalidError, check
 from bin_daemon.core.errors import CameraError
 
 SCRIPT_NAME = "script.yaml"
 KINDS = ("empty", "enter", "hold", "hand", "light", "blocked")
-Side = Annotated[int, Interval(ge=32, le=4096)]
+Side = Annotated[int, Bounds(ge=32, le=4096)]
 
 
 @section
@@ -29,12 +29,12 @@ class ScriptStep:
     """
 
     kind: Literal["empty", "enter", "hold", "hand", "light", "blocked"]
-    picture: Annotated[str, Length(1)]
-    frames: Annotated[int, Interval(ge=1, le=100_000)]
+    picture: Annotated[str, Bounds(min_length=1)]
+    frames: Annotated[int, Bounds(ge=1, le=100_000)]
     """How many frames it lasts."""
     label: str | None = None
     """hold: what it is (the ground truth)."""
-    stuck: Annotated[int, Interval(ge=0, le=100)] = 0
+    stuck: Annotated[int, Bounds(ge=0, le=100)] = 0
     """hold: drops that it survives: a jam."""
 
 
@@ -42,17 +42,17 @@ class ScriptStep:
 class Script:
     """A scene: its steps, and how the camera that sees them behaves."""
 
-    fps: Annotated[float, Interval(gt=0, le=120)] = 10.0
+    fps: Annotated[float, Bounds(gt=0, le=120)] = 10.0
     """Frames a second."""
     size: tuple[Side, Side] = (640, 480)
     """Width and height of the frames."""
-    seed: Annotated[int, Interval(ge=0)] = 0
+    seed: Annotated[int, Bounds(ge=0)] = 0
     """Of the noise and the shake: same seed, same frames."""
-    noise: Annotated[float, Interval(ge=0, le=50)] = 0.0
+    noise: Annotated[float, Bounds(ge=0, le=50)] = 0.0
     """Sensor noise, sigma in grey levels."""
-    jitter_px: Annotated[float, Interval(ge=0, le=20)] = 0.0
+    jitter_px: Annotated[float, Bounds(ge=0, le=20)] = 0.0
     """Camera shake, sigma in pixels."""
-    steps: Annotated[tuple[ScriptStep, ...], Length(1)]
+    steps: Annotated[tuple[ScriptStep, ...], Bounds(min_length=1)]
 
 
 def _with_kind(number: int, raw: Any) -> Any:

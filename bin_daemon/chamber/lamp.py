@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bin_daemon.chamber.chamber import Chamber
-from bin_daemon.config.sections import ChamberSection, Light
+from bin_daemon.config.hardware import Light
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Blockage, Frame, Image, Observation, View
 
 _THINGS = (View.ITEM, View.ITEMS, View.HAND)

@@ -22,7 +22,8 @@ from bin_daemon.core.errors import ChuteError, UsageError
 from bin_daemon.gpio.factory import ServoPin
 
 if TYPE_CHECKING:
-    from bin_daemon.config.sections import ChuteSection, Route
+    from bin_daemon.config.hardware import ChuteSection
+    from bin_daemon.config.sections import Route
     from bin_daemon.core.clock import Clock
     from bin_daemon.gpio.factory import Factory
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from bin_daemon.chute.chute import HOME
-from bin_daemon.config.sections import ChuteSection, Servo
+from bin_daemon.config.hardware import ChuteSection, Servo
 
 STEPS_DEG = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PAGE_DEG = 10.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bin_daemon.chute.chute import HOME
 from bin_daemon.chute.motion import Ramp
-from bin_daemon.config.sections import ChuteSection
+from bin_daemon.config.hardware import ChuteSection
 from bin_daemon.gpio.factory import FRAME_S, ServoPin
 
 _DWELL_S = 0.6

@@ -20,7 +20,8 @@ from bin_daemon.cli.hardware import devices
 from bin_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bin_daemon.config.sections import Config, SensorSection
+    from bin_daemon.config.hardware import SensorSection
+    from bin_daemon.config.sections import Config
     from bin_daemon.core.messages import Readings
     from bin_daemon.gpio.factory import Factory
 

@@ -1,7 +1,6 @@
 """The parts of a bin's configuration that have a wire: servos and their poses, sensors, outputs.
 
-`sections` gathers them into the whole. As there, the words under a field are its description, and
-nothing here opens a device or loads a library.
+`sections` gathers them into the whole; what it says of descriptions and libraries holds here too.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from bin_daemon.config.schema import Interval, Length, Matches, section
+from bin_daemon.config.schema import Bounds, Name, section
 
-Name = Annotated[str, Matches(r"^[a-zA-Z0-9_-]+$")]
-Seconds = Annotated[float, Interval(ge=0, le=3600)]
-Pin = Annotated[int, Interval(ge=0, le=27)]
+Seconds = Annotated[float, Bounds(ge=0, le=3600)]
+Pin = Annotated[int, Bounds(ge=0, le=27)]
 
 
 @section
@@ -22,13 +20,13 @@ class Servo:
 
     pin: Pin
     """GPIO number (BCM), or the channel on a PCA9685 board, 0 to 15."""
-    min_angle_deg: Annotated[float, Interval(ge=-360, le=360)] = -90.0
-    max_angle_deg: Annotated[float, Interval(ge=-360, le=360)] = 90.0
-    min_pulse_us: Annotated[int, Interval(ge=400, le=2600)] = 1000
+    min_angle_deg: Annotated[float, Bounds(ge=-360, le=360)] = -90.0
+    max_angle_deg: Annotated[float, Bounds(ge=-360, le=360)] = 90.0
+    min_pulse_us: Annotated[int, Bounds(ge=400, le=2600)] = 1000
     """Pulse at min_angle_deg."""
-    max_pulse_us: Annotated[int, Interval(ge=400, le=2600)] = 2000
+    max_pulse_us: Annotated[int, Bounds(ge=400, le=2600)] = 2000
     """Pulse at max_angle_deg."""
-    speed_deg_s: Annotated[float, Interval(gt=0, le=1000)] = 180.0
+    speed_deg_s: Annotated[float, Bounds(gt=0, le=1000)] = 180.0
     """No faster than this."""
 
     def __post_init__(self) -> None:
@@ -42,11 +40,11 @@ class Servo:
 class BoardSection:
     """A PCA9685 servo board, which makes the pulses of up to 16 servos by itself."""
 
-    bus: Annotated[int, Interval(ge=0, le=63)] = 1
+    bus: Annotated[int, Bounds(ge=0, le=63)] = 1
     """The I2C bus: 1 is on pins 2 and 3 of the header."""
-    address: Annotated[int, Interval(ge=0x40, le=0x7F)] = 0x40
+    address: Annotated[int, Bounds(ge=0x40, le=0x7F)] = 0x40
     """Its I2C address, as its jumpers say."""
-    oscillator_hz: Annotated[float, Interval(ge=23e6, le=27e6)] = 25e6
+    oscillator_hz: Annotated[float, Bounds(ge=23e6, le=27e6)] = 25e6
     """The true speed of its clock, where somebody has measured it."""
 
 
@@ -59,12 +57,12 @@ class ChuteSection:
     boot overlay allow it, else lgpio. pwm: hardware PWM or an error. lgpio: pulses timed in
     software, on any pin. pca9685: a servo board. mock: gpiozero's own simulated pins."""
     board: BoardSection = field(default_factory=BoardSection)
-    servos: Annotated[dict[Name, Servo], Length(1)]
+    servos: Annotated[dict[Name, Servo], Bounds(min_length=1)]
     poses: dict[Name, dict[Name, float]]
     """Angles in degrees by servo, for each named pose; 'home' is where it rests."""
     homing: Literal["auto", "manual"] = "auto"
     """auto: go home once, slowly, when the daemon is ready."""
-    homing_speed: Annotated[float, Interval(gt=0, le=1)] = 0.25
+    homing_speed: Annotated[float, Bounds(gt=0, le=1)] = 0.25
     """Share of the servo's speed while homing and retrying."""
     detach_after_s: Seconds = 0.3
     """Rest before the pulses are switched off."""
@@ -95,13 +93,13 @@ class Ultrasonic:
     """GPIO number (BCM) that asks."""
     echo: Pin
     """GPIO number (BCM) that hears; 3.3 V at most."""
-    empty_cm: Annotated[float, Interval(gt=0, le=400)]
+    empty_cm: Annotated[float, Bounds(gt=0, le=400)]
     """Distance to the bottom of the empty compartment."""
-    full_cm: Annotated[float, Interval(gt=0, le=400)]
+    full_cm: Annotated[float, Bounds(gt=0, le=400)]
     """Distance to what lies there when it is full."""
-    interval_s: Annotated[float, Interval(ge=1, le=3600)] = 30.0
+    interval_s: Annotated[float, Bounds(ge=1, le=3600)] = 30.0
     """Time between measurements."""
-    stale_s: Annotated[float, Interval(ge=2, le=86400)] = 300.0
+    stale_s: Annotated[float, Bounds(ge=2, le=86400)] = 300.0
     """After so long without an echo the level is unknown."""
 
     def __post_init__(self) -> None:
@@ -154,11 +152,11 @@ class Light:
     when: Literal["always", "looking"] = "always"
     """looking: on while an item is looked at; a dark chamber wakes by sensors.beam or
     sensors.lid."""
-    brightness: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    brightness: Annotated[float, Bounds(gt=0, le=1)] = 1.0
     """Below 1 it is dimmed by PWM, which cameras may see as stripes."""
-    warmup_s: Annotated[float, Interval(ge=0, le=10)] = 0.3
+    warmup_s: Annotated[float, Bounds(ge=0, le=10)] = 0.3
     """Time until its light is steady."""
-    linger_s: Annotated[float, Interval(ge=1, le=600)] = 5.0
+    linger_s: Annotated[float, Bounds(ge=1, le=600)] = 5.0
     """looking: it stays on for so long after the chamber is empty."""
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bin_daemon.config.sections import Config, OutputSection, SensorSection
+from bin_daemon.config.hardware import OutputSection, SensorSection
+from bin_daemon.config.sections import Config
 from bin_daemon.config.validate import Fault, Key
 
 # Header pins with a second job that the boot firmware or the kernel may have claimed.

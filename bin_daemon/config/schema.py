@@ -1,6 +1,6 @@
 """What plain data may be: closed frozen dataclasses, and bounds on their fields.
 
-`@section` makes the class, `Annotated[int, Interval(ge=1)]` bounds a field, the words under a field
+`@section` makes the class, `Annotated[int, Bounds(ge=1)]` bounds a field, the words under a field
 describe it. pydantic reads all three when `validate.check` builds one from a mapping. Until then
 none of it costs anything: a daemon whose files have not changed starts without pydantic.
 """
@@ -8,7 +8,7 @@ none of it costs anything: a daemon whose files have not changed starts without 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -27,39 +27,14 @@ def section(cls: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
 
 
-class _Bounds:
-    """Rules of pydantic's core schema for a field; those that are None do not hold."""
+class Bounds:
+    """Rules for a field: `ge`, `gt`, `le`, `lt`, `min_length`, `max_length`, `pattern`."""
 
-    def __init__(self, **rules: Any) -> None:
-        self._rules = {name: rule for name, rule in rules.items() if rule is not None}
+    def __init__(self, **rules: float | str) -> None:
+        self._rules = rules
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return {**handler(source), **self._rules}
 
 
-class Interval(_Bounds):
-    """A number within bounds."""
-
-    def __init__(
-        self,
-        *,
-        ge: float | None = None,
-        gt: float | None = None,
-        le: float | None = None,
-        lt: float | None = None,
-    ) -> None:
-        super().__init__(ge=ge, gt=gt, le=le, lt=lt)
-
-
-class Length(_Bounds):
-    """A text, list or mapping that is at least, and at most, so long."""
-
-    def __init__(self, least: int, most: int | None = None) -> None:
-        super().__init__(min_length=least, max_length=most)
-
-
-class Matches(_Bounds):
-    """A text, of at most 128 characters, that matches a regular expression."""
-
-    def __init__(self, pattern: str) -> None:
-        super().__init__(pattern=pattern, max_length=128)
+Name = Annotated[str, Bounds(pattern=r"^[a-zA-Z0-9_-]+$", max_length=128)]

@@ -1,9 +1,8 @@
 """The whole configuration of a bin: frozen dataclasses, one for each section.
 
 `load` fills them from YAML: pydantic checks types, bounds and unknown keys, and `rules` whether the
-parts fit together. The words under a field are its description, which
-becomes the JSON Schema that editors complete from. This module opens no device and loads no
-library, pydantic included, so that a daemon whose file has not changed starts without it.
+parts fit together. The words under a field are its description, also in the JSON Schema that
+editors complete from. This module opens no device and loads no library, pydantic included.
 """
 
 from __future__ import annotations
@@ -13,44 +12,17 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bin_daemon.config.hardware import (
-    BoardSection,
-    ChuteSection,
-    Input,
-    Light,
-    Name,
-    Output,
-    OutputSection,
-    Seconds,
-    SensorSection,
-    Servo,
-    Ultrasonic,
-)
-from bin_daemon.config.schema import Interval, Length, Matches, section
+from bin_daemon.config.hardware import ChuteSection, OutputSection, Seconds, SensorSection
+from bin_daemon.config.schema import Bounds, Name, section
 from bin_daemon.core.errors import ConfigError
-
-# Every section can be imported from here.
-__all__ = [
-    "BoardSection",
-    "ChuteSection",
-    "Input",
-    "Light",
-    "Name",
-    "Output",
-    "OutputSection",
-    "SensorSection",
-    "Servo",
-    "Ultrasonic",
-]
 
 SCHEMA_VERSION = 2
 PASSWORD_VARIABLE = "BIN_DAEMON_MQTT_PASSWORD"  # noqa: S105 - the name of a variable
 
-
-TopicPrefix = Annotated[str, Matches(r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$")]
-Share = Annotated[float, Interval(ge=0, le=1)]
-Likelihood = Annotated[float, Interval(gt=0, lt=1)]
-Cost = Annotated[float, Interval(ge=0, le=1e6)]
+TopicPrefix = Annotated[str, Bounds(pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$", max_length=128)]
+Share = Annotated[float, Bounds(ge=0, le=1)]
+Likelihood = Annotated[float, Bounds(gt=0, lt=1)]
+Cost = Annotated[float, Bounds(ge=0, le=1e6)]
 
 
 @section
@@ -59,7 +31,7 @@ class BinSection:
 
     id: Name
     """Names the bin in MQTT topics; unique in the fleet."""
-    name: Annotated[str, Length(0, 120)] = ""
+    name: Annotated[str, Bounds(min_length=0, max_length=120)] = ""
     """What people call it."""
 
 
@@ -73,20 +45,20 @@ class CameraSection:
     source: str = "0"
     """picamera2: number of the camera, or a part of its name. opencv: index, /dev path, rtsp://
     address or file. replay: folder, clip or script; 'reel' is the shipped demo reel."""
-    width: Annotated[int, Interval(ge=160, le=4096)] = 640
+    width: Annotated[int, Bounds(ge=160, le=4096)] = 640
     """Pixels to ask of the camera."""
-    height: Annotated[int, Interval(ge=120, le=4096)] = 480
+    height: Annotated[int, Bounds(ge=120, le=4096)] = 480
     """Pixels to ask of the camera."""
-    fps: Annotated[float, Interval(gt=0, le=60)] = 10.0
+    fps: Annotated[float, Bounds(gt=0, le=60)] = 10.0
     """Frames a second that are looked at."""
-    deadline_s: Annotated[float, Interval(gt=0, le=60)] = 2.0
+    deadline_s: Annotated[float, Bounds(gt=0, le=60)] = 2.0
     """A capture that takes longer is a fault of the camera."""
     exposure: Literal["auto", "locked"] = "auto"
     """picamera2: locked holds exposure and white balance after the warm-up, for a chamber with a
     light of its own; auto keeps following, for one that daylight reaches."""
     warmup_s: Seconds = 2.0
     """picamera2: time for exposure and white balance to find themselves."""
-    focus_cm: Annotated[float, Interval(ge=3, le=1000)] | None = None
+    focus_cm: Annotated[float, Bounds(ge=3, le=1000)] | None = None
     """picamera2: where a lens with a motor (Camera Module 3) is held; else it keeps focusing."""
     loop: bool = False
     """replay: start again at the end."""
@@ -105,7 +77,7 @@ class ChamberSection:
     min_area: Share = 0.004
     """Less of the region than this is no item."""
     margin: Share = 0.08
-    """Ground left around the item in the crop."""
+    """Background left around the item in the crop."""
     normalise: bool = True
     """Correct the colour by the empty reference."""
     reference: Literal["saved", "learn"] = "saved"
@@ -126,7 +98,7 @@ class ModelSection:
     """A package in the model store, or a path to one."""
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
     """auto takes ai-edge-litert where it is installed."""
-    threads: Annotated[int, Interval(ge=1, le=8)] = 1
+    threads: Annotated[int, Bounds(ge=1, le=8)] = 1
     """Threads of one inference."""
 
 
@@ -138,7 +110,7 @@ class AreaRange:
     """Share of the frame, smallest usual."""
     high: Share = 1.0
     """Share of the frame, largest usual."""
-    outside: Annotated[float, Interval(gt=0, le=1)] = 0.2
+    outside: Annotated[float, Bounds(gt=0, le=1)] = 0.2
     """Likelihood of a size beyond the range."""
 
 
@@ -169,7 +141,7 @@ class CostSection:
 class DecisionSection:
     """How looks become a route."""
 
-    looks: Annotated[int, Interval(ge=1, le=10)] = 3
+    looks: Annotated[int, Bounds(ge=1, le=10)] = 3
     """Fresh frames that are fused."""
     residual: Name = "residual"
     """The route of what is not certain."""
@@ -179,7 +151,7 @@ class DecisionSection:
     evidence: EvidenceSection = field(default_factory=EvidenceSection)
     alerts: dict[str, str] = field(default_factory=dict)
     """Classes to raise an alert for, with its words."""
-    full_percent: Annotated[float, Interval(gt=0, le=100)] = 95.0
+    full_percent: Annotated[float, Bounds(gt=0, le=100)] = 95.0
     """From this fill level a compartment takes no more."""
 
 
@@ -199,7 +171,7 @@ class Route:
 
     takes: tuple[str, ...]
     """Classes of the model that belong here."""
-    steps: Annotated[tuple[Step, ...], Length(1)]
+    steps: Annotated[tuple[Step, ...], Bounds(min_length=1)]
     """The moves, before going home."""
 
 
@@ -223,17 +195,17 @@ class TlsSection:
 class MqttSection:
     """The broker that the fleet listens to."""
 
-    host: Annotated[str, Length(1)]
-    port: Annotated[int, Interval(ge=1, le=65535)] = 1883
+    host: Annotated[str, Bounds(min_length=1)]
+    port: Annotated[int, Bounds(ge=1, le=65535)] = 1883
     prefix: TopicPrefix = "bins"
     """First part of every topic."""
     username: str | None = None
     password_file: Path | None = None
     """File that holds the password; else it is in $BIN_DAEMON_MQTT_PASSWORD."""
     tls: TlsSection | None = None
-    keepalive_s: Annotated[int, Interval(ge=5, le=600)] = 30
-    health_interval_s: Annotated[float, Interval(ge=1, le=3600)] = 60.0
-    retry_max_s: Annotated[float, Interval(ge=1, le=3600)] = 120.0
+    keepalive_s: Annotated[int, Bounds(ge=5, le=600)] = 30
+    health_interval_s: Annotated[float, Bounds(ge=1, le=3600)] = 60.0
+    retry_max_s: Annotated[float, Bounds(ge=1, le=3600)] = 120.0
     """Longest wait between attempts."""
 
     def password(self) -> str | None:
@@ -253,9 +225,9 @@ class MqttSection:
 class StoreSection:
     """The events on disk."""
 
-    keep_days: Annotated[float, Interval(gt=0, le=3650)] = 90.0
-    keep_items: Annotated[int, Interval(ge=10, le=10_000_000)] = 50_000
-    max_mb: Annotated[float, Interval(ge=1, le=100_000)] = 200.0
+    keep_days: Annotated[float, Bounds(gt=0, le=3650)] = 90.0
+    keep_items: Annotated[int, Bounds(ge=10, le=10_000_000)] = 50_000
+    max_mb: Annotated[float, Bounds(ge=1, le=100_000)] = 200.0
     """Largest size of the database."""
 
 
@@ -274,11 +246,11 @@ class KeepSection:
     corrected: bool = False
     """Keep a picture of each item whose class somebody corrects by the command 'correct'; the
     pictures of the latest items wait for that in memory."""
-    max_samples: Annotated[int, Interval(ge=10, le=100_000)] = 2000
+    max_samples: Annotated[int, Bounds(ge=10, le=100_000)] = 2000
     """No more than so many; the oldest without a label go first, taught ones never."""
-    max_mb: Annotated[float, Interval(ge=1, le=100_000)] = 300.0
+    max_mb: Annotated[float, Bounds(ge=1, le=100_000)] = 300.0
     """No more than so much disk."""
-    max_days: Annotated[float, Interval(gt=0, le=3650)] = 90.0
+    max_days: Annotated[float, Bounds(gt=0, le=3650)] = 90.0
     """No longer than this, taught ones excepted."""
 
 
@@ -301,7 +273,7 @@ class Config:
     model: ModelSection = field(default_factory=ModelSection)
     decision: DecisionSection = field(default_factory=DecisionSection)
     chute: ChuteSection
-    routes: Annotated[dict[Name, Route], Length(1)]
+    routes: Annotated[dict[Name, Route], Bounds(min_length=1)]
     sensors: SensorSection = field(default_factory=SensorSection)
     outputs: OutputSection = field(default_factory=OutputSection)
     mqtt: MqttSection | None = None

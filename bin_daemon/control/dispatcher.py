@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from bin_daemon.config.schema import Length, section
+from bin_daemon.config.schema import Bounds, section
 from bin_daemon.config.validate import InvalidError, check
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import BinDaemonError
@@ -65,7 +65,7 @@ class Answer:
 class _Command:
     """The payload of a command."""
 
-    cmd_id: Annotated[str, Length(1, _ID_LENGTH)]
+    cmd_id: Annotated[str, Bounds(min_length=1, max_length=_ID_LENGTH)]
     expires: str
     args: dict[str, Any] = field(default_factory=dict)
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bin_daemon.chute.chute import Chute
-from bin_daemon.config.sections import Config, Route, SensorSection
+from bin_daemon.config.hardware import SensorSection
+from bin_daemon.config.sections import Config, Route
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import BinDaemonError, ChuteError

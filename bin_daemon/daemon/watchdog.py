@@ -11,7 +11,8 @@ import os
 import socket
 from collections.abc import Mapping
 
-from bin_daemon.config.sections import CameraSection, Light
+from bin_daemon.config.hardware import Light
+from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import StalledError
 

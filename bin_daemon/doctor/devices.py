@@ -109,7 +109,7 @@ def pins(site: Site, config: Config) -> Finding:
 
 def _claims(config: Config, factory: Factory) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Name and opener of each device by itself, so that one failure hides no other."""
-    from bin_daemon.config.sections import Input
+    from bin_daemon.config.hardware import Input
     from bin_daemon.gpio.factory import InputPin, ServoPin
     from bin_daemon.gpio.outputs import Outputs
 

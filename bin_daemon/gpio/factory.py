@@ -23,7 +23,7 @@ from bin_daemon.core.errors import ChuteError, Reason
 if TYPE_CHECKING:
     from gpiozero.pins import Factory  # noqa: TC004 - others name the type from here
 
-    from bin_daemon.config.sections import BoardSection, Input, Servo
+    from bin_daemon.config.hardware import BoardSection, Input, Servo
 
 __all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "claiming", "open_factory", "release"]
 

@@ -19,7 +19,7 @@ from bin_daemon.core.worker import Worker
 from bin_daemon.gpio.factory import claiming
 
 if TYPE_CHECKING:
-    from bin_daemon.config.sections import Ultrasonic
+    from bin_daemon.config.hardware import Ultrasonic
     from bin_daemon.core.clock import Clock
     from bin_daemon.gpio.factory import Factory
 

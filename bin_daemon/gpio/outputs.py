@@ -19,7 +19,7 @@ from bin_daemon.gpio.factory import claiming, release
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bin_daemon.config.sections import Light, Output, OutputSection
+    from bin_daemon.config.hardware import Light, Output, OutputSection
     from bin_daemon.gpio.factory import Factory
 
 # Far above gpiozero's 100 Hz, which a camera sees as crawling stripes.

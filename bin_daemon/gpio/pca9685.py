@@ -19,7 +19,7 @@ from typing import Any
 from gpiozero.exc import PinInvalidFunction, PinInvalidPin, PinPWMFixedValue
 from gpiozero.pins import Factory, Pin, PinInfo
 
-from bin_daemon.config.sections import BoardSection
+from bin_daemon.config.hardware import BoardSection
 from bin_daemon.core.errors import ChuteError
 
 CHANNELS = 16

@@ -15,7 +15,7 @@ from bin_daemon.core.messages import Readings
 from bin_daemon.gpio.factory import InputPin
 
 if TYPE_CHECKING:
-    from bin_daemon.config.sections import Input, SensorSection
+    from bin_daemon.config.hardware import Input, SensorSection
     from bin_daemon.core.clock import Clock
     from bin_daemon.gpio.factory import Factory
     from bin_daemon.gpio.fill_level import FillLevels

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from bin_daemon.config.cache import cached
-from bin_daemon.config.schema import Interval, Matches, section
-from bin_daemon.config.sections import Name, Share
+from bin_daemon.config.schema import Bounds, Name, section
+from bin_daemon.config.sections import Share
 from bin_daemon.config.validate import InvalidError, check
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ModelError
 
-Side = Annotated[int, Interval(ge=16, le=2048)]
+Side = Annotated[int, Bounds(ge=16, le=2048)]
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
@@ -33,8 +33,8 @@ GOLDEN = "golden.npz"
 class FileEntry:
     """One file of the package."""
 
-    sha256: Annotated[str, Matches(r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Interval(ge=0)]
+    sha256: Annotated[str, Bounds(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Bounds(ge=0)]
 
 
 @section
@@ -53,8 +53,8 @@ class InputSpec:
 class OutputSpec:
     """Which output of the interpreter is which."""
 
-    logits: Annotated[int, Interval(ge=0)]
-    embedding: Annotated[int, Interval(ge=0)] | None = None
+    logits: Annotated[int, Bounds(ge=0)]
+    embedding: Annotated[int, Bounds(ge=0)] | None = None
     """Null in a model that gives none: it classifies, but cannot be taught."""
 
 
@@ -72,13 +72,13 @@ class Manifest:
 
     format: Literal[1]
     name: Name
-    version: Annotated[int, Interval(ge=1)]
+    version: Annotated[int, Bounds(ge=1)]
     created: str
     files: dict[str, FileEntry]
     signature: Signature | None = None
     input: InputSpec
     outputs: OutputSpec
-    temperature: Annotated[float, Interval(gt=0)]
+    temperature: Annotated[float, Bounds(gt=0)]
     thresholds: dict[str, Share]
     metrics: dict[str, Any]
     minimum_runtime: dict[str, str]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from bin_daemon.config.schema import Interval, Length, Matches, section
-from bin_daemon.config.sections import Name, Share
+from bin_daemon.config.schema import Bounds, Name, section
+from bin_daemon.config.sections import Share
 
 Backbone = Literal[
     "MobileNetV2",
@@ -19,10 +19,10 @@ Backbone = Literal[
     "InceptionV3",
     "ResNet152",
 ]
-Epochs = Annotated[int, Interval(ge=1, le=10_000)]
-Labels = Annotated[tuple[str, ...], Length(2)]
-Positive = Annotated[float, Interval(gt=0)]
-Side = Annotated[int, Interval(ge=32, le=1024)]
+Epochs = Annotated[int, Bounds(ge=1, le=10_000)]
+Labels = Annotated[tuple[str, ...], Bounds(min_length=2)]
+Positive = Annotated[float, Bounds(gt=0)]
+Side = Annotated[int, Bounds(ge=32, le=1024)]
 
 
 @section
@@ -32,9 +32,9 @@ class Relaid:
     label: str
     folder: str
     """Relative to the repository."""
-    most: Annotated[int, Interval(ge=1)] | None = None
+    most: Annotated[int, Bounds(ge=1)] | None = None
     """Photographs taken at most, evenly over all of them."""
-    crops: Annotated[int, Interval(ge=1)] = 2
+    crops: Annotated[int, Bounds(ge=1)] = 2
     """Of each photograph."""
 
 
@@ -50,7 +50,7 @@ class DataSpec:
     """Where the set is published; a file address can be fetched, a page is for people."""
     archive: Literal["zip", "tar"] | None = None
     """What a fetched address gives; without it the set comes from a folder (`--data`)."""
-    sha256: Annotated[str, Matches(r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Bounds(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Of the archive. Null where none is published: then `--sha256` or `--data` is needed."""
     folder: str = "."
     """Where the class folders lie within the archive."""
@@ -74,9 +74,9 @@ class SplitSpec:
 class Head:
     """What stands on the pooled embedding."""
 
-    dense: tuple[Annotated[int, Interval(ge=1, le=4096)], ...] = ()
+    dense: tuple[Annotated[int, Bounds(ge=1, le=4096)], ...] = ()
     """Widths of hidden layers with ReLU before the scores."""
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    dropout: Annotated[float, Bounds(ge=0, lt=1)] = 0.2
     """Share of the embedding that is dropped in training."""
 
 
@@ -90,7 +90,7 @@ class KerasNetwork:
     """Side of the square input, pixels."""
     weights: str = "imagenet"
     """`imagenet` (Keras fetches them), `none` (from scratch), or a folded .npz file."""
-    trained: Literal["head", "all"] | Annotated[int, Interval(ge=1)] = "head"
+    trained: Literal["head", "all"] | Annotated[int, Bounds(ge=1)] = "head"
     """What is trained: the head alone, all layers, or the head and the last n layers."""
     head: Head = dataclasses.field(default_factory=Head)
 
@@ -106,16 +106,16 @@ class FoldedNetwork:
 class Augmentation:
     """Random changes to a training picture, each drawn evenly between its bounds."""
 
-    rotation_deg: Annotated[float, Interval(ge=0, le=180)] = 0.0
-    zoom: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    rotation_deg: Annotated[float, Bounds(ge=0, le=180)] = 0.0
+    zoom: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
     """0.2: between 0.8 and 1.2 times the size."""
-    shift: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    shift: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
     """Of the side, in both directions."""
-    shear: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    shear: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
     """Sideways shift of a row by this share of its height, at most."""
     flip_horizontal: bool = False
     flip_vertical: bool = False
-    brightness: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    brightness: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
     """0.2: between 0.8 and 1.2 times as bright."""
 
 
@@ -125,60 +125,60 @@ class KerasTraining:
 
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Interval(ge=0)] = 0.0
-    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Bounds(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
     epochs: Epochs = 20
-    batch: Annotated[int, Interval(ge=2, le=1024)] = 32
-    seed: Annotated[int, Interval(ge=0)] = 1
+    batch: Annotated[int, Bounds(ge=2, le=1024)] = 32
+    seed: Annotated[int, Bounds(ge=0)] = 1
 
 
 @section
 class FoldedTraining:
     """How the folded network learns, and from which views."""
 
-    small_epochs: Annotated[int, Interval(ge=0)] = 26
+    small_epochs: Annotated[int, Bounds(ge=0)] = 26
     small_size: Side = 160
     """Side of the pictures in the first epochs, pixels."""
-    large_epochs: Annotated[int, Interval(ge=0)] = 8
+    large_epochs: Annotated[int, Bounds(ge=0)] = 8
     large_size: Side = 224
     """In the last epochs. The views are cropped, so that less than the network's 224 shows things
     as large as a bin does (Touvron et al. 2019, arXiv:1906.06423)."""
-    batch: Annotated[int, Interval(ge=2, le=1024)] = 32
+    batch: Annotated[int, Bounds(ge=2, le=1024)] = 32
     """Photographs in a batch; unknown and rendered items come on top."""
-    board_epochs: Annotated[int, Interval(ge=0)] = 0
+    board_epochs: Annotated[int, Bounds(ge=0)] = 0
     """Of a fine-tuning phase, with every photograph on its plain background and no rendered items,
     at `large_size`; the learning rate rises once more, to a third, and falls. 0: there is none."""
     board_weak_light_shares: tuple[Share, ...] = (0.0,)
     """Of each fine-tuning phase, the share of the views in weak light; the mean of the phases'
     weights is taken."""
     learning_rate: Positive = 1.2e-3
-    weight_decay: Annotated[float, Interval(ge=0)] = 0.02
-    warmup_epochs: Annotated[float, Interval(ge=0)] = 1.0
-    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Bounds(ge=0)] = 0.02
+    warmup_epochs: Annotated[float, Bounds(ge=0)] = 1.0
+    label_smoothing: Annotated[float, Bounds(ge=0, lt=1)] = 0.1
     blend_share: Share = 0.5
     """Share of the batches that are blended, by mixup or cutmix."""
-    average: Annotated[float, Interval(ge=0, lt=1)] = 0.997
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    average: Annotated[float, Bounds(ge=0, lt=1)] = 0.997
+    dropout: Annotated[float, Bounds(ge=0, lt=1)] = 0.2
     balance: Share = 0.5
     """Exponent of class balancing: 0 draws classes as they come, 1 all equally often."""
-    clean_views: Annotated[int, Interval(ge=0, le=200)] = 8
+    clean_views: Annotated[int, Bounds(ge=0, le=200)] = 8
     """Of each photograph on its plain background, beside the photograph as it is."""
-    chamber_views: Annotated[int, Interval(ge=0, le=200)] = 8
+    chamber_views: Annotated[int, Bounds(ge=0, le=200)] = 8
     """Of each photograph, its item cut out and laid into drawn chambers."""
     chamber_share: Share = 0.35
     """Share of the photographs of a batch that are shown in a chamber."""
     rendered: str | None = None
     """Folder of rendered items (`make studio`), relative to the repository; null for none."""
-    rendered_views: Annotated[int, Interval(ge=1, le=200)] = 8
+    rendered_views: Annotated[int, Bounds(ge=1, le=200)] = 8
     """Of each rendered item."""
     rendered_share: Share = 0.25
     """Rendered items in a batch, as a share of its photographs."""
-    unknown_views: Annotated[int, Interval(ge=0)] = 1500
+    unknown_views: Annotated[int, Bounds(ge=0)] = 1500
     unknown_share: Share = 0.08
     """Out-of-distribution views in a batch, as a share of its photographs."""
     weak_light_share: Share = 0.0
     """Share of all views that are shown in weak light, as a noisy sensor sees them."""
-    seed: Annotated[int, Interval(ge=0)] = 1
+    seed: Annotated[int, Bounds(ge=0)] = 1
 
     @property
     def epochs(self) -> int:
@@ -235,7 +235,7 @@ class Recipe:
     """What a training is: the part that both kinds of network share."""
 
     name: Name
-    version: Annotated[int, Interval(ge=1)] = 1
+    version: Annotated[int, Bounds(ge=1)] = 1
     """Of the package; rises when another training replaces it."""
     title: str
     stands_for: str

@@ -8,7 +8,8 @@ from chamber_scenes import HEIGHT, WIDTH, Scene, empty, with_can
 
 from bin_daemon.chamber.crop import is_same
 from bin_daemon.chamber.lamp import LampChamber
-from bin_daemon.config.sections import ChamberSection, Light
+from bin_daemon.config.hardware import Light
+from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Frame, Observation, View
 
 LINGER_S, WARMUP_S = 2.0, 0.3

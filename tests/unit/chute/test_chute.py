@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bin_daemon.chute.chute import Chute, ChuteState
+from bin_daemon.config.hardware import ChuteSection
 from bin_daemon.config.load import validate
-from bin_daemon.config.sections import ChuteSection, Route
+from bin_daemon.config.sections import Route
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError, UsageError
 from bin_daemon.gpio.factory import FRAME_S, open_factory

@@ -4,7 +4,7 @@ import pytest
 
 from bin_daemon.chute.pose_editor import PoseEditor, pulse_us
 from bin_daemon.cli.keyboard import decoded
-from bin_daemon.config.sections import ChuteSection, Servo
+from bin_daemon.config.hardware import ChuteSection, Servo
 
 CHUTE = ChuteSection(
     pins="mock",

@@ -9,8 +9,9 @@ import pytest
 
 from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.chute.ticker import ChuteThread
+from bin_daemon.config.hardware import ChuteSection
 from bin_daemon.config.load import validate
-from bin_daemon.config.sections import ChuteSection, Route
+from bin_daemon.config.sections import Route
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.factory import open_factory

@@ -4,7 +4,7 @@ import pytest
 
 from bin_daemon.cli import main, sensing
 from bin_daemon.cli.sensing import words_of
-from bin_daemon.config.sections import Input, SensorSection, Ultrasonic
+from bin_daemon.config.hardware import Input, SensorSection, Ultrasonic
 from bin_daemon.core import paths
 from bin_daemon.core.messages import Readings
 

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from bin_daemon.config.hardware import Input, Light, Output, OutputSection
 from bin_daemon.config.load import load_config
-from bin_daemon.config.sections import Config, Input, Light, Output, OutputSection
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.daemon.app import App

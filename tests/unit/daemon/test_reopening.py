@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bin_daemon.camera import open_camera
+from bin_daemon.config.hardware import Light, OutputSection
 from bin_daemon.config.load import load_config
-from bin_daemon.config.sections import Config, Light, OutputSection
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError
 from bin_daemon.core.messages import Frame

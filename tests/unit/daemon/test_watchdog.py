@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
+from bin_daemon.config.hardware import Light
 from bin_daemon.config.load import load_config
-from bin_daemon.config.sections import Light
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import StalledError
 from bin_daemon.daemon.watchdog import Supervisor, Watchdog, longest_pass_s, notify

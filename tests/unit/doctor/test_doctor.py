@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bin_daemon.config.hardware import BoardSection, Input, Ultrasonic
 from bin_daemon.config.load import load_config
-from bin_daemon.config.sections import BoardSection, Config, Input, MqttSection, Ultrasonic
+from bin_daemon.config.sections import Config, MqttSection
 from bin_daemon.core import paths
 from bin_daemon.daemon import health
 from bin_daemon.doctor import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bin_daemon.config.sections import Input, Servo
+from bin_daemon.config.hardware import Input, Servo
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.factory import InputPin, ServoPin, claiming, open_factory
 

@@ -14,8 +14,8 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bin_daemon.config.hardware import SensorSection, Ultrasonic
 from bin_daemon.config.load import validate
-from bin_daemon.config.sections import SensorSection, Ultrasonic
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Prediction, Readings

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from bin_daemon.config.hardware import OutputSection
 from bin_daemon.config.load import validate
-from bin_daemon.config.sections import OutputSection
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.factory import open_factory
 from bin_daemon.gpio.outputs import BEEP_S, FAST_BLINK_S, SLOW_BLINK_S, Mode, Outputs

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from bin_daemon.config.sections import BoardSection, Servo
+from bin_daemon.config.hardware import BoardSection, Servo
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.factory import ServoPin
 from bin_daemon.gpio.pca9685 import BoardFactory

@@ -9,7 +9,7 @@ import pytest
 from fake_sysfs import PI_4, FakeSysfs
 from lgpio_model import Lgpio
 
-from bin_daemon.config.sections import Input, Servo
+from bin_daemon.config.hardware import Input, Servo
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.gpio.factory import InputPin, ServoPin, open_factory
 

@@ -6,8 +6,8 @@ pin that reports no edges.
 
 import pytest
 
+from bin_daemon.config.hardware import SensorSection
 from bin_daemon.config.load import validate
-from bin_daemon.config.sections import SensorSection
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Readings
