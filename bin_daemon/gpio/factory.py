@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.errors import ChuteError, Reason
 
 if TYPE_CHECKING:
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAME_S", "Factory", "InputPin", "ServoPin", "claiming", "open_factory", "release"]
 
-# The servo standard: one pulse every 20 ms.
-FRAME_S = 0.020
+FRAME_S = 0.020  # the servo standard: one pulse every 20 ms
+RECORDED_STATES = 2000  # of a simulated pin; half a minute of motion
 
 _log = logging.getLogger(__name__)
-
-RECORDED_STATES = 2000  # of a simulated pin; half a minute of motion
 
 
 def open_factory(kind: str = "outputs", board: BoardSection | None = None) -> Factory:
@@ -47,17 +46,15 @@ def open_factory(kind: str = "outputs", board: BoardSection | None = None) -> Fa
     """
     if kind == "mock":
         return _open_mock()
-    servo_board: Factory | None = None
-    if kind == "pca9685":
-        from bin_daemon.gpio.pca9685 import BoardFactory
+    with contextlib.ExitStack() as opened:
+        servo_board: Factory | None = None
+        if kind == "pca9685":
+            from bin_daemon.gpio.pca9685 import BoardFactory
 
-        servo_board = BoardFactory(board)
-    try:
-        return _open_header(kind, servo_board)
-    except ChuteError:
-        if servo_board is not None:
-            servo_board.close()
-        raise
+            servo_board = opened.enter_context(contextlib.closing(BoardFactory(board)))
+        factory = _open_header(kind, servo_board)
+        opened.pop_all()
+    return factory
 
 
 def _open_mock() -> Factory:
@@ -145,7 +142,7 @@ def release(device: Any, pin: Any, pull: str, where: str) -> None:
         _log.exception("%s: could not be closed", where)
 
 
-class ServoPin:
+class ServoPin(Closing):
     """One servo on its pin: silent until the first angle, silent and low again after the last.
 
     pulses: what makes them, in words, as "lgpio, timed in software".
@@ -186,12 +183,23 @@ class ServoPin:
 
         angle_deg: clipped to the range of the servo. Raises ChuteError where the pin refuses.
         """
-        if self._closed or angle_deg == self._angle_deg:
+        # gpiozero computes the upper bound as low + (high - low), which may round below high.
+        angle_deg = min(max(angle_deg, self._servo.min_angle), self._servo.max_angle)
+        if angle_deg != self._angle_deg:
+            self._send(angle_deg)
+
+    def detach(self) -> None:
+        """Stop the pulses and drive the pin low. Raises ChuteError where the pin refuses."""
+        self._send(None)
+
+    def _send(self, angle_deg: float | None) -> None:
+        if self._closed:
             return
-        servo = self._servo
         try:
-            # gpiozero computes the upper bound as low + (high - low), which may round below high.
-            servo.angle = min(max(angle_deg, servo.min_angle), servo.max_angle)
+            self._servo.angle = angle_deg
+            if angle_deg is None:
+                # Factories differ in the level that they leave behind when they end a pulse train.
+                self._pin.state = 0
             self._angle_deg = angle_deg
         except Exception as error:
             if not self._closed:
@@ -200,19 +208,6 @@ class ServoPin:
             # A signal handler may have closed the pin between two lines of the above.
             if self._closed:
                 self._let_go()
-
-    def detach(self) -> None:
-        """Stop the pulses and drive the pin low. Raises ChuteError where the pin refuses."""
-        if self._closed:
-            return
-        try:
-            self._servo.detach()
-            # Factories differ in the level that they leave behind when they end a pulse train.
-            self._pin.state = 0
-            self._angle_deg = None
-        except Exception as error:
-            if not self._closed:
-                raise ChuteError(f"{self._where}: {error}") from error
 
     def close(self) -> None:
         """Detach for good and leave the pin low; may be called again, and never raises."""
@@ -225,7 +220,7 @@ class ServoPin:
         release(self._servo, self._pin, "down", self._where)
 
 
-class InputPin:
+class InputPin(Closing):
     """One switch or digital sensor on its pin.
 
     key: where the configuration names it, for messages. Raises ChuteError where the pin cannot be
@@ -264,10 +259,7 @@ class InputPin:
 
     def when_released(self, call: Callable[[], None]) -> None:
         """Let a thread of gpiozero call `call` at each debounced change to inactive."""
-        if self._inverted:
-            self._device.when_activated = call
-        else:
-            self._device.when_deactivated = call
+        setattr(self._device, "when_activated" if self._inverted else "when_deactivated", call)
 
     def close(self) -> None:
         """Release the pin; may be called again."""

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bin_daemon.core.closing import Closing
 from bin_daemon.core.worker import Worker
 from bin_daemon.gpio.factory import claiming
 
@@ -65,7 +66,7 @@ class _Compartment:
     failing: bool = False
 
 
-class FillLevels:
+class FillLevels(Closing):
     """Measures one compartment after another in a thread of its own, until closed.
 
     config: by route, at least one. clock: what staleness is measured on.

@@ -57,10 +57,8 @@ class Outputs(Closing):
         with contextlib.ExitStack() as claimed:
 
             def claim(kind: Any, name: str, output: Output | Light, **more: Any) -> _OutputPin:
-                key, high = f"outputs.{name}.pin", output.active == "high"
-                pin = _OutputPin(kind, key, output.pin, high, pin_factory=factory, **more)
-                claimed.callback(pin.close)
-                return pin
+                pin = _OutputPin(kind, name, output, pin_factory=factory, **more)
+                return claimed.enter_context(pin)
 
             light, led, buzzer = config.light, config.led, config.buzzer
             self._brightness = light.brightness if light else 0.0
@@ -82,10 +80,7 @@ class Outputs(Closing):
             if self._led is None or blink_s == self._blink_s:
                 return
             self._blink_s = blink_s
-            if blink_s:
-                self._led.do(lambda led: led.blink(blink_s, blink_s))
-            else:
-                self._led.do(lambda led: led.on())
+            self._led.do(lambda led: led.blink(blink_s, blink_s) if blink_s else led.on())
 
     def beep(self, times: int) -> None:
         """Beep so often, in the background; beeps that still go on are cut short."""
@@ -107,15 +102,16 @@ class Outputs(Closing):
             self._claimed.close()
 
 
-class _OutputPin:
+class _OutputPin(Closing):
     """One gpiozero output device, off at first, on a pin that is left at its off level."""
 
-    def __init__(self, kind: Any, key: str, pin: int, active_high: bool, **more: Any) -> None:
-        self._where = f"{key}: GPIO {pin}"
-        self._active_high = active_high
+    def __init__(self, kind: Any, name: str, output: Output | Light, **more: Any) -> None:
+        self._where = f"outputs.{name}.pin: GPIO {output.pin}"
+        high = output.active == "high"
+        self._off = "down" if high else "up"
         self._failed = False
         with claiming(self._where):
-            self._device: Any = kind(pin, active_high=active_high, initial_value=False, **more)
+            self._device: Any = kind(output.pin, active_high=high, initial_value=False, **more)
         self._pin: Any = self._device.pin
 
     def do(self, action: Callable[[Any], None]) -> None:
@@ -130,4 +126,4 @@ class _OutputPin:
     def close(self) -> None:
         """Switch off and release the pin; never raises."""
         self.do(lambda device: device.off())
-        release(self._device, self._pin, "down" if self._active_high else "up", self._where)
+        release(self._device, self._pin, self._off, self._where)

@@ -8,6 +8,7 @@ Registers as in NXP's PCA9685 data sheet, rev. 4.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import threading
@@ -35,77 +36,6 @@ OSCILLATOR_START_S = 0.0005
 _log = logging.getLogger(__name__)
 
 
-class Pca9685:
-    """The chip: opened with all channels off, at 50 Hz.
-
-    Raises ChuteError, naming bus and address, where it does not answer.
-    """
-
-    def __init__(self, board: BoardSection) -> None:
-        self._address = board.address
-        self._where = f"chute.board: PCA9685 at address {board.address:#x} of /dev/i2c-{board.bus}"
-        # Data sheet, 7.3.5: prescale = round(oscillator / (4096 * rate)) - 1.
-        self._prescale = round(board.oscillator_hz / (STEPS * FREQUENCY_HZ)) - 1
-        self.step_s = (self._prescale + 1) / board.oscillator_hz
-        self._bus = _open_bus(board.bus)
-        try:
-            self._start()
-        except OSError as error:
-            self._bus.close()
-            raise ChuteError(self._no_answer(board, error)) from error
-        except ChuteError:
-            self._bus.close()
-            raise
-
-    def _start(self) -> None:
-        self.all_off()
-        mode = self._bus.read_byte_data(self._address, MODE1)
-        # The prescaler can be set only while the oscillator sleeps.
-        self._write(MODE1, mode & ~RESTART | AUTO_INCREMENT | SLEEP)
-        self._write(PRE_SCALE, self._prescale)
-        self._write(MODE2, TOTEM_POLE)
-        self._write(MODE1, AUTO_INCREMENT)
-        time.sleep(OSCILLATOR_START_S)
-        # Set where the chip was put to sleep with channels on; all are off now.
-        if self._bus.read_byte_data(self._address, MODE1) & RESTART:
-            self._write(MODE1, AUTO_INCREMENT | RESTART)
-        if self._bus.read_byte_data(self._address, PRE_SCALE) != self._prescale:
-            raise ChuteError(
-                f"{self._where} does not keep what is written; is another chip at that address?"
-            )
-
-    def all_off(self) -> None:
-        """Every channel low. Raises OSError where the board does not answer."""
-        self._write(ALL_LED_OFF_H, FULL)
-
-    def set(self, channel: int, pulse_s: float) -> None:
-        """Send pulses this long every 20 ms; 0 is low. Raises OSError as `all_off`."""
-        steps = round(pulse_s / self.step_s)
-        on, off = (0, steps) if steps else (0, FULL << 8)
-        if steps >= STEPS:
-            on, off = FULL << 8, 0
-        # One write of all four registers: they take effect together.
-        data = [on & 0xFF, on >> 8, off & 0xFF, off >> 8]
-        self._bus.write_i2c_block_data(self._address, LED0_ON_L + 4 * channel, data)
-
-    def close(self) -> None:
-        """All channels off, and the bus released. Raises OSError as `all_off`."""
-        try:
-            self.all_off()
-        finally:
-            self._bus.close()
-
-    def _write(self, register: int, value: int) -> None:
-        self._bus.write_byte_data(self._address, register, value)
-
-    def _no_answer(self, board: BoardSection, error: OSError) -> str:
-        return (
-            f"{self._where} does not answer ({error}); is it wired and powered, is "
-            f"`dtparam=i2c_arm=on` in /boot/firmware/config.txt? `i2cdetect -y {board.bus}` lists "
-            f"the devices on the bus"
-        )
-
-
 def _open_bus(number: int) -> Any:
     try:
         from smbus2 import SMBus
@@ -125,15 +55,68 @@ def _open_bus(number: int) -> Any:
 
 
 class BoardFactory(Factory):  # type: ignore[misc]
-    """The channels of one board as gpiozero pins 0 to 15; its owner closes it, last."""
+    """The channels of one board as gpiozero pins 0 to 15, at 50 Hz and all off at first.
+
+    Its owner closes it, last. Raises ChuteError, naming bus and address, where it does not answer.
+    """
 
     def __init__(self, board: BoardSection | None = None) -> None:
         super().__init__()
-        section = board or BoardSection()
+        board = board or BoardSection()
         self.lock = threading.Lock()
-        self.address = section.address
-        self.chip: Pca9685 | None = Pca9685(section)
+        self.address = board.address
+        # Data sheet, 7.3.5: prescale = round(oscillator / (4096 * rate)) - 1.
+        prescale = round(board.oscillator_hz / (STEPS * FREQUENCY_HZ)) - 1
+        self._step_s = (prescale + 1) / board.oscillator_hz
         self._pins = {n: BoardPin(self, n) for n in range(CHANNELS)}
+        self.closed = False
+        self._bus = _open_bus(board.bus)
+        where = f"chute.board: PCA9685 at address {board.address:#x} of /dev/i2c-{board.bus}"
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._bus.close)
+            try:
+                self._start(prescale)
+                kept = self._bus.read_byte_data(self.address, PRE_SCALE) == prescale
+            except OSError as error:
+                raise ChuteError(
+                    f"{where} does not answer ({error}); is it wired and powered, is "
+                    f"`dtparam=i2c_arm=on` in /boot/firmware/config.txt? `i2cdetect -y {board.bus}`"
+                    f" lists the devices on the bus"
+                ) from error
+            if not kept:
+                raise ChuteError(
+                    f"{where} does not keep what is written; is another chip at that address?"
+                )
+            opened.pop_all()
+
+    def _start(self, prescale: int) -> None:
+        self._write(ALL_LED_OFF_H, FULL)
+        mode = self._bus.read_byte_data(self.address, MODE1)
+        # The prescaler can be set only while the oscillator sleeps.
+        self._write(MODE1, mode & ~RESTART | AUTO_INCREMENT | SLEEP)
+        self._write(PRE_SCALE, prescale)
+        self._write(MODE2, TOTEM_POLE)
+        self._write(MODE1, AUTO_INCREMENT)
+        time.sleep(OSCILLATOR_START_S)
+        # Set where the chip was put to sleep with channels on; all are off now.
+        if self._bus.read_byte_data(self.address, MODE1) & RESTART:
+            self._write(MODE1, AUTO_INCREMENT | RESTART)
+
+    def _write(self, register: int, value: int) -> None:
+        self._bus.write_byte_data(self.address, register, value)
+
+    def send(self, channel: int, pulse_s: float) -> None:
+        """Pulses this long every 20 ms; 0 is low. Raises OSError where the board does not answer.
+
+        To be called with `lock`.
+        """
+        steps = round(pulse_s / self._step_s)
+        on, off = (0, steps) if steps else (0, FULL << 8)
+        if steps >= STEPS:
+            on, off = FULL << 8, 0
+        # One write of all four registers: they take effect together.
+        data = [on & 0xFF, on >> 8, off & 0xFF, off >> 8]
+        self._bus.write_i2c_block_data(self.address, LED0_ON_L + 4 * channel, data)
 
     def pin(self, name: int | str) -> BoardPin:
         """The channel of this number. Raises PinInvalidPin where there is none."""
@@ -144,10 +127,12 @@ class BoardFactory(Factory):  # type: ignore[misc]
     def close(self) -> None:
         """All channels off, for good; may be called again, and never raises."""
         with self.lock:
-            chip, self.chip = self.chip, None
+            if self.closed:
+                return
+            self.closed = True
             try:
-                if chip is not None:
-                    chip.close()
+                with contextlib.closing(self._bus):
+                    self._write(ALL_LED_OFF_H, FULL)
             except OSError:
                 _log.exception("the servo board could not be switched off")
 
@@ -155,9 +140,7 @@ class BoardFactory(Factory):  # type: ignore[misc]
         return SimpleNamespace(find_pin=self._find)
 
     def _find(self, name: int | str) -> Iterator[tuple[None, Any]]:
-        for pin in self._pins.values():
-            if name in pin.info.names:
-                yield None, pin.info
+        return ((None, pin.info) for pin in self._pins.values() if name in pin.info.names)
 
 
 class BoardPin(Pin):  # type: ignore[misc]
@@ -223,6 +206,6 @@ class BoardPin(Pin):  # type: ignore[misc]
 
     def _set_state(self, value: float) -> None:
         with self._factory.lock:
-            if self._factory.chip is not None and value != self._state:
-                self._factory.chip.set(self._info.number, value / FREQUENCY_HZ)
+            if value != self._state and not self._factory.closed:
+                self._factory.send(self._info.number, value / FREQUENCY_HZ)
                 self._state = value

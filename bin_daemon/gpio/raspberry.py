@@ -27,8 +27,6 @@ from bin_daemon.gpio.kernel_pwm import Channel, KernelPwm, NoHardwarePwmError, p
 # lgpio applies a new duty cycle after at most one period: 20 ms at 50 Hz, and a margin.
 _TAKEN_OVER_S = 0.05
 
-_LGPIO_HINT = " (a program with lgpio: another bin-daemon, a gpiozero script)"
-
 # The kernel's label of the chip that drives the header: Pi 5, Pi 4, all before.
 _HEADER_CHIPS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
 _DEVICES = Path("/dev")
@@ -153,18 +151,20 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
     def _set_function(self, value: str) -> None:
         self._frequency, self._state = None, 0.0
         if value == "output" and self._pwm is None:
-            self.factory.take_channel(self._channel, self)
-            try:
-                self._pwm = KernelPwm(self._channel)
-            except ChuteError:
-                self.factory.give_channel(self._channel)
-                raise
+            for other in self.factory.pins.values():
+                if isinstance(other, KernelPwmPin) and other._drives(self._channel):
+                    raise ChuteError(
+                        f"it is on the same PWM channel as {other!r} ({self._channel}), so both "
+                        f"would get the same pulses; take GPIO 12 or 18 for one servo and GPIO 13 "
+                        f"or 19 for the other"
+                    )
+            self._pwm = KernelPwm(self._channel)
         elif value != "output" and self._pwm is not None:
             pwm, self._pwm = self._pwm, None
-            try:
-                pwm.close()
-            finally:
-                self.factory.give_channel(self._channel)
+            pwm.close()
+
+    def _drives(self, channel: Channel) -> bool:
+        return self._pwm is not None and self._channel == channel
 
     def _get_frequency(self) -> float | None:
         return self._frequency
@@ -213,7 +213,6 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
         self._kind = kind
         self._board = board
         self._servos: set[int] = set()
-        self._taken: dict[Channel, KernelPwmPin] = {}
 
     def for_servo(self, number: int) -> Factory:
         """The factory that a servo gets its pin from: this one, or that of a servo board.
@@ -253,19 +252,6 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
             if self._board is not None:
                 self._board.close()
 
-    def take_channel(self, channel: Channel, pin: KernelPwmPin) -> None:
-        """Reserve `channel` for `pin`; raises ChuteError where another pin has it."""
-        other = self._taken.setdefault(channel, pin)
-        if other is not pin:
-            raise ChuteError(
-                f"it is on the same PWM channel as {other!r} ({channel}), so both would get the "
-                f"same pulses; take GPIO 12 or 18 for one servo and GPIO 13 or 19 for the other"
-            )
-
-    def give_channel(self, channel: Channel) -> None:
-        """End the reservation of `channel`."""
-        self._taken.pop(channel, None)
-
     def _make_pin(self, factory: PiFactory, info: Any) -> FractionalPin | KernelPwmPin:
         if "gpio" in info.interfaces:
             number = int(info.name[4:])
@@ -277,8 +263,8 @@ class PiFactory(LGPIOFactory):  # type: ignore[misc]
     def _owner(self, name: int | str, error: Exception) -> str:
         with contextlib.suppress(Exception):
             number = int(self.board_info.to_gpio(name)[4:])
-            user = lgpio.gpio_get_line_info(self._handle, number)[4]
-            if user:
-                hint = _LGPIO_HINT if user == "lg" else ""
+            if user := lgpio.gpio_get_line_info(self._handle, number)[4]:
+                lg = " (a program with lgpio: another bin-daemon, a gpiozero script)"
+                hint = lg if user == "lg" else ""
                 return f"held by '{user}'{hint} (the kernel's name); stop it, or take another pin"
-        return f"{error}"
+        return str(error)

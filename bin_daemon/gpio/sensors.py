@@ -38,23 +38,18 @@ class Sensors(Closing):
         with contextlib.ExitStack() as claimed:
 
             def claim(key: str, pin: Input) -> InputPin:
-                device = InputPin(factory, f"sensors.{key}.pin", pin)
-                claimed.callback(device.close)
-                return device
+                return claimed.enter_context(InputPin(factory, f"sensors.{key}.pin", pin))
 
-            self._lid = claim("lid", config.lid) if config.lid else None
-            self._beam: _Beam | None = None
-            if config.beam:
-                self._beam = _Beam(factory, config.beam, clock)
-                claimed.callback(self._beam.close)
-            self._metal = claim("metal", config.metal) if config.metal else None
+            lid, beam, metal = config.lid, config.beam, config.metal
+            self._lid = claim("lid", lid) if lid else None
+            self._beam = claimed.enter_context(_Beam(factory, beam, clock)) if beam else None
+            self._metal = claim("metal", metal) if metal else None
             self._full = {name: claim(f"full.{name}", pin) for name, pin in config.full.items()}
             self._fill: FillLevels | None = None
             if config.fill:
                 from bin_daemon.gpio.fill_level import FillLevels
 
-                self._fill = FillLevels(config.fill, factory, clock)
-                claimed.callback(self._fill.close)
+                self._fill = claimed.enter_context(FillLevels(config.fill, factory, clock))
             self._claimed = claimed.pop_all()
         self._last = Readings()
         self._closed = False
