@@ -7,6 +7,7 @@ live source gives its newest frame, a file every frame. It never reopens by itse
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -28,11 +29,6 @@ JOIN_DEADLINE_S = 1.0
 _RETRY_S = 0.05
 
 
-def _without_password(source: str) -> str:
-    """The address, fit for messages."""
-    return re.sub(r"//[^/@]*@", "//***@", source)
-
-
 class OpenCvCamera(Camera):
     """A camera that OpenCV can open: index, /dev path, rtsp:// address or file.
 
@@ -44,14 +40,15 @@ class OpenCvCamera(Camera):
     ) -> None:
         self._config = config
         self._clock = clock
-        self._name = f"camera {_without_password(config.source)}"
+        # The address without its password, fit for messages.
+        self._name = f"camera {re.sub('//[^/@]*@', '//***@', config.source)}"
         self._is_file = Path(config.source).is_file() and not config.source.isdigit()
         self._period_s = 1.0 / config.fps
         self._changed = threading.Condition()
         self._frame: Frame | None = None
         self._delivered = 0  # frames taken from the device
         self._fault: CameraError | None = None
-        self._last_s: float | None = None
+        self._last_s = -math.inf
         self._check_device()
         self._worker = Worker("camera", self._read, on_error=self._fail)
         self._worker.start()
@@ -112,22 +109,19 @@ class OpenCvCamera(Camera):
         """The work of the thread, from opening to release."""
         capture = self._open()
         try:
-            self._pump(capture)
+            while not self._worker.stopping:
+                good, image = capture.read()
+                if good:
+                    rgb = check_image(rgb_of(image), self._name)
+                    self._offer(Frame(rgb, self._clock.monotonic(), self._delivered))
+                elif not self._is_file:
+                    time.sleep(_RETRY_S)  # a hiccup; the deadline of capture() judges its length
+                elif self._delivered == 0:
+                    raise CameraError(f"{self._name}: the file holds no frames; is it complete?")
+                else:
+                    raise CameraFinishedError(f"{self._name}: the end is reached")
         finally:
             capture.release()
-
-    def _pump(self, capture: cv2.VideoCapture) -> None:
-        while not self._worker.stopping:
-            good, image = capture.read()
-            if good:
-                rgb = check_image(rgb_of(image), self._name)
-                self._offer(Frame(rgb, self._clock.monotonic(), self._delivered))
-            elif not self._is_file:
-                time.sleep(_RETRY_S)  # a hiccup; the deadline of capture() judges its length
-            elif self._delivered == 0:
-                raise CameraError(f"{self._name}: the file holds no frames; is it complete?")
-            else:
-                raise CameraFinishedError(f"{self._name}: the end is reached")
 
     def _offer(self, frame: Frame) -> None:
         with self._changed:
@@ -149,9 +143,8 @@ class OpenCvCamera(Camera):
         """No more often than the configured frame rate."""
         if self._worker.stopping:
             raise CameraError(f"{self._name}: is closed; open it again")
-        if self._last_s is not None:
-            wait_s = self._last_s + self._period_s - self._clock.monotonic()
-            self._clock.sleep(min(max(0.0, wait_s), deadline_s))
+        wait_s = self._last_s + self._period_s - self._clock.monotonic()
+        self._clock.sleep(min(max(0.0, wait_s), deadline_s))
         with self._changed:
             frame = self._await_frame(
                 deadline_s, "no frame", "check the cable and the power supply"

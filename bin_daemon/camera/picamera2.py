@@ -12,18 +12,21 @@ import concurrent.futures
 import contextlib
 import importlib
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import cv2
+import numpy as np
+
 from bin_daemon.camera import Camera
-from bin_daemon.camera.lores import rgb_of_yuv420, small_size
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, OverdueError, Reason
-from bin_daemon.core.images import check_image
-from bin_daemon.core.messages import Frame
+from bin_daemon.core.images import LONGEST, check_image
+from bin_daemon.core.messages import Array, Frame, Image
 from bin_daemon.core.worker import within
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,34 @@ MAX_AGE_S = 10.0  # of a frame; a timestamp further off comes from an unknown cl
 # libcamera names formats from the least significant byte: this one is R, G, B in memory.
 RGB_IN_MEMORY = "BGR888"
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2  # libcamera's AfModeEnum
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the small picture: twice what `images.shrink` makes of the whole picture.
+
+    Halved a whole number of times, so that both shrink to the same grid; even, as YUV420 must be.
+    Twice, so that half of the view still has the full working resolution.
+    """
+    factor = 1
+    while max(width, height) > LONGEST * factor * 2:
+        factor *= 2
+    while factor > 1 and (width % (2 * factor) or height % (2 * factor)):
+        factor //= 2
+    return width // factor, height // factor
+
+
+def rgb_of_yuv420(planes: Array, width: int, height: int) -> Image:
+    """uint8 (height, width, 3) RGB of full-range YUV420 (sYCC, as JPEG has it).
+
+    planes: uint8 (height * 3 / 2, stride): Y, then U and V, of which two rows lie in one of Y's;
+    what lies beyond `width` is padding.
+    """
+    # OpenCV converts ITU-R BT.601's range only: 219 steps from 16 up, 112 to either side of 128.
+    narrow = np.empty_like(planes)
+    cv2.convertScaleAbs(planes[:height], narrow[:height], 219 / 255, 16)
+    cv2.convertScaleAbs(planes[height:], narrow[height:], 224 / 255, 128 * (1 - 224 / 255))
+    rgb = cv2.cvtColor(narrow, cv2.COLOR_YUV2RGB_I420)
+    return np.ascontiguousarray(rgb[:, :width], np.uint8)
 
 
 def age_s(stamp_ns: int) -> float:
@@ -118,7 +149,7 @@ class PiCamera(Camera):
         self._stamp_ns = 0
         self._number = 0
         self._pace_s = 0.0
-        self._last_s: float | None = None
+        self._last_s = -math.inf
         library = _library()
         try:
             within(OPEN_DEADLINE_S, lambda: self._open(library), "camera")
@@ -278,9 +309,8 @@ class PiCamera(Camera):
 
     def capture(self, deadline_s: float) -> Frame:
         """Stamped with the start of its exposure; the small picture comes with it."""
-        if self._last_s is not None and self._pace_s:
-            wait_s = self._last_s + self._pace_s - self._clock.monotonic()
-            self._clock.sleep(min(max(0.0, wait_s), deadline_s))
+        wait_s = self._last_s + self._pace_s - self._clock.monotonic()
+        self._clock.sleep(min(max(0.0, wait_s), deadline_s))
         with (
             _explained(f"{self._name}: cannot read a frame", "restart the daemon"),
             self._fresh(deadline_s) as (request, metadata),

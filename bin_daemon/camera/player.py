@@ -8,8 +8,9 @@ the next one comes when the machine waits again. `ReplayCamera` paces the frames
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 from bin_daemon.camera.script import Script, ScriptStep
 from bin_daemon.core.errors import CameraError, PictureError
 from bin_daemon.core.images import read_picture, resized
-from bin_daemon.core.messages import Image
+from bin_daemon.core.messages import Array, Image
 
 PATIENCE_S = 20.0  # a machine that has not dropped or come back by then will not
 _CACHED = 24
@@ -48,17 +49,11 @@ class Player:
     """
 
     def __init__(
-        self,
-        script: Script,
-        base: Path,
-        name: str = "script",
-        stills: Mapping[str, Image] | None = None,
+        self, script: Script, base: Path, name: str, stills: Mapping[str, Image] | None = None
     ) -> None:
         self.script = script
-        self._base = base
-        self._name = name
-        self._stills = {key: resized(image, *script.size) for key, image in (stills or {}).items()}
-        self._cache: OrderedDict[str, Image] = OrderedDict()
+        self._base, self._name, self._stills = base, name, stills or {}
+        self._still = functools.lru_cache(maxsize=_CACHED)(self._load)
         self._state: str | None = None
         self._drops = 0
         self._patience = max(1, round(PATIENCE_S * script.fps))
@@ -69,37 +64,49 @@ class Player:
         self._drops += dropped
 
     def shots(self) -> Shots:
-        """The frames in order, uint8 RGB, and what each shows; each run starts from the seed."""
+        """The frames in order, uint8 RGB, and what each shows; each run starts from the seed.
+
+        Raises CameraError, naming the step, where a picture cannot be read.
+        """
         camera = _Sensor(self.script)
         for image, shown in self._scene():
             yield camera.see(image), shown
 
     def _scene(self) -> Shots:
         """The steps in order, without shake and noise."""
-        steps = self.script.steps
         empty: Image | None = None
-        for number, step in enumerate(steps, start=1):
-            still = self._still(step, number)
-            if step.kind in ("enter", "hold"):
-                entered = number > 1 and steps[number - 2].kind == "enter"
-                if empty is not None and not (entered and step.kind == "hold"):
-                    yield from self._until_waiting(empty, number)
+        before = ""
+        for number, step in enumerate(self.script.steps, start=1):
+            try:
+                still = self._still(step.picture)
+            except PictureError as error:
+                raise CameraError(f"{self._name}: step {number} ({step.kind}): {error}") from error
+            background = still if empty is None else empty
+            comes = step.kind == "enter" or (step.kind == "hold" and before != "enter")
+            if comes and empty is not None:
+                yield from self._until_waiting(empty, number)
             if step.kind == "hold":
                 yield from self._hold(still, step, number)
-            elif step.kind == "enter":
-                for image in _slide_in(still, empty, step.frames):
-                    yield image, GroundTruth("entering", number)
-            elif step.kind == "light":
-                for image in _fade(still if empty is None else empty, still, step.frames):
-                    yield image, GroundTruth("light", number)
             else:
-                for _ in range(step.frames):
-                    yield still, GroundTruth(step.kind, number)
+                images: Iterable[Image] = itertools.repeat(still, step.frames)
+                if step.kind == "enter":
+                    images = _slide_in(still, background, step.frames)
+                elif step.kind == "light":
+                    images = _fade(background, still, step.frames)
+                shown = GroundTruth("entering" if step.kind == "enter" else step.kind, number)
+                yield from ((image, shown) for image in images)
             if step.kind in ("empty", "light"):
                 empty = still
+            before = step.kind
         if empty is not None:
             # The machine checks that the last item has left before its cycle is complete.
-            yield from self._until_waiting(empty, len(steps))
+            yield from self._until_waiting(empty, len(self.script.steps))
+
+    def _load(self, picture: str) -> Image:
+        """A picture at the size of the script."""
+        found = self._stills.get(picture)
+        image = read_picture(self._base / picture) if found is None else found
+        return resized(image, *self.script.size)
 
     def _until_waiting(self, empty: Image, number: int) -> Shots:
         """Empty frames until the machine waits for the next item, or PATIENCE_S are over."""
@@ -113,26 +120,9 @@ class Player:
         shown = GroundTruth(step.label or Path(step.picture).stem, number)
         last_drop = self._drops + step.stuck
         for count in range(max(step.frames, self._patience)):
-            if self._drops > last_drop:
-                return
-            if self._state is None and count >= step.frames:
+            if self._drops > last_drop or (self._state is None and count >= step.frames):
                 return
             yield still, shown
-
-    def _still(self, step: ScriptStep, number: int) -> Image:
-        """The picture of a step at the size of the script; raises CameraError, naming both."""
-        if step.picture in self._stills:
-            return self._stills[step.picture]
-        if step.picture not in self._cache:
-            try:
-                image = read_picture(self._base / step.picture)
-            except PictureError as error:
-                raise CameraError(f"{self._name}: step {number} ({step.kind}): {error}") from error
-            self._cache[step.picture] = resized(image, *self.script.size)
-            while len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(step.picture)
-        return self._cache[step.picture]
 
 
 class _Sensor:
@@ -141,7 +131,7 @@ class _Sensor:
     def __init__(self, script: Script) -> None:
         self._random = np.random.default_rng(script.seed)
         self._jitter_px = script.jitter_px
-        self._noise: Image | None = None
+        self._noise: Array | None = None
         if script.noise > 0:
             # Drawing normal values for each frame costs more than the rest of the daemon; one
             # larger field, shifted at random, has the same statistics at each pixel.
@@ -153,18 +143,17 @@ class _Sensor:
     def see(self, still: Image) -> Image:
         """A fresh array: `still` as this camera would deliver it now."""
         height, width = still.shape[:2]
-        image = still
+        image: Array = still
         if self._jitter_px > 0:
             dx, dy = self._random.normal(0.0, self._jitter_px, 2)
             shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
             edge = cv2.BORDER_REFLECT_101
-            moved = cv2.warpAffine(still, shift, (width, height), borderMode=edge)
-            image = np.asarray(moved, np.uint8)
+            image = cv2.warpAffine(still, shift, (width, height), borderMode=edge)
         if self._noise is not None:
             y, x = self._random.integers(0, _NOISE_BORDER, 2)
             grain = self._noise[y : y + height, x : x + width]
-            return np.asarray(cv2.add(image, grain, dtype=cv2.CV_8U), np.uint8)
-        return image.copy() if image is still else image
+            image = cv2.add(image, grain, dtype=cv2.CV_8U)
+        return still.copy() if image is still else np.asarray(image, np.uint8)
 
 
 def _fade(old: Image, new: Image, frames: int) -> Iterator[Image]:
@@ -174,9 +163,8 @@ def _fade(old: Image, new: Image, frames: int) -> Iterator[Image]:
         yield np.asarray(cv2.addWeighted(old, 1.0 - share, new, share, 0.0), np.uint8)
 
 
-def _slide_in(still: Image, empty: Image | None, frames: int) -> Iterator[Image]:
+def _slide_in(still: Image, background: Image, frames: int) -> Iterator[Image]:
     """The item of `still` comes down from the top edge to where it lies."""
-    background = still if empty is None else empty
     difference = still.astype(np.int16) - background
     # A change of exposure between the two stills is no item: subtract what is common.
     difference = np.abs(difference - np.median(difference, axis=(0, 1)).astype(np.int16))

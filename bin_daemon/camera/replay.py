@@ -30,9 +30,10 @@ from bin_daemon.core.images import (
     resized,
     rgb_of,
 )
-from bin_daemon.core.messages import Frame, Image
+from bin_daemon.core.messages import Frame
 
 _MEDIAN_EMPTY = "(median of the pictures)"
+_HOLD_SIZE = (640, 480)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -73,16 +74,6 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
         capture.release()
 
 
-def _check_clip(clip: Path) -> None:
-    capture = cv2.VideoCapture(str(clip))
-    good = capture.isOpened() and capture.grab()
-    capture.release()
-    if not good:
-        raise CameraError(
-            f"{clip}: no frames in this file; is it a complete video (AVI, MP4, MKV)?"
-        )
-
-
 class ReplayCamera(Camera):
     """Shows `shots` at `fps` on `clock`; `Reactive` by way of `on_cycle`, as a script needs.
 
@@ -106,7 +97,7 @@ class ReplayCamera(Camera):
         self._period_s = 1.0 / fps
         self._loop = loop
         self._on_cycle = on_cycle
-        self._shots: Shots | None = None
+        self._shots = self._played()
         self._number = 0
         self._due: float | None = None
         self._closed = False
@@ -121,10 +112,22 @@ class ReplayCamera(Camera):
         if self._closed:
             raise CameraError("replay: the camera is closed; open it again")
         self._pace(deadline_s)
-        image, self.shown = self._next()
-        frame = Frame(image, self._clock.monotonic(), self._number)
+        try:
+            image, self.shown = next(self._shots)
+        except StopIteration:
+            raise CameraFinishedError("replay: the end is reached") from None
+        except PictureError as error:
+            raise CameraError(str(error)) from error
         self._number += 1
-        return frame
+        return Frame(image, self._clock.monotonic(), self._number - 1)
+
+    def _played(self) -> Shots:
+        """All that is shown; without end where it loops, unless there is nothing to show."""
+        shown = None
+        for shown in self._start():
+            yield shown
+        while self._loop and shown:
+            yield from self._start()
 
     def _pace(self, deadline_s: float) -> None:
         """Wait until the next frame is due."""
@@ -140,20 +143,6 @@ class ReplayCamera(Camera):
             now = self._due
         self._due = now + self._period_s
 
-    def _next(self) -> tuple[Image, GroundTruth]:
-        restarted = self._shots is None
-        if self._shots is None:
-            self._shots = self._start()
-        try:
-            return next(self._shots)
-        except StopIteration:
-            if not self._loop or restarted:
-                raise CameraFinishedError("replay: the end is reached") from None
-            self._shots = None
-            return self._next()
-        except PictureError as error:
-            raise CameraError(str(error)) from error
-
     def cycle(self, state: str, dropped: bool) -> None:
         """As `Reactive.cycle`; a folder and a clip ignore it."""
         self._on_cycle(state, dropped)
@@ -161,7 +150,6 @@ class ReplayCamera(Camera):
     def close(self) -> None:
         """Show nothing any more."""
         self._closed = True
-        self._shots = None
 
 
 def _play(player: Player, clock: Clock, loop: bool = False) -> ReplayCamera:
@@ -179,19 +167,22 @@ def open_replay(config: CameraSection, clock: Clock) -> ReplayCamera:
     Raises CameraError for a source that is missing, empty or damaged.
     """
     path = paths.reel() if config.source == "reel" else Path(config.source)
-    if path.is_dir():
-        if (path / SCRIPT_NAME).is_file():
-            return script_camera(path / SCRIPT_NAME, clock, config.loop)
-        shots = functools.partial(picture_shots, pictures_in(path))
-    elif path.suffix.lower() in (".yaml", ".yml"):
+    if (path / SCRIPT_NAME).is_file():
+        path /= SCRIPT_NAME
+    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
         return script_camera(path, clock, config.loop)
+    size = (config.width, config.height)
+    if path.is_dir():
+        shots = functools.partial(picture_shots, pictures_in(path), *size)
     elif path.is_file():
-        _check_clip(path)
-        shots = functools.partial(clip_shots, path)
+        shots = functools.partial(clip_shots, path, *size)
+        if next(shots(), None) is None:
+            raise CameraError(
+                f"{path}: no frames in this file; is it a complete video (AVI, MP4, MKV)?"
+            )
     else:
         raise CameraError(f"{path}: no such folder, clip or script; check camera.source")
-    size = (config.width, config.height)
-    return ReplayCamera(lambda: shots(*size), clock, config.fps, config.loop)
+    return ReplayCamera(shots, clock, config.fps, config.loop)
 
 
 def hold_each(
@@ -201,35 +192,29 @@ def hold_each(
     clock: Clock,
     *,
     fps: float = 10.0,
-    size: tuple[int, int] | None = None,
     gap_frames: int = 8,
     learn_frames: int = 15,
     noise: float = 0.0,
     jitter_px: float = 0.0,
     seed: int = 0,
-    label: Callable[[Path], str] = lambda path: path.name,
-    limit: tuple[int, int] = (640, 480),
 ) -> ReplayCamera:
     """A camera to which each picture is an item, held for `hold_frames`; in between, it is empty.
 
-    empty: a picture of the empty chamber, or None to take the median of `pictures`. size: width and
-    height of the frames; else those of the first picture, scaled down to fit `limit`.
+    The frames have the size of the first picture, scaled down to fit 640 x 480. empty: a picture of
+    the empty chamber, or None to take the median of `pictures`.
     Raises CameraError without pictures, PictureError where one cannot be read.
     """
     if not pictures:
         raise CameraError("replay: no pictures to hold; give at least one")
-    stills: dict[str, Image] = {}
+    first = fit_within(read_picture(pictures[0]), *_HOLD_SIZE)
     name = _MEDIAN_EMPTY if empty is None else str(empty.resolve())
-    if empty is None:
-        stills[name] = median_empty(pictures, *limit)
-    if size is None:
-        first = fit_within(read_picture(pictures[0]), *limit)
-        size = (first.shape[1], first.shape[0])
+    stills = {name: median_empty(pictures, *_HOLD_SIZE)} if empty is None else {}
     steps = [ScriptStep(kind="empty", picture=name, frames=learn_frames)]
     for path in pictures:
         still = str(path.resolve())
-        steps.append(ScriptStep(kind="hold", picture=still, frames=hold_frames, label=label(path)))
+        steps.append(ScriptStep(kind="hold", picture=still, frames=hold_frames, label=path.name))
         steps.append(ScriptStep(kind="empty", picture=name, frames=gap_frames))
+    size = (first.shape[1], first.shape[0])
     script = Script(
         fps=fps, size=size, seed=seed, noise=noise, jitter_px=jitter_px, steps=tuple(steps)
     )

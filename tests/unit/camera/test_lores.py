@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bin_daemon.camera.lores import rgb_of_yuv420, small_size
+from bin_daemon.camera.picamera2 import rgb_of_yuv420, small_size
 from bin_daemon.core.images import shrink
 
 SIZES = [(640, 480), (800, 600), (1280, 720), (1640, 1232), (1920, 1080), (2592, 1944), (160, 120)]
