@@ -24,12 +24,209 @@ from export.rendering.reel import command as reel
 from export.rendering.studio import command as studio
 from export.run import DEFAULT_BACKBONE, DEFAULT_RUNS, MADE_BACKBONE, REPOSITORY, Run
 
+Action = Callable[[Namespace], int | None]
 
-def _run_options(step: ArgumentParser, *, data: bool = True) -> None:
-    add = step.add_argument
+
+def _train(options: Namespace) -> None:
+    from export.data.fetch import locate
+    from export.views.relaid import relaid_set
+
+    recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
+    changes = dict(options.set or ())
+    shortcuts = {"network.backbone": options.backbone_name, "network.weights": options.weights}
+    changes |= {key: value for key, value in shortcuts.items() if value is not None}
+    recipe = override(recipe, changes)
+    run = _run_named(options.run or recipe.name)
+    if options.finetune_from:
+        from export.training.finetune import finetune
+
+        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
+        return
+    data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
+    if isinstance(recipe, FoldedRecipe):
+        from export.training.folded import train
+
+        train(run, recipe, data, options.backbone, options.fold)
+    else:
+        from export.training import keras
+
+        keras.train(run, recipe, data, options.fold, options.backbone)
+
+
+def _quantize(options: Namespace) -> None:
+    run, data = _run_and_data(options)
+    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
+        from export.conversion.folded import quantise
+
+        quantise(run, data, plain=options.plain)
+    else:
+        from export.conversion import keras
+
+        keras.quantise(run, data)
+
+
+def _evaluate(options: Namespace) -> None:
+    if options.pool:
+        from export.evaluation.pooling import pool
+
+        others = [_run_named(name) for name in options.pool]
+        pool(_run_named(options.run), others, options.arguments)
+    else:
+        from export.evaluation.evaluate import evaluate
+
+        evaluate(*_run_and_data(options, "quantize"), options.arguments)
+
+
+def _report(options: Namespace) -> None:
+    from export.report.page import report
+
+    report(*_run_and_data(options, "quantize"))
+
+
+def _package(options: Namespace) -> None:
+    from export.packaging.package import package
+
+    run = _run_named(options.run)
+    folder = options.to or REPOSITORY / "models" / run.folder.name
+    package(run, folder, options.version, despite=options.despite)
+
+
+def _import(options: Namespace) -> None:
+    if options.annotations:
+        from export.data.annotations import import_annotations
+
+        if not options.to:
+            raise ExportError("import --annotations needs --to, the folder to make")
+        print(import_annotations(options.annotations, options.to))
+        return
+    if not (options.file and options.labels and options.calibrate):
+        raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
+    from export.conversion.importer import import_model
+
+    run = import_model(
+        _run_named(options.run or options.file.stem),
+        options.file,
+        options.labels,
+        options.calibrate,
+        options.scale,
+        options.size,
+    )
+    if options.to:
+        # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
+        of_run = ["--run", str(run.folder.resolve())]
+        packaged = ["package", *of_run, "--to", str(options.to.resolve())]
+        for step in (["evaluate", *of_run], packaged):
+            command = [sys.executable, "-m", "export", *step]
+            if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
+                raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
+
+
+def _recipes(options: Namespace) -> None:
+    from export.training.rehearse import rehearse
+
+    rehearse(options.to, options.names)
+
+
+def _backbone(options: Namespace) -> None:
+    from export.networks.folding import make_backbone
+
+    make_backbone(options.to, options.weights)
+
+
+def _groups(options: Namespace) -> None:
+    from export.data.groups import agreement_of
+
+    print(agreement_of(options.folder, options.backbone))
+
+
+def _masks(options: Namespace) -> None:
+    from export.evaluation.masks import measure_masks, table
+
+    figures = measure_masks(options.reel)
+    print(json.dumps(figures, indent=1) if options.json else table(figures))
+
+
+def _teaching(options: Namespace) -> None:
+    from export.evaluation.teaching import measure_teaching
+
+    chambers = [options.data / name for name in options.chamber or CHAMBERS]
+    for line in measure_teaching(chambers, options.model, options.draws):
+        print(json.dumps(line), flush=True)
+
+
+def parser() -> ArgumentParser:
+    """The command line: each step with its options and its action."""
+    top = ArgumentParser(prog="python -m export", description="From pictures to a model package.")
+    steps = top.add_subparsers(required=True, metavar="STEP")
+
+    of_run, of_data = (ArgumentParser(add_help=False) for _ in range(2))
+    add = of_run.add_argument
     add("--run", default="waste6", help="name of the run, or a path to its folder (waste6)")
-    if data:
-        add("--data", type=Path, help="folder of <class>/<picture> (that of the training)")
+    add = of_data.add_argument
+    add("--data", type=Path, help="folder of <class>/<picture> (that of the training)")
+
+    def step(name: str, action: Action, purpose: str, *shared: ArgumentParser) -> ArgumentParser:
+        added = steps.add_parser(name, help=purpose, description=purpose, parents=shared)
+        added.set_defaults(step=action)
+        return added
+
+    _train_options(step("train", _train, "train by a recipe, or go on where it was broken off"))
+
+    purpose = "calibrate and convert to int8 TFLite"
+    add = step("quantize", _quantize, purpose, of_run, of_data).add_argument
+    add("--plain", action="store_true", help="leave the equalisation out")
+
+    purpose = "measure the int8 file on the held-out pictures"
+    add = step("evaluate", _evaluate, purpose, of_run, of_data).add_argument
+    pool = "measure nothing new; pool the held-out folds of --run and of these runs"
+    add("--pool", nargs="+", metavar="RUN", help=pool)
+
+    purpose = "a page with plots and examples of an evaluated run"
+    step("report", _report, purpose, of_run, of_data)
+
+    add = step(
+        "package", _package, "make the model package of an evaluated run", of_run
+    ).add_argument
+    add("--to", type=Path, help="folder of the package (models/<run>)")
+    add("--version", type=int, help="rises with every release (the recipe's)")
+    add("--despite", metavar="REASON", help="package what the gate refuses; the card repeats why")
+
+    purpose = "take over a trained classifier, or annotated pictures"
+    _import_options(step("import", _import, purpose))
+
+    add = step("recipes", _recipes, "train every published backbone on drawn pictures").add_argument
+    add("names", nargs="*", metavar="BACKBONE", help="only these (all)")
+    add("--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs")
+
+    add = step("backbone", _backbone, "fold Keras's MobileNetV2, for `train`").add_argument
+    made = MADE_BACKBONE.relative_to(REPOSITORY)
+    add("--to", type=Path, default=MADE_BACKBONE, help=f"file to write ({made})")
+    add("--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)")
+
+    add = step("groups", _groups, "how well near-duplicates recover a groups.csv").add_argument
+    add("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
+    add("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
+
+    purpose = "compare the masks of the chamber with those of a reel"
+    add = step("masks", _masks, purpose).add_argument
+    add(
+        "reel",
+        nargs="?",
+        type=Path,
+        default=REPOSITORY / "firmware_config/reel",
+        help="folder with truth.yaml",
+    )
+    add("--json", action="store_true", help="print JSON, not a table")
+
+    add = step("teach-figures", _teaching, "what teaching is worth in real chambers").add_argument
+    add("--data", type=Path, default=Path("../shared/data"), help="folder of the chambers")
+    add("--model", default="waste6", help="model package, by name or path (waste6)")
+    add("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
+    add("--draws", type=int, default=5, help="random choices of pictures (5)")
+
+    reel.add_arguments(step("reel", reel.run, "render the project's own demo footage"))
+    studio.add_arguments(step("studio", studio.run, "render rubbish in random sorting chambers"))
+    return top
 
 
 def _train_options(step: ArgumentParser) -> None:
@@ -75,93 +272,6 @@ def _train_options(step: ArgumentParser) -> None:
     )
 
 
-def _train(options: Namespace) -> None:
-    from export.data.fetch import locate
-    from export.views.relaid import relaid_set
-
-    recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
-    changes = dict(options.set or ())
-    shortcuts = {"network.backbone": options.backbone_name, "network.weights": options.weights}
-    changes |= {key: value for key, value in shortcuts.items() if value is not None}
-    recipe = override(recipe, changes)
-    run = _run_named(options.run or recipe.name)
-    if options.finetune_from:
-        from export.training.finetune import finetune
-
-        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
-        return
-    data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
-    if isinstance(recipe, FoldedRecipe):
-        from export.training.folded import train
-
-        train(run, recipe, data, options.backbone, options.fold)
-    else:
-        from export.training import keras
-
-        keras.train(run, recipe, data, options.fold, options.backbone)
-
-
-def _quantize_options(step: ArgumentParser) -> None:
-    _run_options(step)
-    step.add_argument("--plain", action="store_true", help="leave the equalisation out")
-
-
-def _quantize(options: Namespace) -> None:
-    run, data = _run_and_data(options)
-    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
-        from export.conversion.folded import quantise
-
-        quantise(run, data, plain=options.plain)
-    else:
-        from export.conversion import keras
-
-        keras.quantise(run, data)
-
-
-def _evaluate_options(step: ArgumentParser) -> None:
-    _run_options(step)
-    step.add_argument(
-        "--pool",
-        nargs="+",
-        metavar="RUN",
-        help="measure nothing new; pool the held-out folds of --run and of these runs",
-    )
-
-
-def _evaluate(options: Namespace) -> None:
-    if options.pool:
-        from export.evaluation.pooling import pool
-
-        others = [_run_named(name) for name in options.pool]
-        pool(_run_named(options.run), others, options.arguments)
-    else:
-        from export.evaluation.evaluate import evaluate
-
-        evaluate(*_run_and_data(options, "quantize"), options.arguments)
-
-
-def _report(options: Namespace) -> None:
-    from export.report.page import report
-
-    report(*_run_and_data(options, "quantize"))
-
-
-def _package_options(step: ArgumentParser) -> None:
-    add = step.add_argument
-    _run_options(step, data=False)
-    add("--to", type=Path, help="folder of the package (models/<run>)")
-    add("--version", type=int, help="rises with every release (the recipe's)")
-    add("--despite", metavar="REASON", help="package what the gate refuses; the card repeats why")
-
-
-def _package(options: Namespace) -> None:
-    from export.packaging.package import package
-
-    run = _run_named(options.run)
-    folder = options.to or REPOSITORY / "models" / run.folder.name
-    package(run, folder, options.version, despite=options.despite)
-
-
 def _import_options(step: ArgumentParser) -> None:
     add = step.add_argument
     add("file", type=Path, nargs="?", help="the model: .keras, .h5 or .tflite")
@@ -176,136 +286,6 @@ def _import_options(step: ArgumentParser) -> None:
     add("--size", type=int, help="side of the input, where the model leaves it open")
     add("--name", dest="run", help="name of the run (that of the file)")
     add("--to", type=Path, help="make a package in this folder, or crops and cut-outs")
-
-
-def _import(options: Namespace) -> None:
-    if options.annotations:
-        from export.data.annotations import import_annotations
-
-        if not options.to:
-            raise ExportError("import --annotations needs --to, the folder to make")
-        print(import_annotations(options.annotations, options.to))
-        return
-    if not (options.file and options.labels and options.calibrate):
-        raise ExportError("import needs a model, --labels and --calibrate; or --annotations")
-    from export.conversion.importer import import_model
-
-    run = import_model(
-        _run_named(options.run or options.file.stem),
-        options.file,
-        options.labels,
-        options.calibrate,
-        options.scale,
-        options.size,
-    )
-    if options.to:
-        # TensorFlow is loaded by now, and tflite-runtime does not work beside it.
-        of_run = ["--run", str(run.folder.resolve())]
-        packaged = ["package", *of_run, "--to", str(options.to.resolve())]
-        for step in (["evaluate", *of_run], packaged):
-            command = [sys.executable, "-m", "export", *step]
-            if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
-                raise ExportError(f"{run.folder}: imported, but `{step[0]}` refused it; see above")
-
-
-def _recipes_options(step: ArgumentParser) -> None:
-    add = step.add_argument
-    add("names", nargs="*", metavar="BACKBONE", help="only these (all)")
-    add("--to", type=Path, default=DEFAULT_RUNS / "recipes", help="folder of pictures and runs")
-
-
-def _recipes(options: Namespace) -> None:
-    from export.training.rehearse import rehearse
-
-    rehearse(options.to, options.names)
-
-
-def _backbone_options(step: ArgumentParser) -> None:
-    add = step.add_argument
-    add(
-        "--to",
-        type=Path,
-        default=MADE_BACKBONE,
-        help=f"file to write ({MADE_BACKBONE.relative_to(REPOSITORY)})",
-    )
-    add("--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)")
-
-
-def _backbone(options: Namespace) -> None:
-    from export.networks.folding import make_backbone
-
-    make_backbone(options.to, options.weights)
-
-
-def _groups_options(step: ArgumentParser) -> None:
-    add = step.add_argument
-    add("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
-    add("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
-
-
-def _groups(options: Namespace) -> None:
-    from export.data.groups import agreement_of
-
-    print(agreement_of(options.folder, options.backbone))
-
-
-def _masks_options(step: ArgumentParser) -> None:
-    add, shipped_reel = step.add_argument, REPOSITORY / "firmware_config" / "reel"
-    add("reel", nargs="?", type=Path, default=shipped_reel, help="folder with truth.yaml")
-    add("--json", action="store_true", help="print JSON, not a table")
-
-
-def _masks(options: Namespace) -> None:
-    from export.evaluation.masks import measure_masks, table
-
-    figures = measure_masks(options.reel)
-    print(json.dumps(figures, indent=1) if options.json else table(figures))
-
-
-def _teaching_options(step: ArgumentParser) -> None:
-    add = step.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="folder of the chambers")
-    add("--model", default="waste6", help="model package, by name or path (waste6)")
-    add("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
-    add("--draws", type=int, default=5, help="random choices of pictures (5)")
-
-
-def _teaching(options: Namespace) -> None:
-    from export.evaluation.teaching import measure_teaching
-
-    chambers = [options.data / name for name in options.chamber or CHAMBERS]
-    for line in measure_teaching(chambers, options.model, options.draws):
-        print(json.dumps(line), flush=True)
-
-
-Step = tuple[str, Callable[[ArgumentParser], None], Callable[[Namespace], int | None], str]
-STEPS: tuple[Step, ...] = (
-    ("train", _train_options, _train, "train by a recipe, or go on where it was broken off"),
-    ("quantize", _quantize_options, _quantize, "calibrate and convert to int8 TFLite"),
-    ("evaluate", _evaluate_options, _evaluate, "measure the int8 file on the held-out pictures"),
-    ("report", _run_options, _report, "a page with plots and examples of an evaluated run"),
-    ("package", _package_options, _package, "make the model package of an evaluated run"),
-    ("import", _import_options, _import, "take over a trained classifier, or annotated pictures"),
-    ("recipes", _recipes_options, _recipes, "train every published backbone on drawn pictures"),
-    ("backbone", _backbone_options, _backbone, "fold Keras's MobileNetV2, for `train`"),
-    ("groups", _groups_options, _groups, "how well near-duplicates recover a groups.csv"),
-    ("masks", _masks_options, _masks, "compare the masks of the chamber with those of a reel"),
-    ("teach-figures", _teaching_options, _teaching, "what teaching is worth in real chambers"),
-    ("reel", reel.add_arguments, reel.run, "render the project's own demo footage"),
-    ("studio", studio.add_arguments, studio.run, "render rubbish in random sorting chambers"),
-)
-"""Name, options, action and purpose of each step."""
-
-
-def parser() -> ArgumentParser:
-    """The command line; a step more is a row of `STEPS` more."""
-    top = ArgumentParser(prog="python -m export", description="From pictures to a model package.")
-    steps = top.add_subparsers(required=True, metavar="STEP")
-    for name, add_options, action, purpose in STEPS:
-        step = steps.add_parser(name, help=purpose, description=purpose)
-        add_options(step)
-        step.set_defaults(step=action)
-    return top
 
 
 def _run_named(name: str) -> Run:

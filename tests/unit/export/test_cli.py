@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.__main__ import STEPS, main
+from export.__main__ import main
 from export.data import fetch
 from export.run import Run
 
@@ -71,7 +71,24 @@ def test_a_fold_that_does_not_exist_is_refused(
     assert "argument --fold: '5'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("step", [name for name, *_ in STEPS])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "train",
+        "quantize",
+        "evaluate",
+        "report",
+        "package",
+        "import",
+        "recipes",
+        "backbone",
+        "groups",
+        "masks",
+        "teach-figures",
+        "reel",
+        "studio",
+    ],
+)
 def test_every_step_explains_itself(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([step, "--help"])
