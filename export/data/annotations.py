@@ -7,10 +7,11 @@ annotation is told with its file and number, and the thing is left out: nothing 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import write_table
-from export.data.outlines import Size, circle, polygon, rectangle, run_lengths
-from export.data.pictures import GROUPS, read_rgb, save_picture
+from export.data.outlines import Size, box_of, circle, polygon, rectangle, run_lengths
+from export.data.pictures import label_of, read_rgb, save_picture, write_groups
 from export.errors import ExportError
 
 CROPS, CUTOUTS = "crops", "cutouts"
@@ -44,8 +44,11 @@ class Instance:
     label: str
     mask: Array
     """bool (h, w)."""
-    box: tuple[int, int, int, int]
-    """x, y, width, height of the mask, in pixels."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x, y, width, height of the mask, in pixels."""
+        return box_of(self.mask)
 
 
 def import_annotations(source: Path, to: Path) -> str:
@@ -69,19 +72,14 @@ def import_annotations(source: Path, to: Path) -> str:
         told.append(f"- and {len(problems) - _TOLD} more")
     if not counts:
         raise ExportError("\n".join([f"{source}: nothing in it can be used", *told]))
+    made = f"{counts.total()} crops in {to / CROPS} (train with --data), cut-outs in {to / CUTOUTS}"
+    left_out = [f"{len(problems)} left out:", *told] if problems else []
     lines = [f"{label}: {count}" for label, count in sorted(counts.items())]
-    lines += [
-        f"{counts.total()} crops in {to / CROPS} (train with --data), cut-outs in {to / CUTOUTS}"
-    ]
-    if problems:
-        lines += [f"{len(problems)} left out:", *told]
-    return "\n".join(lines)
+    return "\n".join([*lines, made, *left_out])
 
 
 def read_annotations(source: Path, problems: list[str]) -> Iterator[Instance]:
-    """Every annotated thing of a file or a folder of files, picture by picture.
-
-    Adds to `problems` what is left out, and why.
+    """Every annotated thing of a file or a folder of files; why others are not goes to `problems`.
 
     Raises ExportError where `source` does not exist, or holds no annotation file.
     """
@@ -106,45 +104,36 @@ def write_crops(instances: Iterable[Instance], folder: Path) -> Counter[str]:
     """Write `crops/<class>/<picture>_<n>.png` and `cutouts/` likewise, each with a `groups.csv`.
 
     A crop is cut as the daemon cuts one; a cut-out is the box of the thing, RGBA, its mask as
-    alpha. The things of one picture share a group.
+    alpha. The things of one picture share a group. Returns how many there are of each class.
 
-    Returns:
-        Instances of each class.
-
-    Raises:
-        ExportError: the folder has something in it, or cannot be written.
+    Raises ExportError where the folder has something in it, or cannot be written.
     """
     names: dict[Path, str] = {}
     numbers: Counter[Path] = Counter()
-    counts: Counter[str] = Counter()
+    groups: dict[str, str] = {}
     margin = ChamberSection().margin
-    rows = []
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise ExportError(f"{folder}: is not empty; name a new folder with --to")
         for one in instances:
             if one.image_path not in names:
-                names[one.image_path] = _unused(one.image_path, set(names.values()))
+                names[one.image_path] = _unused(one.image_path, names.values())
             numbers[one.image_path] += 1
-            counts[one.label] += 1
             file = f"{one.label}/{names[one.image_path]}_{numbers[one.image_path]}.png"
             save_picture(folder / CROPS / file, square(one.pixels, one.box, margin, None))
             save_picture(folder / CUTOUTS / file, _cut_out(one))
-            rows.append((file, names[one.image_path]))
-        for kind in (CROPS, CUTOUTS) if rows else ():
-            write_table(folder / kind / GROUPS, ("file", "group"), sorted(rows))
+            groups[file] = names[one.image_path]
+        for kind in (CROPS, CUTOUTS) if groups else ():
+            write_groups(folder / kind, groups)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written: {error.strerror}") from error
-    return counts
+    return Counter(map(label_of, groups))
 
 
-def _unused(picture: Path, taken: set[str]) -> str:
+def _unused(picture: Path, taken: Collection[str]) -> str:
     """A name for a picture: its own, numbered where one of another folder has it already."""
-    name, number = picture.stem, 1
-    while name in taken:
-        number += 1
-        name = f"{picture.stem}-{number}"
-    return name
+    numbered = (f"{picture.stem}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([picture.stem], numbered) if name not in taken)
 
 
 def _cut_out(instance: Instance) -> Array:
@@ -183,25 +172,25 @@ def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterat
             problems.append(f"{file}: shape {number}: {error}")
             continue
         if shape.get("group_id") is None:
-            yield Instance(path, pixels, label, mask, _box(mask))
+            yield Instance(path, pixels, label, mask)
             continue
         thing = (label, str(shape["group_id"]))
         pieces[thing] = pieces[thing] | mask if thing in pieces else mask
     for (label, _), mask in pieces.items():
-        yield Instance(path, pixels, label, mask, _box(mask))
+        yield Instance(path, pixels, label, mask)
 
 
 def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:
     """The instances of a COCO file; those that stand for a crowd are no single thing."""
     labels = {str(entry.get("id")): entry.get("name") for entry in _objects(content, "categories")}
     images = {str(entry.get("id")): entry for entry in _objects(content, "images")}
-    by_image: dict[str, list[dict[str, Any]]] = {}
+    by_image = defaultdict(list)
     for entry in _objects(content, "annotations"):
         image = str(entry.get("image_id"))
         if entry.get("iscrowd"):
             continue
         if image in images:
-            by_image.setdefault(image, []).append(entry)
+            by_image[image].append(entry)
         else:
             problems.append(f"{file}: annotation {entry.get('id')}: there is no image {image}")
     for image, entries in by_image.items():
@@ -213,15 +202,14 @@ def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[
             continue
         for entry in entries:
             try:
-                category = str(entry.get("category_id"))
-                if category not in labels:
+                if (category := str(entry.get("category_id"))) not in labels:
                     raise ValueError(f"there is no category {category}")
                 label = _label(labels[category])
                 mask = _segmentation(entry.get("segmentation"), pixels.shape[:2])
             except ValueError as error:
                 problems.append(f"{file}: annotation {entry.get('id')}: {error}")
                 continue
-            yield Instance(path, pixels, label, mask, _box(mask))
+            yield Instance(path, pixels, label, mask)
 
 
 def _objects(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -272,8 +260,3 @@ def _label(label: Any) -> str:
     if not isinstance(label, str) or not _LABEL.fullmatch(label.strip()):
         raise ValueError(f"the label {label!r} cannot name a class")
     return label.strip()
-
-
-def _box(mask: Array) -> tuple[int, int, int, int]:
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return x, y, width, height

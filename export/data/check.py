@@ -38,13 +38,10 @@ from export.run import Run
 
 REPORT = "data.json"
 SUSPECTS = "suspects.csv"
-
 SMALL_SIDE = 64
 """Pixels: a picture whose shorter side is below is mostly made up when it is enlarged to 224."""
-
 FEW_PICTURES = 50
 """Of a class: with fewer, a fifth held out is ten pictures, and each of them ten points."""
-
 BROKEN_SHARE = 0.05
 """Of the pictures: more that cannot be read than this is a broken copy, not a few bad files."""
 
@@ -86,10 +83,6 @@ class Report:
         lines += [f"{finding.severity}: {finding.message}" for finding in self.findings]
         return "\n".join(lines)
 
-    def suspects(self) -> list[tuple[str, str]]:
-        """(file, why) of every file that a finding names, by file."""
-        return sorted((file, finding.kind) for finding in self.findings for file in finding.files)
-
 
 def check_data(
     run: Run,
@@ -99,12 +92,10 @@ def check_data(
     parts: int = len(PARTS),
     embed: Embed | None = None,
 ) -> list[Picture]:
-    """Check a data folder, keep the report in the run folder, and list what can be used.
-
-    Leaves `data.json`, `suspects.csv` and `groups.csv` in the run folder.
+    """List the pictures that can be used; keep report, suspects and groups in the run folder.
 
     Args:
-        run: where the report is kept; its folder exists.
+        run: its folder exists.
         folder: the data folder.
         labels: the classes there must be, or None for those of the folder.
         parts: how many parts (or folds) every class must be dealt into.
@@ -115,12 +106,13 @@ def check_data(
     """
     report, groups = examine(folder, labels, parts=parts, embed=embed, progress=run.log)
     run.write_json(REPORT, asdict(report))
-    write_table(run.path(SUSPECTS), ("file", "why"), report.suspects())
+    suspects = sorted((file, finding.kind) for finding in report.findings for file in finding.files)
+    write_table(run.path(SUSPECTS), ("file", "why"), suspects)
     run.log("\n".join(f"data: {line}" for line in report.text().splitlines()))
     if report.errors:
         told = "\n".join(f"- {finding.message}" for finding in report.errors)
         raise ExportError(f"{folder}: cannot be trained on ({run.path(REPORT)}):\n{told}")
-    write_groups(run, groups)
+    write_groups(run.folder, groups)
     return list_pictures(folder, labels, groups)
 
 
@@ -134,14 +126,14 @@ def examine(
 ) -> tuple[Report, dict[str, str]]:
     """The report on a data folder, and the group of each picture that can be used.
 
-    Takes the arguments of `check_data`; `progress` hears how far it is.
-
-    Raises ExportError where there is no such folder, no picture in it, or its `groups.csv` is no
-    table.
+    Arguments are those of `check_data`; `progress` hears how far it is. Raises ExportError where
+    there is no such folder, no picture in it, or its `groups.csv` is no table.
     """
     files = find_pictures(folder)
     ordered = sorted({label_of(file) for file in files})
-    findings = [*_about_labels(ordered, labels), *_about_other_files(folder, files)]
+    others = sorted({*find_files(folder)}.difference(files))
+    no_picture = "{n} no pictures, left out; convert what shows something"
+    findings = [*_about_labels(ordered, labels), *_warning("no picture", no_picture, others)]
     given = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else None
     if given is not None:
         findings += _about_table(files, given)
@@ -151,12 +143,12 @@ def examine(
     pairs = alike(seen.hashes, seen.embeddings)
     names = [one.file for one in seen.pictures]
     same = copies([one.copy_of for one in seen.pictures])
-    if given is None:
+    grouped_by = GROUPS
+    if given is not None:
+        groups = merge_groups(given, names, same)
+    else:
         groups = name_groups(names, np.concatenate([pairs, same]))
         grouped_by = "hash" if seen.embeddings is None else "hash and embedding"
-    else:
-        groups = merge_groups(given, names, same)
-        grouped_by = GROUPS
     pictures = Counter(map(label_of, names))
     members = [(group, label_of(file)) for file, group in groups.items()]
     of_label = Counter(label for _, label, _ in dealing_order(members))
@@ -188,19 +180,12 @@ def _about_labels(found: Sequence[str], labels: Sequence[str] | None) -> Iterabl
         )
     elif labels is None and len(found) < 2:
         yield _error("one class", "there is one class; a classifier needs two or more")
-    for label in [label for label in labels or () if label not in found]:
+    known = found if labels is None else labels
+    for label in [label for label in known if label not in found]:
         yield _error("class missing", f"no pictures of '{label}', which the recipe names")
-    for label in [label for label in found if label not in (labels or found)]:
+    for label in [label for label in found if label not in known]:
         told = f"the recipe knows no class '{label}'; move the folder away or add the class"
         yield _error("class unknown", told)
-
-
-def _about_other_files(folder: Path, files: Sequence[str]) -> Iterable[Finding]:
-    """Files in the class folders that do not end as pictures do."""
-    others = sorted({*find_files(folder)}.difference(files))
-    yield from _warning(
-        "no picture", "{n} no pictures, left out; convert what shows something", others
-    )
 
 
 def _about_table(files: Sequence[str], given: Mapping[str, str]) -> Iterable[Finding]:
@@ -220,7 +205,7 @@ def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
             yield _error("unreadable", told, broken)
         else:
             yield from _warning("unreadable", f"{{n}} unreadable, left out ({first})", broken)
-    small = [one.file for one in seen.pictures if min(one.width, one.height) < SMALL_SIDE]
+    small = [one.file for one in seen.pictures if one.side < SMALL_SIDE]
     cure = "too small to learn from; take larger ones"
     yield from _warning("tiny", f"{{n}} below {SMALL_SIDE} pixels, {cure}", small)
     for mode in sorted({one.mode for one in seen.pictures} - {COLOUR}):
@@ -236,25 +221,19 @@ def _about_pairs(
     """Copies, and near-duplicates that a split or a class boundary comes between."""
     exact = [(a, b) for a, b in same.tolist()]
     near = sorted({(a, b) for a, b in pairs.tolist()}.difference(exact))
-    parting: list[tuple[str, str, list[tuple[int, int]], Callable[[str], str]]] = [
-        ("copy", "{n} copies of each other; one of each is enough", exact, str),
-        (
-            "copy in another class",
-            "{n} the same picture in two classes; keep the right one",
-            exact,
-            label_of,
-        ),
-        ("near-duplicate in another class", "{n} alike across classes; look", near, label_of),
-        (
-            "near-duplicate in another group",
-            f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them",
-            near,
-            groups.__getitem__,
-        ),
-    ]
-    for kind, message, of, home in parting:
-        parted = [pair for pair in of if len({home(names[i]) for i in pair}) > 1]
-        yield from _warning(kind, message, sorted({names[i] for pair in parted for i in pair}))
+
+    def parted(of: list[tuple[int, int]], home: Callable[[str], str]) -> list[str]:
+        apart = [pair for pair in of if len({home(names[i]) for i in pair}) > 1]
+        return sorted({names[i] for pair in apart for i in pair})
+
+    told = "{n} copies of each other; one of each is enough"
+    yield from _warning("copy", told, parted(exact, str))
+    told = "{n} the same picture in two classes; keep the right one"
+    yield from _warning("copy in another class", told, parted(exact, label_of))
+    told = "{n} alike across classes; look"
+    yield from _warning("near-duplicate in another class", told, parted(near, label_of))
+    told = f"{{n}} alike across groups of {GROUPS}, so the held-out figure may flatter; join them"
+    yield from _warning("near-duplicate in another group", told, parted(near, groups.__getitem__))
 
 
 def _about_counts(

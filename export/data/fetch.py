@@ -50,7 +50,7 @@ def locate(
 
     Args:
         name: of the recipe.
-        data: what the recipe says of its pictures.
+        data: what it says of its pictures.
         folder: the one that the user names; taken as it is.
         sha256: of the published archive, from the user, where the recipe knows none.
         relay: makes a set of folders whose items are laid on drawn backgrounds.
@@ -91,10 +91,8 @@ def fetch(address: str, sha256: str, archive: str, home: Path) -> None:
     """Fetch an archive and unpack it as the folder `home`, whole or not at all.
 
     Does nothing where `home` exists. What a broken-off download has brought stays beside it, and
-    the next call goes on from there.
-
-    Raises ExportError where it cannot be had, is too large, has another checksum, or is no sound
-    archive.
+    the next call goes on from there. Raises ExportError where the archive cannot be had, is too
+    large, has another checksum, or is not sound.
     """
     if home.exists():
         return

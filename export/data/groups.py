@@ -69,15 +69,8 @@ def agreement(found: Sequence[object], known: Sequence[object]) -> dict[str, flo
 def agreement_of(folder: Path, backbone: Path) -> str:
     """How well hash alone, and hash and embedding, recover the `groups.csv` of a folder.
 
-    Args:
-        folder: pictures in class folders, with `groups.csv`.
-        backbone: folded weights, which the embeddings are of.
-
-    Returns:
-        A line for each of the two, for a person.
-
-    Raises:
-        ExportError: the table or the backbone is missing or damaged.
+    Returns a line for each, for a person; embeddings are of the folded weights in `backbone`.
+    Raises ExportError where the table or the backbone is missing or damaged.
     """
     known = read_groups(folder / GROUPS)
     seen = survey(folder, sorted(known), backbone_embedding(backbone))

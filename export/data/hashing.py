@@ -16,16 +16,13 @@ HASH_BITS = HASH_SIDE * HASH_SIDE - 1
 """Signs of the low frequencies but the mean. With the usual 63 bits, things that lie alone on a
 plain background are as near to each other as to their own duplicates (TrashNet: a quarter of the
 pairs within 8 bits are strangers)."""
-
 HASH_DISTANCE = 50
 """Bits. JPEG at quality 20, half the size, other exposure and noise change fewer than 30 of 255 in
 nine of ten pictures, cutting 2 % off each border up to 46; on TrashNet 24 of the 25 pairs within 50
 share a group, and of those within 70 only three in four."""
-
 COSINE = 0.70
 """Least cosine of two centred embeddings. In groups found so, 85 % of TrashNet's pairs share one of
 its table, and most of those that do not show one bottle, lid, box or leaflet when looked at."""
-
 LEAST_FOR_EMBEDDING = 100
 """Pictures from which on embeddings are asked. The mean of fewer says more about their classes than
 about the background behind them, and a whole class would look alike."""
@@ -51,12 +48,8 @@ def alike(hashes: Array, embeddings: Array | None = None) -> Array:
     Embeddings are centred on their mean: what all pictures share (a chamber, a plain background)
     then says nothing, and the same threshold serves pictures of one chamber and of many places.
 
-    Args:
-        hashes: bool (n, `HASH_BITS`).
-        embeddings: float (n, d), or None.
-
-    Returns:
-        int64 (m, 2), the first index of a pair below the second.
+    Takes bool (n, `HASH_BITS`), and float (n, d) or None; returns int64 (m, 2), the first index of
+    a pair below the second.
     """
     if len(hashes) < 2:
         return np.empty((0, 2), np.int64)

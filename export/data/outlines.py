@@ -1,7 +1,7 @@
 """Outlines of annotated things as masks: polygons, rectangles, circles and run-length codes.
 
-Points or codes and the size of a picture flow in, a bool mask flows out, or a `ValueError` that
-says what is wrong with the shape. Nothing here knows about files or classes.
+Points or codes and the size of a picture flow in, a bool mask (h, w) flows out, or a `ValueError`
+that says what is wrong with the shape. Nothing here knows about files or classes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
@@ -20,14 +21,9 @@ Size = tuple[int, int]
 
 
 def polygon(points: Any, size: Size) -> Array:
-    """The mask bool (h, w) of one closed polygon, cut at the border of the picture.
+    """The mask of one closed polygon, cut at the border of the picture.
 
-    Args:
-        points: at least three (x, y) in pixels; (0, 0) is the corner of the first pixel.
-        size: of the picture.
-
-    Raises:
-        ValueError: fewer points, no finite numbers, or none of it lies in the picture.
+    `points` are three or more (x, y) in pixels; (0, 0) is the corner of the first pixel.
     """
     starts = _points(points, least=3)
     ends = np.roll(starts, -1, axis=0)
@@ -43,7 +39,7 @@ def polygon(points: Any, size: Size) -> Array:
 
 
 def rectangle(points: Any, size: Size) -> Array:
-    """The mask of the upright rectangle around (x, y) points, two or more; raises as `polygon`."""
+    """The mask of the upright rectangle around (x, y) points, two or more."""
     corners = _points(points, least=2)
     (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
     mask = np.zeros(size, bool)
@@ -53,7 +49,7 @@ def rectangle(points: Any, size: Size) -> Array:
 
 
 def circle(points: Any, size: Size) -> Array:
-    """The mask of a circle of which two points are given, centre and rim; raises as `polygon`."""
+    """The mask of a circle of which two points are given, centre and rim."""
     (x, y), (rim_x, rim_y) = _points(points, least=2)[:2]
     down, right = np.ogrid[: size[0], : size[1]]
     radius = math.hypot(rim_x - x, rim_y - y)
@@ -67,12 +63,7 @@ def run_lengths(code: Any, size: Size) -> Array:
     are numbers, or a string of them (cocoapi, maskApi.c: five bits and a sign in a character from
     '0' on, and from the third number on the difference to the one before the last).
 
-    Args:
-        code: an object with `size` (height, width) and `counts`.
-        size: of the picture.
-
-    Raises:
-        ValueError: no such code, not of this picture, or nothing in it.
+    `code` is an object with `counts` and `size` (height, width), which must be the picture's.
     """
     if not isinstance(code, dict) or "counts" not in code:
         raise ValueError("the run-length code has no 'counts'")
@@ -85,6 +76,12 @@ def run_lengths(code: Any, size: Size) -> Array:
         raise ValueError("the runs do not fill the picture")
     inside = np.arange(len(runs)) % 2 == 1
     return _some(np.repeat(inside, runs).reshape(size[1], size[0]).T.copy())
+
+
+def box_of(mask: Array) -> tuple[int, int, int, int]:
+    """x, y, width, height of what is set in a mask, in pixels."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
 
 
 def _decoded(text: str) -> list[int]:
@@ -109,7 +106,7 @@ def _decoded(text: str) -> list[int]:
 
 
 def _points(points: Any, least: int) -> Array:
-    """Points as float64 (n, 2); raises ValueError as `polygon` does."""
+    """Points as float64 (n, 2), at least so many, and none far from any picture."""
     try:
         corners = np.array(points, np.float64)
     except (TypeError, ValueError):

@@ -27,10 +27,8 @@ from export.errors import ExportError
 from export.run import Run
 
 FOLDS = 5
-
 GROUPS = "groups.csv"
 """Table of `file`, `group`: beside the pictures where somebody knows better, else in the run."""
-
 SPLIT = "split.csv"
 _SPLIT_COLUMNS = ("file", "label", "group", "part")
 PARTS = ("train", "validation", "held_out")
@@ -65,13 +63,10 @@ def main_labels(members: Iterable[tuple[str, str]]) -> dict[str, tuple[str, int]
 
     A group of several classes counts as its commonest one (the first in the alphabet on a tie).
     """
-    labels_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label in members:
-        labels_of[group][label] += 1
-    return {
-        group: (min(counts, key=lambda label: (-counts[label], label)), counts.total())
-        for group, counts in labels_of.items()
-    }
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, label in sorted(members):
+        counted[group][label] += 1
+    return {group: (count.most_common(1)[0][0], count.total()) for group, count in counted.items()}
 
 
 def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, int]]:
@@ -149,9 +144,7 @@ def find_pictures(folder: Path) -> list[str]:
 
 
 def read_groups(table: Path) -> dict[str, str]:
-    """The group of each file, as a table with the columns `file` and `group` says.
-
-    Files without a label are left out, as in `find_files`.
+    """The group of each file in a table of `file` and `group`; those without a label are left out.
 
     Raises ExportError where the table is missing, lacks a column or a value, or names a file twice.
     """
@@ -174,20 +167,20 @@ def list_pictures(
     Args:
         folder: the data folder.
         labels: the classes there may be, or None for those of the folder.
-        groups: the group of each file; None reads `groups.csv` in the folder. What is not in it is
-            not listed.
+        groups: of the files to list; None reads `groups.csv` in the folder.
 
     Raises:
-        ExportError: the folder or `groups.csv` is missing, a row names a picture that is not there,
-            or a class is none of `labels`.
+        ExportError: `groups.csv` is missing, a row names a picture that is not there, or a class is
+            none of `labels`.
     """
     table = folder / GROUPS
-    if groups is None and not table.is_file():
-        raise ExportError(
-            f"{table}: no such file; --data must name a folder with groups.csv in it, "
-            f"or groups must be found first"
-        )
-    groups = read_groups(table) if groups is None else groups
+    if groups is None:
+        if not table.is_file():
+            raise ExportError(
+                f"{table}: no such file; --data must name a folder with groups.csv in it, "
+                f"or groups must be found first"
+            )
+        groups = read_groups(table)
     for file in groups:
         if labels is not None and label_of(file) not in labels:
             raise ExportError(f"{table}: {file}: the class must be one of {', '.join(labels)}")
@@ -201,9 +194,9 @@ def labels_of(pictures: Iterable[Picture]) -> tuple[str, ...]:
     return tuple(sorted({picture.label for picture in pictures}))
 
 
-def write_groups(run: Run, groups: Mapping[str, str]) -> None:
-    """Keep groups in the run folder as `groups.csv`, ordered by file name."""
-    write_table(run.path(GROUPS), ("file", "group"), sorted(groups.items()))
+def write_groups(folder: Path, groups: Mapping[str, str]) -> None:
+    """Keep the group of each file as `groups.csv` in a folder, ordered by file name."""
+    write_table(folder / GROUPS, ("file", "group"), sorted(groups.items()))
 
 
 def split(
@@ -237,9 +230,7 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
     """The pictures of each part (`PARTS`, each of them a key) in the order they were written.
 
     Folds are dealt anew over all of them: they are those of the data folder where all its pictures
-    are in the split.
-
-    Raises ExportError where the run has no split, or it is damaged.
+    are in the split. Raises ExportError where the run has no split, or it is damaged.
     """
     table = run.need(SPLIT, "train")
     rows = [row for _, row in read_table(table, _SPLIT_COLUMNS)]

@@ -35,17 +35,13 @@ class Surveyed:
     """What one readable picture is like."""
 
     file: str
-    width: int
-    height: int
+    side: int
+    """The shorter one, pixels."""
     mode: str
     """`COLOUR`, `GREY` (three equal channels too), `TRANSPARENT` (laid on white where it is read),
     or `INKS` (a CMYK JPEG)."""
     copy_of: str
     """SHA-256 of shape and pixels: equal for copies, whatever file they are kept in."""
-
-
-_Seen = tuple[Surveyed, Array, Array | None]
-"""What a picture is like, its hash, and the prepared square where one is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +63,14 @@ def survey(
     embed: Embed | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Survey:
-    """Decode each of `files` (relative to `folder`) once.
+    """Decode each of `files` (relative to `folder`) once, and embed it where a network is given.
 
-    Args:
-        folder: the data folder.
-        files: its pictures.
-        embed: the network whose embeddings are wanted, or None.
-        progress: hears how far it is, now and then.
+    `progress` hears how far it is, now and then.
     """
     pictures: list[Surveyed] = []
     hashes: list[Array] = []
     embeddings: list[Array] = []
     broken: dict[str, str] = {}
-
     read = partial(_read, folder, with_square=embed is not None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(files), _BATCH):
@@ -91,10 +82,11 @@ def survey(
                 if isinstance(seen, str):
                     broken[file] = seen
                     continue
-                pictures.append(seen[0])
-                hashes.append(seen[1])
-                if seen[2] is not None:
-                    squares.append(seen[2])
+                about, bits, square = seen
+                pictures.append(about)
+                hashes.append(bits)
+                if square is not None:
+                    squares.append(square)
             if embed is not None and squares:
                 embeddings.append(np.asarray(embed(np.stack(squares)), np.float32))
     return Survey(
@@ -105,8 +97,10 @@ def survey(
     )
 
 
-def _read(folder: Path, file: str, *, with_square: bool) -> _Seen | str:
-    """One picture, or why it cannot be read."""
+def _read(
+    folder: Path, file: str, *, with_square: bool
+) -> tuple[Surveyed, Array, Array | None] | str:
+    """What a picture is like, its hash, and its square if wanted; or why it cannot be read."""
     path = folder / file
     try:
         pixels, mode = read_with_mode(path)
@@ -115,14 +109,8 @@ def _read(folder: Path, file: str, *, with_square: bool) -> _Seen | str:
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{width}x{height}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    about = Surveyed(file, width, height, _mode(mode, pixels), digest.hexdigest())
+    is_grey = (pixels == pixels[..., :1]).all()
+    colours = _MODES.get(mode, GREY if is_grey else COLOUR)
     square = prepare(pixels, _EMBEDDED_SIDE, _EMBEDDED_SIDE) if with_square else None
+    about = Surveyed(file, min(width, height), colours, digest.hexdigest())
     return about, perceptual_hash(pixels), square
-
-
-def _mode(mode: str, pixels: Array) -> str:
-    """How the file keeps its colours, from its mode (`read_with_mode`) and its pixels."""
-    if mode in _MODES:
-        return _MODES[mode]
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    return GREY if np.array_equal(red, green) and np.array_equal(green, blue) else COLOUR

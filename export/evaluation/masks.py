@@ -23,6 +23,7 @@ from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import read_picture
 from bin_daemon.core.messages import Array
 from bin_daemon.explain.stills import frame_mask
+from export.data.outlines import box_of
 from export.errors import ExportError
 
 TRUTH_NAME = "truth.yaml"
@@ -56,12 +57,6 @@ def box_iou(a: Sequence[int], b: Sequence[int]) -> float:
     high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(0, wide) * max(0, high)
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
-
-
-def box_of(mask: Array) -> tuple[int, int, int, int]:
-    """x, y, width, height of what is set in a mask."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return x, y, width, height
 
 
 def matched(overlaps: Array) -> list[tuple[int, int]]:

@@ -19,8 +19,14 @@ import numpy as np
 
 from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import write_table
-from export.data.pictures import GROUPS, pictures_below, read_groups, read_rgb, save_picture
+from export.data.pictures import (
+    GROUPS,
+    pictures_below,
+    read_groups,
+    read_rgb,
+    save_picture,
+    write_groups,
+)
 from export.errors import ExportError
 from export.recipes.schema import Relaid
 from export.run import REPOSITORY
@@ -67,7 +73,7 @@ def relaid_set(home: Path, parts: Sequence[Relaid]) -> Path:
         relay = functools.partial(_relay_one, home, sources)
         for _ in in_processes(relay, range(len(sources)), chunk=8):
             pass
-        write_table(home / GROUPS, ("file", "group"), sorted(files.items()))
+        write_groups(home, files)
     except OSError as error:
         raise ExportError(f"{home}: cannot keep the crops: {error}") from error
     return home

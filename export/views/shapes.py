@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.data.csv_tables import write_table
-from export.data.pictures import GROUPS, save_picture
+from export.data.pictures import save_picture, write_groups
 
 SIDE = 112
 COLOURS = (
@@ -77,11 +76,11 @@ def render(folder: Path, labels: Sequence[str], each: int, seed: int = 1) -> Pat
     Two to nine classes, `each` pictures of each; returns the folder.
     """
     rng = np.random.default_rng(seed)
-    rows = []
+    groups = {}
     for kind, label in enumerate(labels):
         for number in range(each):
             file = f"{label}/{number:03d}.png"
             save_picture(folder / file, draw(kind, rng))
-            rows.append((file, f"{label}-{number:03d}"))
-    write_table(folder / GROUPS, ("file", "group"), rows)
+            groups[file] = f"{label}-{number:03d}"
+    write_groups(folder, groups)
     return folder

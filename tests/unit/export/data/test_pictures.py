@@ -248,7 +248,7 @@ def test_a_run_without_a_split_is_told_what_to_do_first(tmp_path: Path) -> None:
 
 
 def test_groups_are_kept_in_the_run_folder(tmp_path: Path) -> None:
-    write_groups(Run(tmp_path), {"b/1.png": "x,y", "a/1.png": "ö"})
+    write_groups(tmp_path, {"b/1.png": "x,y", "a/1.png": "ö"})
 
     assert (tmp_path / "groups.csv").read_text("utf-8") == 'file,group\na/1.png,ö\nb/1.png,"x,y"\n'
 
