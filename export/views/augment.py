@@ -139,14 +139,8 @@ def blend(
     Mixup: Zhang et al. 2018, arXiv:1710.09412 (here Beta(0.4, 0.4)); cutmix: Yun et al. 2019,
     arXiv:1905.04899 (Beta(1, 1)).
 
-    Args:
-        pictures: uint8 (n, s, s, 3); not changed.
-        targets: float32 (n, classes), rows that sum to 1; not changed.
-        share: part of the batches to blend, 0 to 1.
-        rng: decides whether and how.
-
-    Returns:
-        Pictures and targets of the same shapes and dtypes.
+    Takes pictures uint8 (n, s, s, 3) and targets float32 (n, classes), rows that sum to 1; returns
+    new ones of the same shapes and dtypes.
     """
     if rng.random() >= share:
         return pictures, targets

@@ -35,20 +35,13 @@ Batch = tuple[Array, Array]
 class TrainingViews:
     """What a training draws from; `s` is the side of a view, 224."""
 
-    photographs: Array
-    """uint8 (n, 1 + clean + chamber, s, s, 3), of all photographs."""
-    chosen: Array
-    """int (m,): the photographs that this training may see."""
-    labels: Array
-    """int64 (m,): their classes."""
-    clean: int
-    """How many views show the whole photograph, beside the first."""
-    unknown: Array
-    """(u, 1, s, s, 3), out of distribution; u may be 0."""
-    rendered: Array
-    """(r, v, s, s, 3); r may be 0."""
-    rendered_labels: Array
-    """int64 (r,)."""
+    photographs: Array  # uint8 (n, 1 + clean + chamber, s, s, 3), of all photographs
+    chosen: Array  # int (m,): the photographs that this training may see
+    labels: Array  # int64 (m,): their classes
+    clean: int  # how many views show the whole photograph, beside the first
+    unknown: Array  # uint8 (u, 1, s, s, 3), out of distribution; u may be 0
+    rendered: Array  # uint8 (r, v, s, s, 3); r may be 0
+    rendered_labels: Array  # int64 (r,)
 
 
 def learnable(pictures: Sequence[Picture]) -> Array:
@@ -72,10 +65,11 @@ def gather(
     """Open the views, which all folds share, and say what of them this fold may see."""
     plan = recipe.training
     cached = functools.partial(cached_views, run, run.folder.parent / CACHE)
-    files = [picture.file for picture in pictures]
-    make = functools.partial(photograph_views, data, files, plan.clean_views, plan.chamber_views)
-    facts = [relative(data), _sizes(data, files), plan.clean_views, plan.chamber_views]
-    photographs = cached(data.name, facts, len(files), make)
+    files, counts = [picture.file for picture in pictures], (plan.clean_views, plan.chamber_views)
+    make = functools.partial(photograph_views, data, files, *counts)
+    photographs = cached(
+        data.name, [relative(data), _sizes(data, files), *counts], len(files), make
+    )
     unknown = rendered = np.empty((0, 1, *photographs.shape[2:]), np.uint8)
     if count := plan.unknown_views:
         unknown = cached("unknown", count, count, unknown_views)
@@ -114,12 +108,6 @@ def epoch_order(labels: Array, plan: FoldedTraining, epoch: int) -> Array:
     return rng.permutation(np.repeat(np.arange(len(labels)), times))
 
 
-def _likely(labels: Array, balance: float) -> Array:
-    """How likely each rendered item is drawn, float (r,): those of rare classes more often."""
-    weights = np.bincount(labels)[labels].astype(float) ** -balance
-    return weights / weights.sum() if len(weights) else weights
-
-
 def batches(
     views: TrainingViews, classes: int, plan: FoldedTraining, epoch: int
 ) -> Iterator[Batch]:
@@ -134,7 +122,11 @@ def batches(
     soft = np.eye(classes, dtype=np.float32) * (1.0 - plan.label_smoothing) + np.float32(flat)
     unknown = round(plan.batch * plan.unknown_share) if len(views.unknown) else 0
     rendered = round(plan.batch * plan.rendered_share) if len(views.rendered) else 0
-    likely = _likely(views.rendered_labels, plan.balance)
+    # Rendered items of rare classes are drawn more often, as photographs are.
+    likely = (
+        np.bincount(views.rendered_labels)[views.rendered_labels].astype(float) ** -plan.balance
+    )
+    likely /= likely.sum()
     for first in range(0, len(order) - plan.batch + 1, plan.batch):
         members = order[first : first + plan.batch]
         shown = _shown(views, members, plan.chamber_share, rng)

@@ -51,19 +51,22 @@ class Source:
     group: str
     crops: int
 
+    def file(self, k: int) -> str:
+        """The file of a crop."""
+        return f"{self.label}/{self.name}_{k}.jpg"
+
 
 def relaid_set(home: Path, parts: Sequence[Relaid]) -> Path:
     """Make the set `home` of these folders, or find it made; one that was broken off is made anew.
 
-    Raises ExportError where a folder is missing or empty, `home` holds another set, or cannot be
-    written.
+    Raises ExportError where a folder has no pictures, or `home` is another set or not writable.
     """
     sources = [source for part in parts for source in _sources(part)]
     facts = [FORMAT, [asdict(part) for part in parts], len(sources)]
     known = home / FACTS
     if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != facts:
         raise ExportError(f"{home}: was made of other folders; delete it, and it is made anew")
-    files = {_file(source, k): source.group for source in sources for k in range(source.crops)}
+    files = {source.file(k): source.group for source in sources for k in range(source.crops)}
     if (home / GROUPS).is_file() and read_groups(home / GROUPS) == files:
         return home
     print(f"laying {len(files)} crops of {len(sources)} photographs in {home}", flush=True)
@@ -87,25 +90,15 @@ def _sources(part: Relaid) -> list[Source]:
     known = read_groups(folder / GROUPS) if (folder / GROUPS).is_file() else {}
     if part.most:
         files = [files[i * len(files) // part.most] for i in range(min(part.most, len(files)))]
-    return [
-        Source(
-            folder / file,
-            part.label,
-            f"{folder.name}_{file.replace('/', '_').rsplit('.', 1)[0]}",
-            f"{folder.name}-{known.get(file) or _series(file)}",
-            part.crops,
-        )
-        for file in files
-    ]
-
-
-def _series(file: str) -> str:
-    """What pictures of one thing share where nobody says it: the name without its last number."""
-    return re.sub(r"[-_ ]*\d+$", "", file.rsplit(".", 1)[0]) or file
-
-
-def _file(source: Source, k: int) -> str:
-    return f"{source.label}/{source.name}_{k}.jpg"
+    sources = []
+    for file in files:
+        stem = file.rsplit(".", 1)[0]
+        # Where nobody says it, pictures of one thing share the name without its last number.
+        group = known.get(file) or re.sub(r"[-_ ]*\d+$", "", stem) or file
+        name = f"{folder.name}_{stem.replace('/', '_')}"
+        source = Source(folder / file, part.label, name, f"{folder.name}-{group}", part.crops)
+        sources.append(source)
+    return sources
 
 
 def _relay_one(home: Path, sources: Sequence[Source], i: int) -> None:
@@ -122,7 +115,7 @@ def _relay_one(home: Path, sources: Sequence[Source], i: int) -> None:
         else:
             shown = item
         view = prepare(cropped(shown, rng), SIZE, SIZE)
-        save_picture(home / _file(source, k), view, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
+        save_picture(home / source.file(k), view, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
 
 
 def _borrowed(sources: Sequence[Source], rng: np.random.Generator) -> Array:

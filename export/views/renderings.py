@@ -43,8 +43,8 @@ def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:
             f"items: --set training.rendered=null"
         )
     columns = ("file", "label", "empty", "mask")
-    rows = ([row[column] for column in columns] for _, row in read_table(table, columns))
-    items = [item for item in (Rendered(*row) for row in rows) if item.label in labels]
+    rows = [row for _, row in read_table(table, columns) if row["label"] in labels]
+    items = [Rendered(*(row[column] for column in columns)) for row in rows]
     if not items:
         raise ExportError(f"{table}: holds no item of the classes {', '.join(labels)}")
     return items

@@ -29,13 +29,11 @@ def arm(rng: np.random.Generator) -> Array:
     mask = np.zeros((size, size), np.uint8)
     wrist, fist = rng.uniform(0.07, 0.13), rng.uniform(0.12, 0.2)
     axis, tip = size * rng.uniform(0.4, 0.6), size * rng.uniform(0.55, 0.75)
-    edge = wrist * rng.uniform(1.1, 1.6)
-    limb = np.array([[axis - edge * size, 0], [axis + edge * size, 0]])
-    hand = np.array([[axis + wrist * size, tip], [axis - wrist * size, tip]])
-    cv2.fillPoly(mask, [np.vstack([limb, hand]).astype(np.int32)], (1,))
-    middle = (round(axis), round(tip))
+    edge, wrist = wrist * rng.uniform(1.1, 1.6) * size, wrist * size
+    limb = [[axis - edge, 0], [axis + edge, 0], [axis + wrist, tip], [axis - wrist, tip]]
+    cv2.fillPoly(mask, [np.array(limb).astype(np.int32)], (1,))
     radii = (round(fist * size), round(fist * size * rng.uniform(0.8, 1.3)))
-    cv2.ellipse(mask, middle, radii, 0, 0, 360, (1,), -1)
+    cv2.ellipse(mask, (round(axis), round(tip)), radii, 0, 0, 360, (1,), -1)
     picture = np.full((size, size, 3), SKIN[int(rng.integers(len(SKIN)))], np.uint8)
     if rng.random() < 0.6:
         sleeve = round(tip * rng.uniform(0.3, 0.8))
@@ -70,18 +68,10 @@ def _crop_of(picture: Array, mask: Array, rng: np.random.Generator) -> Array:
     return cropped(CutOut(picture, softened(mask)), rng)
 
 
-SHOWN: dict[str, Callable[[np.random.Generator], Array]] = {
-    "drawn empty chambers": empty_crop,
-    "blobs": blob,
-}
+SHOWN = {"drawn empty chambers": empty_crop, "blobs": blob}
 """Shown in training, in equal parts."""
-
-KEPT: dict[str, Callable[[np.random.Generator], Array]] = {
-    "arms": arm,
-    "noise": noise_picture,
-}
+KEPT = {"arms": arm, "noise": noise_picture}
 """Kept for measuring."""
-
 DRAWN = 200
 """Of each kind that is measured."""
 
@@ -91,27 +81,23 @@ def measure(
 ) -> dict[str, Any]:
     """How many out-of-distribution pictures a model would accept.
 
-    Those of the kinds that training showed come from the same pencil, only others: they are
-    counted, but have no part in the share.
-
     Args:
-        organic: folder of pictures of fruit and vegetables, at any depth; None where there is none.
+        organic: folder of pictures of fruit and vegetables, at any depth.
         empties: pictures of rendered chambers with nothing in them.
         size: side of the network's input in pixels.
         accept: says of uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,).
 
     Returns:
         `kinds` (name -> `shown` and `accepted`, in pictures, and whether it was `trained` on), and
-        `accepted_share` of those that were not.
+        `accepted_share` of those that were not: training showed the others' like.
     """
     pictures: dict[str, Array] = {}
     for number, (name, draw) in enumerate((SHOWN | KEPT).items()):
         rngs = [np.random.default_rng((99, number, i)) for i in range(DRAWN)]
         pictures[name] = np.stack([prepare(draw(rng), size, size) for rng in rngs])
     if empties:
-        pictures["rendered empty chambers"] = np.stack(
-            [prepare(read_rgb(path), size, size) for path in empties]
-        )
+        seen = [prepare(read_rgb(path), size, size) for path in empties]
+        pictures["rendered empty chambers"] = np.stack(seen)
     if organic is not None and (files := pictures_below(organic)):
         pictures["fruit and vegetables"] = load_squares(organic, files, size)
     kinds = {

@@ -59,13 +59,12 @@ def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: in
 
 def rendered_views(folder: Path, items: Sequence[Rendered], count: int, i: int) -> Views:
     """One rendered item, `count` times handed on with other boxes, light and sharpness."""
-    rng = np.random.default_rng((FORMAT, 2, i))
-    item = items[i]
-    picture, empty = read_rgb(folder / item.file), read_rgb(folder / item.empty)
-    mask = read_rgb(folder / item.mask)[:, :, 0] / np.float32(255.0)
+    rng, item = np.random.default_rng((FORMAT, 2, i)), items[i]
+    picture, empty, mask = (read_rgb(folder / f) for f in (item.file, item.empty, item.mask))
+    cover = mask[:, :, 0] / np.float32(255.0)
     views = []
     for _ in range(count):
-        view = prepare(handed_on(empty, picture, mask, rng), SIZE, SIZE)
+        view = prepare(handed_on(empty, picture, cover, rng), SIZE, SIZE)
         views.append(degrade(recolour(view, rng), rng) if rng.random() < 0.5 else view)
     return np.stack(views)
 
@@ -78,21 +77,11 @@ def unknown_views(i: int) -> Views:
 
 
 def cached_views(run: Run, cache: Path, name: str, facts: Any, count: int, make: Maker) -> Array:
-    """Views of many sources: made, gone on with, or found made.
+    """Views of `count` sources: made, gone on with, or found made under `cache`.
 
-    Args:
-        run: its log hears of the progress.
-        cache: folder of all that is kept.
-        name: of these views, for people.
-        facts: all that decides what they are, as plain data.
-        count: of the sources.
-        make: gives the views of one.
-
-    Returns:
-        An array on disk, uint8 (count, views, 224, 224, 3) RGB.
-
-    Raises:
-        ExportError: the disk is full, or a source cannot be read.
+    `facts` is all that decides what they are, as plain data; `name` is for people. Returns an array
+    on disk, uint8 (count, views, 224, 224, 3) RGB. Raises ExportError where the disk is full, or a
+    source cannot be read.
     """
     text = json.dumps([FORMAT, SIZE, facts], sort_keys=True)
     folder = cache / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -30,15 +30,14 @@ def in_processes(
     start: Callable[[int], object] = cv2.setNumThreads,
     threads: int = 1,
 ) -> Iterator[Result]:
-    """The results of a picklable function, one after another.
+    """The results of a picklable function, one after another; what it raises is raised here.
 
     Args:
-        function: to call; what it raises is raised here, in its turn.
+        function: to call.
         inputs: what it is called with, picklable too.
         processes: how many; None for as many as there are cores.
         chunk: inputs that are handed over at once.
-        start: called first in each process, with `threads`.
-        threads: how many each process may use.
+        start: called first in each process, with `threads`, which it may use.
 
     Raises:
         ExportError: a process was killed.
