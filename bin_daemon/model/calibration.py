@@ -8,7 +8,7 @@ is read or written here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ Z = 1.0
 """Standard errors by which the bound lies below the share seen: one-sided, about 84 %."""
 GRID = np.arange(0.30, 0.996, 0.005).round(3)
 """Thresholds that are tried; the last is taken where none is good enough."""
+_REPLICATES = 500
 
 
 def confusion(found: Counts, truth: Counts, classes: int) -> Counts:
@@ -73,6 +74,36 @@ def resampled(
     return np.asarray((counts @ tables).reshape(-1, classes, classes))
 
 
+def scores(
+    logits: Real, truth: Counts, groups: npt.NDArray[Any], labels: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy, macro-F1, their standard errors by group, and figures of each class in `truth`."""
+    found = logits.argmax(axis=1)
+    table = confusion(found, truth, len(labels))
+    by_class = per_class(table)
+    draws = resampled(found, truth, groups, len(labels), _REPLICATES)
+    return {
+        "accuracy": accuracy(table),
+        "accuracy_se": float(np.std([accuracy(draw) for draw in draws])),
+        "macro_f1": macro("f1", table),
+        "macro_f1_se": float(np.std([macro("f1", draw) for draw in draws])),
+        "classes": {
+            labels[at]: {
+                **{name: float(values[at]) for name, values in by_class.items()},
+                "count": int(table[at].sum()),
+            }
+            for at in np.unique(truth)
+        },
+    }
+
+
+def clustered_se(values: Real, groups: npt.NDArray[Any]) -> float:
+    """Standard error of a mean of values that belong together in groups (Liang and Zeger 1986)."""
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], values - values.mean())
+    count = len(sums)
+    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(values))
+
+
 def negative_log_likelihood(
     logits: Real, truth: Counts, temperature: float, doubt: float = 0.0
 ) -> float:
@@ -113,10 +144,7 @@ def wilson_bounds(right: Real, of: Real, z: float = Z) -> tuple[Doubles, Doubles
 
 
 def accepted(
-    probability: Real,
-    truth: Counts,
-    thresholds: Real,
-    residual: frozenset[int] = frozenset(),
+    probability: Real, truth: Counts, thresholds: Real, residual: frozenset[int] = frozenset()
 ) -> tuple[Flags, Flags]:
     """Which pictures pass their class's threshold, and which are right; bool (n,) each.
 
@@ -142,9 +170,8 @@ def fit_thresholds(
     lowest from which on the upper Wilson bound of its share right reaches `target`; the common one
     is the lowest for which the lower bound, over all that is accepted, does.
 
-    probability: float (n, classes), after the temperature. truth: int (n,). target: share that is
-    to be right among the accepted. residual: classes that are never accepted; they take the common
-    threshold.
+    probability: float (n, classes), after the temperature. target: share that is to be right among
+    the accepted. residual: classes that are never accepted; they take the common threshold.
     """
     found, sure = probability.argmax(axis=1), probability.max(axis=1)
     right = found == truth
@@ -180,9 +207,8 @@ def cross_fit(
 ) -> CrossFit:
     """Judge each part with the temperature and thresholds that were fit to all the other parts.
 
-    logits: float (n, classes). truth: int (n,). part: int (n,); a group of pictures lies in one of
-    them. fitted: gives temperature and thresholds of the pictures that a mask, bool (n,), chooses.
-    residual: see `accepted`.
+    part: int (n,); a group of pictures lies in one of them. fitted: gives temperature and
+    thresholds of the pictures that a mask, bool (n,), chooses. residual: see `accepted`.
     """
     confidence = np.empty(len(truth))
     right, passed = np.empty(len(truth), bool), np.empty(len(truth), bool)

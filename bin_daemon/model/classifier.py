@@ -5,9 +5,11 @@ The interpreter is not thread-safe, so whoever builds a `Classifier` uses it fro
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from bin_daemon.core.errors import ModelError
 from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Image, Prediction, Vector
 from bin_daemon.core.softmax import softmax
+from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import GOLDEN, MODEL, Package
 from bin_daemon.model.runtime import (
     Runtime,
@@ -48,12 +51,10 @@ class Classifier:
         head: Head | None = None,
     ) -> None:
         self.package, self.head = package, head
-        name, module = load_runtime(runtime)
+        self._name, module = load_runtime(runtime)
         self._interpreter, self._accelerated = open_accelerated(
-            module, name, package.verified(MODEL), str(package.folder), threads
+            module, self._name, package.verified(MODEL), str(package.folder), threads
         )
-        self._name = name
-        self.threads = threads
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._logits, self._embedding = self._outputs()
 
@@ -77,11 +78,6 @@ class Classifier:
         """By label, the probability from which it may be trusted."""
         return self.package.thresholds if self.head is None else self.head.thresholds
 
-    @property
-    def interpreter(self) -> Any:
-        """The TFLite interpreter, to read constants out of the network."""
-        return self._interpreter
-
     def classify(self, image: Image) -> Prediction:
         """Look at one picture.
 
@@ -94,9 +90,7 @@ class Classifier:
         prepared = time.perf_counter()
         self._interpreter.invoke()
         invoked = time.perf_counter()
-        embedding = _NO_VECTOR
-        if self._embedding is not None:
-            embedding = self._read(self._embedding)
+        embedding = _NO_VECTOR if self._embedding is None else self._read(self._embedding)
         if self.head is None:
             likely = softmax(self._read(self._logits), self.package.manifest.temperature)
         else:
@@ -144,6 +138,40 @@ class Classifier:
                     f"{self.runtime}; this runtime does not compute this model"
                 )
 
+    def shipped_head(self) -> tuple[Floats, Floats]:
+        """Kernel float32 (d, k) and bias (k,) that the network itself applies to its embedding.
+
+        They are read out of its last layer, a convolution of 1 x 1 or a dense one, and proved on
+        the golden inputs. Raises ModelError where the scores of the network are not a linear
+        function of its embedding.
+        """
+        package = self.package
+        if self._embedding is None:
+            raise ModelError(f"{package.id}: cannot be taught: its network gives no embedding")
+        with np.load(io.BytesIO(package.verified(GOLDEN))) as golden:
+            embedding, logits = golden["embedding"], golden["logits"]
+            tolerance = float(golden["tolerance"])
+        count, length = logits.shape[1], embedding.shape[1]
+        dense, convolution = (count, length), (count, 1, 1, length)
+        kernels = [k.reshape(count, length).T for k in self._constants(dense, convolution)]
+        biases = [*self._constants((count,)), np.zeros(count, np.float32)]
+        for kernel, bias in itertools.product(kernels, biases):
+            if np.abs(embedding @ kernel + bias - logits).max() <= tolerance:
+                return kernel, bias
+        raise ModelError(
+            f"{package.id}: cannot be taught: its class scores are no linear function of its "
+            f"embedding; package a network whose last layer works on its embedding output"
+        )
+
+    def _constants(self, *shapes: tuple[int, ...]) -> Iterator[Floats]:
+        """The real values of all tensors of these shapes that the network holds."""
+        outputs = {detail["index"] for detail in self._interpreter.get_output_details()}
+        for detail in self._interpreter.get_tensor_details():
+            if tuple(detail["shape"]) in shapes and detail["index"] not in outputs:
+                # One that exists only while the network runs has no values.
+                with contextlib.suppress(ValueError):
+                    yield tensor_values(self._interpreter, detail)
+
     def _read(self, output: Mapping[str, Any]) -> Vector:
         """The real values of an output as one row, float32 (n,)."""
         return tensor_values(self._interpreter, output).ravel()
@@ -159,20 +187,14 @@ class Classifier:
                 f"the manifest says uint8 {shape}"
             )
         outputs = self._interpreter.get_output_details()
-        found = []
-        for part, position in (
-            ("logits", spec.outputs.logits),
-            ("embedding", spec.outputs.embedding),
-        ):
-            if position is None:
-                continue
-            if position >= len(outputs):
+        logits, embedding = spec.outputs.logits, spec.outputs.embedding
+        for part, position in (("logits", logits), ("embedding", embedding)):
+            if position is not None and position >= len(outputs):
                 raise ModelError(f"{folder / MODEL}: has no output {position} for the {part}")
-            found.append(outputs[position])
-        count = int(np.prod(outputs[spec.outputs.logits]["shape"]))
+        count = int(np.prod(outputs[logits]["shape"]))
         if count != len(self.package.labels):
             raise ModelError(
                 f"{folder / MODEL}: gives {count} class scores, "
                 f"the package has {len(self.package.labels)} labels"
             )
-        return found[0], found[1] if len(found) > 1 else None
+        return outputs[logits], None if embedding is None else outputs[embedding]

@@ -24,6 +24,7 @@ from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import MODEL, Package
 
 _FORMAT = 1
+_ARRAYS = ("kernel", "bias")
 _FIELDS = "told"  # in the archive, what is not an array, as JSON
 
 
@@ -97,16 +98,11 @@ class Head:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 fields = json.loads(str(archive[_FIELDS]))
-                kernel, bias = archive["kernel"], archive["bias"]
+                fields |= {name: np.asarray(archive[name], np.float32) for name in _ARRAYS}
             if fields.pop("format") != _FORMAT:
                 raise ValueError("it is of another version of this program")
-            head = cls(
-                kernel=np.asarray(kernel, np.float32),
-                bias=np.asarray(bias, np.float32),
-                labels=tuple(fields.pop("labels")),
-                base=Base(**fields.pop("base")),
-                **fields,
-            )
+            fields |= {"labels": tuple(fields["labels"]), "base": Base(**fields["base"])}
+            head = cls(**fields)
             if head.kernel.shape[1:] != head.bias.shape or len(head.labels) != len(head.bias):
                 raise ValueError("its parts do not fit together")
         except Exception as error:  # what zip, npy and JSON trip over has no common kind
@@ -119,8 +115,8 @@ class Head:
     def save(self, path: Path, like: os.stat_result | None = None) -> None:
         """Write it to `path`, whole or not at all; like: as for `write_whole`. Raises OSError."""
         fields: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        arrays = {"kernel": fields.pop("kernel"), "bias": fields.pop("bias")}
-        fields["base"], fields["format"] = dataclasses.asdict(self.base), _FORMAT
+        arrays = {name: fields.pop(name) for name in _ARRAYS}
+        fields |= {"base": dataclasses.asdict(self.base), "format": _FORMAT}
         file = io.BytesIO()
         np.savez(file, **arrays, **{_FIELDS: np.array(json.dumps(fields))})
         write_whole(path, file.getbuffer(), like=like)

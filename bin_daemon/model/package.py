@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,27 +107,23 @@ class Package:
         """By label, the probability from which the model may be trusted."""
         return self.manifest.thresholds
 
-    def file(self, name: str) -> Path:
-        """The path of one of its files."""
-        return self.folder / name
-
     def verified(self, name: str) -> bytes:
         """The content of one file, checked against the manifest.
 
         Raises ModelError where the file is missing or is not the one that was packaged.
         """
-        entry = self.manifest.files.get(name)
+        path, entry = self.folder / name, self.manifest.files.get(name)
         if entry is None:
             raise ModelError(f"{self.folder / MANIFEST}: does not list {name}; package it again")
         try:
-            content = self.file(name).read_bytes()
+            content = path.read_bytes()
         except OSError as error:
             raise ModelError(
-                f"{self.file(name)}: cannot read it: {error.strerror}; install the package again"
+                f"{path}: cannot read it: {error.strerror}; install the package again"
             ) from error
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise ModelError(
-                f"{self.file(name)}: is damaged or was changed (sha256 differs from the manifest); "
+                f"{path}: is damaged or was changed (sha256 differs from the manifest); "
                 f"install the package again"
             )
         return content
@@ -153,15 +149,15 @@ def open_package(name: str | Path, cache_dir: Path | None = None) -> Package:
     manifest = cached(Manifest, text, cache_dir, lambda: _manifest(text, path))
     for file in manifest.files:
         if Path(file).name != file or file in ("", ".", ".."):
-            raise ModelError(f"{folder / MANIFEST}: files: '{file}' is not a plain file name")
+            raise ModelError(f"{path}: files: '{file}' is not a plain file name")
     package = Package(folder, manifest, ())
-    labels = tuple(package.verified(LABELS).decode("utf-8", "replace").split("\n"))
-    labels = tuple(label.strip() for label in labels if label.strip())
+    lines = package.verified(LABELS).decode("utf-8", "replace").split("\n")
+    labels = tuple(label for line in lines if (label := line.strip()))
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ModelError(f"{folder / LABELS}: needs at least two labels, each once")
     if unknown := set(manifest.thresholds) - set(labels):
-        raise ModelError(f"{folder / MANIFEST}: thresholds name no label: {', '.join(unknown)}")
-    return Package(folder, manifest, labels)
+        raise ModelError(f"{path}: thresholds name no label: {', '.join(unknown)}")
+    return replace(package, labels=labels)
 
 
 def list_packages() -> list[Package | ModelError]:
@@ -191,8 +187,3 @@ def _find(name: str | Path) -> Path:
             return folder
     have = ", ".join(sorted(p.parent.name for p in paths.models().glob(f"*/{MANIFEST}"))) or "none"
     raise ModelError(f"no model package '{name}'; in {paths.models()}: {have}")
-
-
-def manifest_json(manifest: Manifest) -> str:
-    """The text of `manifest.json`, for the workshop."""
-    return json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"

@@ -30,8 +30,8 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite-runtime": "tflite_runtime.interpreter",
 }
 
-# tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h: TFLITE_XNNPACK_DELEGATE_FLAG_QS8, _QU8.
-_XNNPACK_SIGNED, _XNNPACK_UNSIGNED = 1, 2
+# tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h: TFLITE_XNNPACK_DELEGATE_FLAG_QS8 | _QU8.
+_XNNPACK_INT8 = 1 | 2
 
 
 def installed_runtimes() -> list[Runtime]:
@@ -40,10 +40,7 @@ def installed_runtimes() -> list[Runtime]:
 
 
 def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
-    """The first runtime that is installed, of those allowed, and its name.
-
-    Raises ModelError where there is none.
-    """
+    """Name and module of the first allowed runtime that is installed; ModelError where none is."""
     wanted: list[Runtime] = list(RUNTIMES) if runtime == "auto" else [runtime]
     reasons = []
     for name in wanted:
@@ -66,16 +63,10 @@ def version_of(name: str) -> str:
 
 
 def open_interpreter(module: ModuleType, content: bytes, name: str, **options: Any) -> Any:
-    """An interpreter of a runtime, with its tensors allocated.
+    """An interpreter of a runtime for the TFLite file `content`, with its tensors allocated.
 
-    Args:
-        module: the runtime, as `load_runtime` gives it.
-        content: the TFLite file.
-        name: what the model is called in messages.
-        **options: of the runtime's `Interpreter`.
-
-    Raises:
-        ModelError: the runtime refuses the model.
+    name: of the model, in messages. options: of the runtime's `Interpreter`. Raises ModelError
+    where the runtime refuses the model.
     """
     try:
         interpreter = module.Interpreter(model_content=content, **options)
@@ -168,10 +159,8 @@ class _XnnpackDelegate:
         create.argtypes = [ctypes.POINTER(_XnnpackOptions)]
         self._delete = self._library.TfLiteXNNPackDelegateDelete
         self._delete.argtypes = [ctypes.c_void_p]
-        options = _XnnpackOptions(
-            threads if threads > 1 else 0, _XNNPACK_SIGNED | _XNNPACK_UNSIGNED
-        )
-        self._pointer = create(ctypes.byref(options))
+        pool = threads if threads > 1 else 0
+        self._pointer = create(ctypes.byref(_XnnpackOptions(pool, _XNNPACK_INT8)))
         if not self._pointer:
             raise OSError("TfLiteXNNPackDelegateCreate gave no delegate")
 

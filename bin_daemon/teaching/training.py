@@ -14,17 +14,19 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from bin_daemon.core.softmax import softmax
 from bin_daemon.model.calibration import (
     Counts,
     Doubles,
-    Flags,
     Floats,
+    clustered_se,
     cross_fit,
     fit_temperature,
     fit_thresholds,
     negative_log_likelihood,
+    scores,
 )
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head, unit
@@ -32,8 +34,6 @@ from bin_daemon.model.package import Package
 from bin_daemon.teaching import solver
 from bin_daemon.teaching.advice import LEAST, advise, left_out
 from bin_daemon.teaching.folds import by_session, folds_of, things
-from bin_daemon.teaching.metrics import clustered_se, gained, scores
-from bin_daemon.teaching.package_head import shipped_head
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Of what the head accepts, this share is to be right. It takes 33 things, all right, to show
@@ -41,7 +41,6 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 TARGET = 0.97
 # Of what it is right about, so much may go to residual because it is unlike the rest.
 UNLIKE = 0.05
-
 
 Progress = Callable[[str], None]
 
@@ -81,18 +80,18 @@ class TrainingResult:
 class _TrainingSet:
     """What is learnt from, as numbers.
 
-    embeddings: float32 (n, d). truth: int (n,), into `labels`. sessions, things: n names. groups:
-    int (n,), of pictures that must not be split. folds: int (n,). weights: float (n,), 1 in all for
-    each thing. prior: of `solver.fit`.
+    embeddings: float32 (n, d). truth: int (n,), into `labels`. sessions, things: str (n,). groups:
+    the one of the two that is never split; whole_sessions says which. folds: int (n,). weights:
+    float (n,), 1 in all for each thing. prior: of `solver.fit`.
     """
 
     labels: tuple[str, ...]
     embeddings: Floats
     truth: Counts
-    sessions: tuple[str, ...]
-    things: tuple[str, ...]
+    sessions: npt.NDArray[np.str_]
+    things: npt.NDArray[np.str_]
     whole_sessions: bool
-    groups: Counts
+    groups: npt.NDArray[np.str_]
     folds: Counts
     weights: Doubles
     prior: solver.Linear
@@ -103,7 +102,7 @@ class _TrainingSet:
     ) -> Self:
         """The set of these examples, for heads that start from the shipped one."""
         names = [one.label for one in examples]
-        sessions = tuple(one.session for one in examples)
+        sessions = [one.session for one in examples]
         embeddings = np.stack([one.embedding for one in examples])
         labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
         shown = things(unit(embeddings), names, sessions, [one.item for one in examples])
@@ -114,18 +113,18 @@ class _TrainingSet:
             labels=labels,
             embeddings=embeddings,
             truth=np.array([labels.index(name) for name in names], np.int64),
-            sessions=sessions,
-            things=tuple(shown),
+            sessions=np.array(sessions),
+            things=np.array(shown),
             whole_sessions=whole_sessions,
-            groups=np.unique(groups, return_inverse=True)[1],
+            groups=np.array(groups),
             folds=folds_of(groups, names, whole_sessions),
             weights=np.array([1 / counts[thing] for thing in shown]),
             prior=_prior(*shipped, len(labels), embeddings),
         )
 
-    def per_class(self, names: Iterable[tuple[int, str]]) -> dict[str, int]:
-        """How many of `names` (class and name) there are of each class, by label in order."""
-        return dict(sorted(Counter(self.labels[c] for c, _ in names).items()))
+    def per_class(self, classes: Iterable[int]) -> dict[str, int]:
+        """How many there are of each class, by label in order."""
+        return dict(sorted(Counter(self.labels[c] for c in classes).items()))
 
 
 def train(
@@ -151,50 +150,38 @@ def train(
         ModelError: the package cannot be taught.
     """
     started = time.perf_counter()
-    shipped, package = shipped_head(classifier), classifier.package
+    shipped, package = classifier.shipped_head(), classifier.package
     seen = list(examples)
     needs = left_out((one.label for one in seen), taken, set(known) - set(package.labels))
     seen = [one for one in seen if one.label not in needs]
     pictures = _TrainingSet.of(seen, shipped, package)
+    labels, truth, groups = pictures.labels, pictures.truth, pictures.groups
     strength, logits = _best(pictures, progress)
-    before = _padded(pictures.embeddings @ shipped[0] + shipped[1], len(pictures.labels))
-    gain, error = gained(before, logits, pictures.truth, pictures.groups)
-    fresh = np.array([one.fresh for one in seen])
+    # The shipped head never says a class that is new.
+    missing = ((0, 0), (0, len(labels) - len(package.labels)))
+    before = np.pad(pictures.embeddings @ shipped[0] + shipped[1], missing, constant_values=-1e9)
+    change = (logits.argmax(axis=1) == truth).astype(float) - (before.argmax(axis=1) == truth)
+    gain, error = float(change.mean()), clustered_se(change, groups)
     figures: dict[str, Any] = {
-        "pictures": pictures.per_class(zip(pictures.truth, pictures.things, strict=True)),
+        "pictures": pictures.per_class(truth),
         "left_out": needs,
-        "things": pictures.per_class(set(zip(pictures.truth, pictures.things, strict=True))),
+        "things": pictures.per_class(c for c, _ in set(zip(truth, pictures.things, strict=True))),
         "sessions": len(set(pictures.sessions)),
         "tested_on": "sessions" if pictures.whole_sessions else "things",
         "strength": strength,
-        "before": scores(before, pictures.truth, pictures.groups, pictures.labels),
-        "after": scores(logits, pictures.truth, pictures.groups, pictures.labels),
+        "before": scores(before, truth, groups, labels),
+        "after": scores(logits, truth, groups, labels),
         "gain": {"accuracy": gain, "se": error},
         "unseen_session": _unseen_session(pictures, strength, progress),
         "control": _control(pictures, [one.ground for one in seen], strength, progress),
-        "former": _former(classifier.head, pictures, logits, fresh),
+        "former": _former(classifier.head, pictures, logits, [one.fresh for one in seen]),
         "accepted": _accepted(pictures, logits),
     }
     progress("learning from all")
-    head = _head(pictures, package, strength, logits, taught_at, figures)
-    figures["seconds"] = time.perf_counter() - started
-    return TrainingResult(head, gain > error, figures, tuple(advise(figures, pictures.labels)))
-
-
-def _head(
-    pictures: _TrainingSet,
-    package: Package,
-    strength: float,
-    logits: Doubles,
-    taught_at: float,
-    figures: dict[str, Any],
-) -> Head:
-    """The head learnt from all pictures; logits: cross-validated, for when to trust it."""
-    temperature, thresholds = _trust(logits, pictures.truth, pictures.weights)
-    features = unit(pictures.embeddings)
-    kernel, bias = solver.fit(features, pictures.truth, pictures.prior, strength)
-    return Head(
-        labels=pictures.labels,
+    temperature, thresholds = _trust(logits, truth, pictures.weights)
+    kernel, bias = solver.fit(unit(pictures.embeddings), truth, pictures.prior, strength)
+    head = Head(
+        labels=labels,
         kernel=kernel,
         bias=bias,
         temperature=temperature,
@@ -203,6 +190,8 @@ def _head(
         taught_at=taught_at,
         figures=figures,
     )
+    figures["seconds"] = time.perf_counter() - started
+    return TrainingResult(head, gain > error, figures, tuple(advise(figures, labels)))
 
 
 def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solver.Linear:
@@ -217,22 +206,24 @@ def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solv
     return np.pad(kernel, ((0, 0), (0, new))), np.pad(bias - bias.mean(), (0, new))
 
 
-def _padded(logits: Floats, count: int) -> Floats:
-    """Logits of the shipped head with the new classes, which it never says."""
-    missing = ((0, 0), (0, count - logits.shape[1]))
-    return np.pad(logits, missing, constant_values=-1e9)
-
-
 def _held_out(
-    pictures: _TrainingSet, folds: Counts, strengths: Sequence[float], progress: Progress
+    embeddings: Floats,
+    truth: Counts,
+    prior: solver.Linear,
+    folds: npt.NDArray[Any],
+    strengths: Sequence[float],
+    progress: Progress,
 ) -> dict[float, Doubles]:
-    """By strength, logits float64 (n, k) of each picture from a head not taught its fold."""
-    features, prior = solver.compact(unit(pictures.embeddings), pictures.prior)
-    found = {strength: np.zeros((len(features), len(pictures.labels))) for strength in strengths}
+    """By strength, logits float64 (n, k) of each picture from a head not taught its fold.
+
+    folds: (n,) of any names.
+    """
+    features, prior = solver.compact(unit(embeddings), prior)
+    found = {strength: np.zeros((len(features), len(prior[1]))) for strength in strengths}
     parts = np.unique(folds)
     for number, fold in enumerate(parts, start=1):
         mine = folds == fold
-        heads = solver.fits(features[~mine], pictures.truth[~mine], prior, strengths)
+        heads = solver.fits(features[~mine], truth[~mine], prior, strengths)
         for strength, (kernel, bias) in heads:
             progress(f"testing on part {number} of {len(parts)}")
             found[strength][mine] = features[mine] @ kernel + bias
@@ -244,13 +235,14 @@ def _best(pictures: _TrainingSet, progress: Progress) -> tuple[float, Doubles]:
 
     After the temperature, which is fitted to them anyway.
     """
+    truth = pictures.truth
 
-    def loss(logits: Doubles) -> float:
-        temperature = fit_temperature(logits, pictures.truth)
-        return negative_log_likelihood(logits, pictures.truth, temperature)
+    def loss(pair: tuple[float, Doubles]) -> float:
+        return negative_log_likelihood(pair[1], truth, fit_temperature(pair[1], truth))
 
-    tried = _held_out(pictures, pictures.folds, STRENGTHS, progress)
-    return min(tried.items(), key=lambda pair: loss(pair[1]))
+    embeddings, prior, folds = pictures.embeddings, pictures.prior, pictures.folds
+    tried = _held_out(embeddings, truth, prior, folds, STRENGTHS, progress)
+    return min(tried.items(), key=loss)
 
 
 def _unseen_session(
@@ -260,13 +252,13 @@ def _unseen_session(
 
     None where no class was seen in two sessions.
     """
-    number = np.unique(pictures.sessions, return_inverse=True)[1]
-    of_class = [set(number[pictures.truth == c].tolist()) for c in range(len(pictures.labels))]
-    twice = np.array([len(of_class[c]) > 1 for c in pictures.truth])
+    truth, sessions = pictures.truth, pictures.sessions
+    twice = np.array([len(set(sessions[truth == c])) > 1 for c in truth])
     if not twice.any():
         return None
-    logits = _held_out(pictures, number, [strength], progress)[strength]
-    right = logits.argmax(axis=1) == pictures.truth
+    embeddings, prior = pictures.embeddings, pictures.prior
+    logits = _held_out(embeddings, truth, prior, sessions, [strength], progress)[strength]
+    right = logits.argmax(axis=1) == truth
     return {"accuracy": float(right[twice].mean()), "pictures": int(twice.sum())}
 
 
@@ -282,53 +274,46 @@ def _control(
     accuracy of always saying the commonest class.
     """
     known = np.array([ground is not None for ground in grounds])
-    if known.sum() < 2 * LEAST or len(set(pictures.truth[known].tolist())) < 2:
+    truth = pictures.truth[known]
+    if len(truth) < 2 * LEAST or len(set(truth)) < 2:
         return None
     folds, groups = pictures.folds[known], pictures.groups[known]
-    if len(np.unique(folds)) < 2:
-        groups = np.array(pictures.things)[known]
-        names = [pictures.labels[c] for c in pictures.truth[known]]
+    if len(set(folds)) < 2:
+        groups = pictures.things[known]
+        names = [pictures.labels[c] for c in truth]
         folds = folds_of(groups.tolist(), names, whole_sessions=False)
-    if len(np.unique(folds)) < 2:
+    if len(set(folds)) < 2:
         return None
-    part = dataclasses.replace(
-        pictures,
-        embeddings=np.stack([g for g in grounds if g is not None]),
-        truth=pictures.truth[known],
-        groups=np.unique(groups, return_inverse=True)[1],
-        folds=folds,
-        weights=pictures.weights[known],
-    )
-    logits = _held_out(part, part.folds, [strength], progress)[strength]
-    right = (logits.argmax(axis=1) == part.truth).astype(float)
+    embeddings = np.stack([ground for ground in grounds if ground is not None])
+    logits = _held_out(embeddings, truth, pictures.prior, folds, [strength], progress)[strength]
+    right = (logits.argmax(axis=1) == truth).astype(float)
     return {
         "accuracy": float(right.mean()),
-        "se": clustered_se(right, part.groups),
-        "majority": float(np.bincount(part.truth).max() / len(part.truth)),
+        "se": clustered_se(right, groups),
+        "majority": float(np.bincount(truth).max() / len(truth)),
         "pictures": len(right),
     }
 
 
 def _former(
-    head: Head | None, pictures: _TrainingSet, logits: Doubles, fresh: Flags
+    head: Head | None, pictures: _TrainingSet, logits: Doubles, fresh: Sequence[bool]
 ) -> dict[str, Any] | None:
     """The head in force beside the new one, on pictures that neither was taught; None for none.
 
-    logits: of the new one, cross-validated. fresh: bool (n,), not taught to the head in force.
+    logits: of the new one, cross-validated. fresh: which the head in force was not taught.
     """
-    if head is None or not fresh.any():
+    if head is None or not any(fresh):
         return None
-    said = head.logits(pictures.embeddings[fresh]).argmax(axis=1)
-    truth = pictures.truth[fresh]
+    new = np.array(fresh)
+    said, truth = head.logits(pictures.embeddings[new]).argmax(axis=1), pictures.truth[new]
     then = np.array(head.labels)[said] == np.array(pictures.labels)[truth]
-    now = logits[fresh].argmax(axis=1) == truth
-    groups = np.unique(pictures.groups[fresh], return_inverse=True)[1]
+    now = logits[new].argmax(axis=1) == truth
     return {
         "model": head.id,
         "pictures": len(truth),
         "before": float(then.mean()),
         "after": float(now.mean()),
-        "se": clustered_se(now.astype(float) - then, groups),
+        "se": clustered_se(now.astype(float) - then, pictures.groups[new]),
     }
 
 

@@ -32,7 +32,6 @@ from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
-from bin_daemon.teaching.package_head import shipped_head
 from bin_daemon.teaching.training import TrainingExample, train
 from export.errors import ExportError
 from export.evaluation.chambers import Frame, by_session, read_chamber
@@ -140,7 +139,7 @@ class Embedder:
     def shipped(self) -> Head:
         """What the bin goes by while no head is in force."""
         package = self._classifier.package
-        kernel, bias = shipped_head(self._classifier)
+        kernel, bias = self._classifier.shipped_head()
         length = float(np.median([np.linalg.norm(e) for e, _ in self._seen.values()]))
         return Head(
             labels=package.labels,

@@ -8,10 +8,12 @@ package elsewhere as the daemon does and runs its golden inputs on every runtime
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,6 @@ from bin_daemon.model.package import (
     InputSpec,
     Manifest,
     OutputSpec,
-    manifest_json,
     open_package,
 )
 from bin_daemon.model.runtime import Runtime
@@ -91,7 +92,8 @@ def package(
     teachable = outputs.embedding is not None
     files[CARD] = card(folder.name, version, report, config, teachable=teachable).encode()
     manifest = _manifest(folder.name, version, config, report, files, outputs, runtimes)
-    files[model_store.MANIFEST] = manifest_json(manifest).encode()
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
+    files[model_store.MANIFEST] = text.encode()
     with tempfile.TemporaryDirectory() as tried:
         _check(Path(tried) / folder.name, files, runtimes)
     _write(folder, files)

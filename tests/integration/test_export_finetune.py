@@ -10,7 +10,6 @@ from workshop_python import REPOSITORY, run_workshop
 
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching.package_head import shipped_head
 from export.__main__ import main
 from export.data.pictures import read_split
 from export.evaluation.runtimes import Model
@@ -145,7 +144,7 @@ def test_a_known_class_keeps_its_row_and_a_new_one_starts_at_zero() -> None:
 
     head = shipped.for_labels(("paper", "hat", "glass"))
 
-    kernel, bias = shipped_head(Classifier(package))
+    kernel, bias = Classifier(package).shipped_head()
     paper, glass = (package.labels.index(label) for label in ("paper", "glass"))
     kept = head[f"{HEAD}/kernel"]
     assert kept[:, 0] - kept[:, 2] == pytest.approx(kernel[:, paper] - kernel[:, glass], abs=1e-5)

@@ -40,7 +40,7 @@ def letter() -> Image:
 
 def test_the_maps_add_up_to_the_logits_of_the_network(saliency: Saliency):
     package = open_package("waste6")
-    with np.load(package.file(GOLDEN)) as golden:
+    with np.load(package.folder / GOLDEN) as golden:
         inputs, logits = golden["inputs"], golden["logits"]
     step = np.ptp(logits) / 255  # at least: the logits are int8
     for pixels, expected in zip(inputs, logits, strict=True):

@@ -17,7 +17,6 @@ from bin_daemon.model.package import GOLDEN, open_package
 from bin_daemon.model.runtime import RUNTIMES, installed_runtimes
 from bin_daemon.sorting.policy import policy_of
 from bin_daemon.teaching.activation import activate, head_for, undo
-from bin_daemon.teaching.package_head import shipped_head
 
 DAY = 1_795_219_200.0  # 2026-11-21
 
@@ -103,8 +102,8 @@ def test_logits_do_not_depend_on_how_strongly_a_crop_excites_the_network(package
 def test_the_shipped_head_is_what_the_network_applies_to_its_embedding(package, runtime):
     if runtime not in installed_runtimes():
         pytest.skip(f"{runtime} is not installed")
-    kernel, bias = shipped_head(Classifier(package, runtime))
-    with np.load(package.file(GOLDEN)) as golden:
+    kernel, bias = Classifier(package, runtime).shipped_head()
+    with np.load(package.folder / GOLDEN) as golden:
         found = golden["embedding"] @ kernel + bias
         assert np.abs(found - golden["logits"]).max() <= 1.5 * float(golden["logit_step"])
 

@@ -17,7 +17,6 @@ from bin_daemon.core.errors import UsageError
 from bin_daemon.model.calibration import GRID
 from bin_daemon.model.head import unit
 from bin_daemon.model.package import open_package
-from bin_daemon.teaching import training
 from bin_daemon.teaching.folds import FOLDS, by_session, folds_of, things
 from bin_daemon.teaching.training import TrainingExample, train
 
@@ -38,7 +37,8 @@ class Network:
 def _shipped(monkeypatch):
     rng = np.random.default_rng(9)
     kernel = rng.normal(0, 0.001, (LENGTH, 6)).astype(np.float32)
-    monkeypatch.setattr(training, "shipped_head", lambda _: (kernel, np.zeros(6, np.float32)))
+    shipped = kernel, np.zeros(6, np.float32)
+    monkeypatch.setattr(Network, "shipped_head", lambda _: shipped, raising=False)
 
 
 def looks_of(name: str) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_labels_that_say_nothing_make_no_better_head():
     kernel = np.zeros((LENGTH, 6), np.float32)
     bias = np.array([1, 0, -9, -9, -9, -9], np.float32)  # always cardboard: right in half of them
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "shipped_head", lambda _: (kernel, bias))
+        patch.setattr(Network, "shipped_head", lambda _: (kernel, bias))
         found = taught(shown)
     assert not found.better
     assert abs(found.figures["after"]["accuracy"] - 0.5) < 0.25

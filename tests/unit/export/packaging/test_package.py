@@ -149,7 +149,7 @@ def test_nothing_in_the_package_names_a_machines_paths(package: Package) -> None
 
 
 def test_class_names_may_hold_spaces() -> None:
-    content = open_package("waste6").file("model.tflite").read_bytes()
+    content = (open_package("waste6").folder / "model.tflite").read_bytes()
     names = ["Food Organics", "Glass"]
     plain = content[: content.rfind(b"PK\x03\x04")]
     assert tflite_metadata.read(metadata.append_labels(plain, names))["labels"] == names
