@@ -35,8 +35,7 @@ class PoseEditor:
     """
 
     def __init__(self, chute: ChuteSection, servo: str | None = None) -> None:
-        self._chute = chute
-        self.servo = servo or next(iter(chute.servos))
+        self._chute, self.servo = chute, servo or next(iter(chute.servos))
         self._angles_deg = dict(chute.poses[HOME])
         self._target_deg = self._angles_deg[self.servo]
         self._step = STEPS_DEG.index(1.0)
@@ -48,11 +47,6 @@ class PoseEditor:
         self.stored: dict[tuple[str, str], float] = {}
         self.said = ""
         self.done = False
-
-    @property
-    def limits(self) -> Servo:
-        """The configuration of the current servo."""
-        return self._chute.servos[self.servo]
 
     @property
     def angle_deg(self) -> float:
@@ -77,7 +71,7 @@ class PoseEditor:
         if self.servo not in self._awake:
             return
         way_deg = self._target_deg - self.angle_deg
-        most_deg = self.limits.speed_deg_s * passed_s
+        most_deg = self._chute.servos[self.servo].speed_deg_s * passed_s
         self._rested_s = 0.0 if way_deg else self._rested_s + passed_s
         there = abs(way_deg) <= most_deg
         moved_deg = self.angle_deg + math.copysign(most_deg, way_deg)
@@ -119,19 +113,19 @@ class PoseEditor:
             self.said = "this key does nothing; see the last lines"
 
     def _go(self, angle_deg: float) -> None:
-        low, high = self.limits.min_angle_deg, self.limits.max_angle_deg
+        servo = self._chute.servos[self.servo]
+        low, high = servo.min_angle_deg, servo.max_angle_deg
         self._target_deg = min(max(round(angle_deg, 3), low), high)
         self._rested_s = 0.0
         if not low <= angle_deg <= high:
             self.said = f"{self._target_deg:g} is as far as {self.servo} may go"
 
     def _go_to_pose(self, name: str) -> None:
-        angle_deg = self.poses.get(name)
         if name not in self.poses:
             self.said = f"there is no pose '{name}'"
             return
         self.pose = name
-        if angle_deg is None:
+        if (angle_deg := self.poses[name]) is None:
             self.said = f"'{name}' has no angle for {self.servo} yet; s stores one"
         else:
             self._go(angle_deg)
@@ -164,7 +158,7 @@ class PoseEditor:
 
     def lines(self) -> list[str]:
         """What to show, 80 columns wide."""
-        servo = self.limits
+        servo = self._chute.servos[self.servo]
         shown = [
             f"{self.servo}  {self.angle_deg:7.1f} deg  {pulse_us(servo, self.angle_deg):6.0f} us  "
             f"{'pulses on' if self.pulsing else 'silent'}",
@@ -173,8 +167,8 @@ class PoseEditor:
             "",
         ]
         numbered = list(enumerate(self.poses.items(), start=1))
-        first = list(self.poses).index(self.pose) - _POSES_SHOWN // 2
-        first = max(0, min(first, len(numbered) - _POSES_SHOWN))
+        middle = list(self.poses).index(self.pose) - _POSES_SHOWN // 2
+        first = max(0, min(middle, len(numbered) - _POSES_SHOWN))
         for number, (name, angle_deg) in numbered[first : first + _POSES_SHOWN]:
             angle = "    -" if angle_deg is None else f"{angle_deg:7.1f}"
             new = "  (stored, not written yet)" if (name, self.servo) in self.stored else ""
@@ -188,17 +182,15 @@ class PoseEditor:
         if self._asking == "g":
             return f"go to which pose? [{self.pose}] {self._typed}_"
         if self.servo not in self._awake:
-            return (
-                f"{self.servo} will JUMP to {self.angle_deg:g} deg with its first pulse: "
-                f"hands away, then any key"
-            )
+            jump = f"{self.servo} will JUMP to {self.angle_deg:g} deg with its first pulse"
+            return f"{jump}: hands away, then any key"
         return self.said
 
 
 def pulse_us(servo: Servo, angle_deg: float) -> float:
     """The width of the pulse that stands for an angle, in microseconds."""
-    width_us = servo.max_pulse_us - servo.min_pulse_us
-    return servo.min_pulse_us + _share(servo, angle_deg) * width_us
+    range_us = servo.max_pulse_us - servo.min_pulse_us
+    return servo.min_pulse_us + _share(servo, angle_deg) * range_us
 
 
 def _share(servo: Servo, angle_deg: float) -> float:

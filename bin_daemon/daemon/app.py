@@ -39,8 +39,7 @@ PROGRESS_S = 90.0
 
 # After `stop` the whole of closing may take so long; what is left of it is for telemetry.
 STOP_S = 4.0
-CLOSE_S = 3.0
-_LEAST_CLOSE_S = 0.5
+LEAST_CLOSE_S, MOST_CLOSE_S = 0.5, 3.0
 
 
 class _Interrupted(BaseException):
@@ -64,9 +63,7 @@ class App:
         camera: Camera | None = None,
         taught: bool = True,
     ) -> None:
-        self.config = config
-        self._taught = taught
-        self._camera = camera
+        self.config, self._taught, self._camera = config, taught, camera
         self._state = state or paths.state()
         self.clock = clock or SystemClock()
         # Plain values: a signal handler must not wait for a lock that the thread below it holds.
@@ -105,11 +102,6 @@ class App:
                 self._sort()
             if drain_s:
                 self.publisher.drain(drain_s)
-
-    @property
-    def items(self) -> int:
-        """How many items have come to their end since the start."""
-        return self.bin.cycle.counts.total() if self.bin else 0
 
     @property
     def stopping(self) -> bool:
@@ -190,11 +182,9 @@ class App:
                     raise
                 log.error("%s; opening the camera once more", error)
                 bin_.reopen_camera()
-                reopened = True
-                self._pass(bin_.beats())
-                continue
+                reopened, observation = True, None
             self._pass(bin_.beats())
-            if observation is None:  # not usable, so no sign that reopening has helped
+            if observation is None:  # no usable frame, so no sign that reopening has helped
                 continue
             reopened = False
             self._reporter.monitor.frame(observation.captured_at)
@@ -279,4 +269,4 @@ class App:
 
     def _close_publisher(self) -> None:
         spent_s = 0.0 if self._stopping_at is None else time.monotonic() - self._stopping_at
-        self.publisher.close(max(_LEAST_CLOSE_S, min(CLOSE_S, STOP_S - spent_s)))
+        self.publisher.close(max(LEAST_CLOSE_S, min(MOST_CLOSE_S, STOP_S - spent_s)))

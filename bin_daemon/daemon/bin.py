@@ -82,18 +82,24 @@ class Bin(Closing):
         on_state: OnState = lambda state: None,
         progress: Callable[[str], None] = lambda message: None,
     ) -> None:
+        from bin_daemon.chamber.crop import is_same
+
         self._config, self._clock, self._files = config, clock, files
         self.package: Package = open_package(config.model.name, files.cache_dir)
         with contextlib.ExitStack() as stack:
             self._collector = self._open_collector(stack)
             self.classifier = self._load_classifier(recorder, progress)
-            sorter = self._sorter()
+            policy = policy_of(config, self.classifier)
             self._open_devices(stack)
             self._await_light()
             self.camera = camera if camera is not None else open_camera(config.camera, clock)
             stack.callback(self._close_camera)
             self.chamber = self._open_chamber()
-            self._save_due = self._restore_reference()
+            file = files.reference if config.chamber.reference == "saved" else None
+            known = file is not None and self.chamber.load(file)
+            self._save_due = clock.monotonic() + (SAVE_REFERENCE_S if known else 0.0)
+            looks, chute = config.decision.looks, config.chute
+            sorter = Sorter(policy, is_same, looks, chute.clear_s, chute.in_view)
             machine = Machine(
                 self.chamber, self.classifier, self.chute, self.sensors, self.outputs, clock
             )
@@ -125,16 +131,14 @@ class Bin(Closing):
         if observation.view is View.EMPTY and observation.captured_at >= self._save_due:
             self._save_due = observation.captured_at + SAVE_REFERENCE_S
             self._save_reference()
-        self._update_scene()
+        if isinstance(self.camera, Reactive):
+            dropped, self._dropped = self._dropped, self.chute.dropped
+            self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
         return observation
 
     def beats(self) -> Mapping[str, float]:
-        """Last sign of life of each thread of the bin, in `time.monotonic` seconds.
-
-        chute: 20 ms apart, none under a simulated clock. fill: at most 1 s apart, where there are
-        fill sensors.
-        """
-        chute_at = None if self._ticker is None else self._ticker.beat_at
+        """Last sign of life of each thread that the bin has, in `time.monotonic` seconds."""
+        chute_at = self._ticker.beat_at if self._ticker else None
         beats = {"chute": chute_at, "fill": self.sensors.beat_at}
         return {name: at for name, at in beats.items() if at is not None}
 
@@ -198,8 +202,8 @@ class Bin(Closing):
         )
         if message:
             log.warning("%s", message)
-            now = self._clock.time()
-            recorder.raise_alert(Alert("teaching", Severity.WARNING, message, now))
+            alert = Alert("teaching", Severity.WARNING, message, self._clock.time())
+            recorder.raise_alert(alert)
         return classifier
 
     def _open_devices(self, stack: contextlib.ExitStack) -> None:
@@ -229,19 +233,6 @@ class Bin(Closing):
         self._lamp = LampChamber(self._config.chamber, light, self.outputs.light, self._wants_light)
         return self._lamp
 
-    def _restore_reference(self) -> float:
-        """Load the empty view of the last start; when, on the clock, it is to be saved again."""
-        file, wanted = self._files.reference, self._config.chamber.reference == "saved"
-        known = file is not None and wanted and self.chamber.load(file)
-        return self._clock.monotonic() + (SAVE_REFERENCE_S if known else 0.0)
-
-    def _sorter(self) -> Sorter:
-        from bin_daemon.chamber.crop import is_same
-
-        policy, chute = policy_of(self._config, self.classifier), self._config.chute
-        looks = self._config.decision.looks
-        return Sorter(policy, is_same, looks, chute.clear_s, chute.in_view)
-
     def _await_light(self) -> None:
         """Wait until the lamp, just switched on, is steady: the camera sets its exposure by it."""
         if light := self._config.outputs.light:
@@ -265,12 +256,6 @@ class Bin(Closing):
             self.chamber.save(self._files.reference)
         except (BinDaemonError, OSError) as error:
             log.warning("the empty view is not saved: %s", error)
-
-    def _update_scene(self) -> None:
-        """Let a rendered scene react to what the machine does."""
-        if isinstance(self.camera, Reactive):
-            dropped, self._dropped = self._dropped, self.chute.dropped
-            self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
 
     def _close_camera(self) -> None:
         self.camera.close()  # whichever it is by now

@@ -226,11 +226,12 @@ class Cycle:
 
     def _finish(self, ended: Finish) -> None:
         assert self._open is not None
-        timings = {**self._open.timings_ms, **ended.timings_ms}
-        if self._moved_at is not None:
-            timings["move"] = (self._machine.clock.monotonic() - self._moved_at) * 1e3
-            timings["move"] -= ended.timings_ms.get("clear", 0.0)
-        event, self._open, self._moved_at = self._open, None, None
+        event, moved_at = self._open, self._moved_at
+        self._open = self._moved_at = None
+        timings = {**event.timings_ms, **ended.timings_ms}
+        if moved_at is not None:
+            moved_ms = (self._machine.clock.monotonic() - moved_at) * 1e3
+            timings["move"] = moved_ms - ended.timings_ms.get("clear", 0.0)
         self.counts[event.label] += 1
         log.info("%s: %s", event.label, ended.outcome)
         self._recorder.completed(event.id, ended.outcome, self._machine.clock.time(), timings)

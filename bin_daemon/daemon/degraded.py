@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 0.2
-
 
 class Degraded(Closing):
     """What can be opened of such a bin; call `step` every `pause_s` seconds.
@@ -42,7 +40,6 @@ class Degraded(Closing):
         self.problems: tuple[str, ...] = ()
         self._chute: Chute | None = None
         self._sensors: Sensors | None = None
-        self._held = False
         with contextlib.ExitStack() as stack:
             self._open(config, clock, stack)
             self._stack = stack.pop_all()
@@ -82,7 +79,7 @@ class Degraded(Closing):
     @property
     def pause_s(self) -> float:
         """How long to wait until the next step, in seconds."""
-        return IDLE_S if self._chute is None else FRAME_S
+        return FRAME_S if self._chute else 0.2
 
     def step(self) -> None:
         """Move the chute on, where it is still on its way."""
@@ -90,10 +87,7 @@ class Degraded(Closing):
             return
         chute, self._chute = self._chute, None
         with self._optional():
-            held = bool(self._sensors.read().interlocked)
-            if held != self._held:
-                self._held = held
-                (chute.hold if held else chute.release)()
+            (chute.hold if self._sensors.read().interlocked else chute.release)()
             chute.tick()
             if chute.dropped:
                 chute.abort()  # silent where it stands, instead of going home

@@ -45,16 +45,16 @@ def hold(state: Path) -> Iterator[None]:
         state.mkdir(parents=True, exist_ok=True)
         file = (state / "lock").open("w")
     except OSError as error:
-        raise StoreError(
-            f"{state}: cannot write there: {error.strerror}; choose another with --state"
-        ) from error
+        message = f"{state}: cannot write there: {error.strerror}; choose another with --state"
+        raise StoreError(message) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AlreadyRunningError(
+            message = (
                 f"another bin-daemon uses {state}; stop it first, or give this one its own --state"
-            ) from None
+            )
+            raise AlreadyRunningError(message) from None
         yield
 
 

@@ -82,12 +82,13 @@ class Reporter:
         import platform
 
         config, classifier = self._config, bin_ and bin_.classifier
+        head = classifier and classifier.head
         info: dict[str, Any] = {
             "name": config.bin.name,
             "version": __version__,
             "model": bin_ and bin_.package.id,
             "labels": classifier.labels if classifier else [],
-            "taught": classifier and classifier.head and _taught(classifier.head),
+            "taught": head and {"model": head.id, "taught_at": head.taught_at, **_accuracy(head)},
             "runtime": classifier and classifier.runtime,
             "routes": list(config.routes),
             "hardware": _hardware(),
@@ -101,16 +102,10 @@ class Reporter:
         self._publisher.retain(self._publisher.topics.info, info)
 
 
-def _taught(head: Head) -> dict[str, Any]:
-    """The taught head, and its accuracy in cross-validation."""
-    after = head.figures["after"]
-    return {
-        "model": head.id,
-        "taught_at": head.taught_at,
-        "pictures": head.figures["pictures"],
-        "accuracy": after["accuracy"],
-        "accuracy_se": after["accuracy_se"],
-    }
+def _accuracy(head: Head) -> dict[str, Any]:
+    """How good a head is in cross-validation, and on how many pictures."""
+    figures = {"pictures": head.figures["pictures"], **head.figures["after"]}
+    return {key: figures[key] for key in ("pictures", "accuracy", "accuracy_se")}
 
 
 def _hardware() -> str:

@@ -53,12 +53,9 @@ class VerbQueue:
 
     def _correct(self, args: Mapping[str, Any]) -> None:
         """Moves nothing, so it need not wait for the sorting thread."""
-        event_id, label = args.get("event"), args.get("label")
-        if set(args) != {"event", "label"} or not (
-            isinstance(event_id, str) and isinstance(label, str)
-        ):
+        if set(args) != {"event", "label"} or not all(isinstance(v, str) for v in args.values()):
             raise UsageError('takes {"event": id of an item, "label": its true class}')
-        self._running().correct(event_id, label)
+        self._running().correct(args["event"], args["label"])
 
     def _verb(self, action: Callable[[Bin], None], at_rest: bool = False) -> Verb:
         def verb(args: Mapping[str, Any]) -> None:

@@ -41,11 +41,9 @@ class Supervisor:
     """
 
     def __init__(self, deadlines_s: Mapping[str, float], clock: Clock) -> None:
-        self._deadlines_s = deadlines_s
-        self._clock = clock
+        self._deadlines_s, self._clock = deadlines_s, clock
         self._passed_at = clock.monotonic()
-        self._beats: dict[str, float] = {}
-        self._silent_s: dict[str, float] = {}
+        self._heard: dict[str, tuple[float, float]] = {}  # last beat, and silent for how long since
 
     def check(self, beats: Mapping[str, float]) -> None:
         """One pass: every part that is up, with the monotonic time of its last beat.
@@ -58,13 +56,12 @@ class Supervisor:
         passed_s, self._passed_at = now - self._passed_at, now
         for part, beat in beats.items():
             deadline_s = self._deadlines_s[part]
-            if self._beats.get(part) == beat:
-                self._silent_s[part] += min(passed_s, deadline_s / 2)
-            else:
-                self._beats[part], self._silent_s[part] = beat, 0.0
-            if self._silent_s[part] > deadline_s:
+            last, silent_s = self._heard.get(part, (None, 0.0))
+            silent_s = silent_s + min(passed_s, deadline_s / 2) if beat == last else 0.0
+            self._heard[part] = beat, silent_s
+            if silent_s > deadline_s:
                 raise StalledError(
-                    f"the part '{part}' has given no sign of life for {self._silent_s[part]:.1f} s "
+                    f"the part '{part}' has given no sign of life for {silent_s:.1f} s "
                     f"(its deadline is {deadline_s:g} s); the daemon has to restart"
                 )
 

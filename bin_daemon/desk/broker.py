@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -41,11 +42,10 @@ class Broker(Closing):
                 # Ctrl-C at the terminal is for the daemon, which still has to sign off here.
                 start_new_session=True,
             )
-        try:
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.close)
             self._wait(log_path)
-        except BaseException:
-            self.close()
-            raise
+            failed.pop_all()
 
     def _wait(self, log_path: Path) -> None:
         deadline = time.monotonic() + _START_S

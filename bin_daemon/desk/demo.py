@@ -6,6 +6,7 @@ got over MQTT. The demo only adds the true class of the item, from the script of
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -63,19 +64,16 @@ class Demo:
     """
 
     def __init__(self, config: Config, fast: bool = False) -> None:
-        self._config = config
-        self._fast = fast
+        self._config, self._fast = config, fast
         self._console = Console(highlight=False)
         self._received: list[dict[str, Any]] = []
         self._started = time.monotonic()
 
     def run(self) -> int:
         """Play, print and sum up; returns the exit code: 1 where an event did not arrive."""
-        with (
-            tempfile.TemporaryDirectory(prefix="bin-daemon-demo-") as folder,
-            Broker(Path(folder)) as broker,
-        ):
-            return self._run(Path(folder), broker)
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bin-daemon-")))
+            return self._run(folder, stack.enter_context(Broker(folder)))
 
     def _run(self, folder: Path, broker: Broker) -> int:
         raw = dataclasses.asdict(self._config)
@@ -88,13 +86,14 @@ class Demo:
         app = App(config, folder / "state", clock, camera)
         self._introduce(config, broker)
         subscriber = self._subscribe(app.publisher.topics, broker)
-        previous = {n: signal.signal(n, lambda *_: app.stop()) for n in _SIGNALS}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: app.stop())
         try:
             app.run(drain_s=_DELIVERY_S)
-            self._await_all(len(camera.truths))
+            deadline = time.monotonic() + _DELIVERY_S
+            while len(self._received) < len(camera.truths) and time.monotonic() < deadline:
+                time.sleep(0.02)
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
             subscriber.disconnect()
             subscriber.loop_stop()
         self._sum_up(app.bin.package.labels if app.bin else ())
@@ -136,11 +135,10 @@ class Demo:
 
     def _show(self, event: dict[str, Any], topic: str) -> None:
         self._received.append(event)
-        truths = self._witness.truths
-        truth = truths[event["seq"] - 1] if event["seq"] <= len(truths) else ""
-        number = f"{event['seq']:4d}  "
+        truths, number = self._witness.truths, event["seq"]
+        truth = truths[number - 1] if number <= len(truths) else ""
         line = Text.assemble(
-            (number, "dim"),
+            (f"{number:4d}  ", "dim"),
             (f"{event['label']:<11}", "bold"),
             f"{event['confidence']:4.0%} -> ",
             (f"{event['route']:<11}", "cyan"),
@@ -151,31 +149,17 @@ class Demo:
         times = "  ".join(f"{name} {ms:.0f}" for name, ms in event["timings_ms"].items())
         payload = json.dumps(event, separators=(",", ":"))
         for text in (event["reason"], f"{times} ms", f"{topic} {payload}"):
-            self._console.print(
-                Text(" " * len(number) + text, "dim", overflow="ellipsis"), no_wrap=True
-            )
-
-    def _await_all(self, count: int) -> None:
-        deadline = time.monotonic() + _DELIVERY_S
-        while len(self._received) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
+            self._console.print(Text(f"      {text}", "dim", overflow="ellipsis"), no_wrap=True)
 
     def _sum_up(self, labels: tuple[str, ...]) -> None:
-        events = self._received
-        truths = self._witness.truths
+        events, truths = self._received, dict(enumerate(self._witness.truths, start=1))
         seconds = time.monotonic() - self._started
         outcomes = Counter(event["outcome"] for event in events)
         counted = ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "none"
-        known = [(e["label"], truths[e["seq"] - 1]) for e in events if e["seq"] <= len(truths)]
-        known = [(label, truth) for label, truth in known if truth in labels]
-        right = sum(label == truth for label, truth in known)
         self._console.print(f"\n[bold]{len(events)} items[/] in {seconds:.1f} s: {counted}")
-        if known:
-            self._console.print(
-                f"  the network named {right} of the {len(known)} labelled items correctly"
-            )
+        right = [e["label"] == truths[e["seq"]] for e in events if truths.get(e["seq"]) in labels]
+        if right:
+            words = f"the network named {sum(right)} of the {len(right)} labelled items correctly"
+            self._console.print(f"  {words}")
         if missing := len(truths) - len(events):
             self._console.print(f"[red]{missing} events did not arrive[/]")
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -292,7 +292,8 @@ def soak(config: str, state: str, marks: tuple[int, int]) -> None:
 
         def sleep(self, seconds: float) -> None:
             super().sleep(seconds)
-            if len(found) < len(marks) and app.items >= marks[len(found)]:
+            items = app.bin.cycle.counts.total() if app.bin else 0
+            if len(found) < len(marks) and items >= marks[len(found)]:
                 found.append(resident_mb())
             if len(found) == len(marks):
                 app.stop()

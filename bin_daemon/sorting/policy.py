@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bin_daemon.config.sections import Config, CostSection, EvidenceSection
+from bin_daemon.config.sections import Config, EvidenceSection
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.core.messages import Vector
 from bin_daemon.sorting.decision import AreaLikelihood, Policy
@@ -46,13 +46,14 @@ def policy_of(config: Config, model: Model) -> Policy:
     """
     labels, route_of = model.labels, config.route_of
     decision, evidence = config.decision, config.decision.evidence
+    fires = evidence.metal_sensor
     faults = without_route(config, labels, model.id)
     # `takes` of a route is left out: a profile may serve models with more classes and with fewer.
     named: dict[str, Iterable[str]] = {
         "decision.thresholds": decision.thresholds,
         "decision.alerts": decision.alerts,
         "decision.costs.table": decision.costs.table,
-        "decision.evidence.metal_sensor": [n for n in evidence.metal_sensor if n != OTHER],
+        "decision.evidence.metal_sensor": [name for name in fires if name != OTHER],
         "decision.evidence.area": evidence.area,
     }
     for key, names in named.items():
@@ -64,17 +65,16 @@ def policy_of(config: Config, model: Model) -> Policy:
     if faults:
         raise ConfigError("\n".join(faults))
     routes = tuple(config.routes)
-    home = tuple(routes.index(route_of[label]) for label in labels)
-    residual = routes.index(decision.residual)
     thresholds = {**model.thresholds, **decision.thresholds}
     return Policy(
         labels=labels,
         routes=routes,
-        residual=residual,
-        home=home,
-        cost=_costs(decision.costs, labels, routes, home, residual),
+        residual=routes.index(decision.residual),
+        home=tuple(routes.index(route_of[label]) for label in labels),
+        cost=_costs(config, labels),
         thresholds=_vector(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels),
-        metal_fires=_metal(evidence.metal_sensor, labels),
+        # For a class without a figure the sensor is no evidence either way.
+        metal_fires=_vector(fires.get(n, fires.get(OTHER, 0.5)) for n in labels) if fires else None,
         area=_area(evidence, labels),
         alerts=decision.alerts,
         full_percent=decision.full_percent,
@@ -90,27 +90,14 @@ def without_route(config: Config, labels: Iterable[str], model: str) -> list[str
     ]
 
 
-def _costs(
-    costs: CostSection,
-    labels: tuple[str, ...],
-    routes: tuple[str, ...],
-    home: tuple[int, ...],
-    residual: int,
-) -> Vector:
+def _costs(config: Config, labels: tuple[str, ...]) -> Vector:
+    costs, routes, route_of = config.decision.costs, list(config.routes), config.route_of
     matrix = np.full((len(labels), len(routes)), costs.wrong, dtype=np.float32)
-    matrix[:, residual] = costs.residual
-    matrix[np.arange(len(labels)), home] = 0.0
+    matrix[:, routes.index(config.decision.residual)] = costs.residual
     for i, label in enumerate(labels):
-        for route, cost in costs.table.get(label, {}).items():
+        for route, cost in {route_of[label]: 0.0, **costs.table.get(label, {})}.items():
             matrix[i, routes.index(route)] = cost
     return matrix
-
-
-def _metal(fires: Mapping[str, float], labels: tuple[str, ...]) -> Vector | None:
-    if not fires:
-        return None
-    # For a class without a figure the sensor is no evidence either way.
-    return _vector(fires.get(label, fires.get(OTHER, 0.5)) for label in labels)
 
 
 def _area(evidence: EvidenceSection, labels: tuple[str, ...]) -> AreaLikelihood | None:

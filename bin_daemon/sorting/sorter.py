@@ -78,9 +78,7 @@ class Sorter:
         chute_in_view: bool = False,
     ) -> None:
         self._policy, self._is_same = policy, is_same
-        self._wanted = looks
-        self._clear_s = clear_s
-        self._chute_in_view = chute_in_view
+        self._wanted, self._clear_s, self._chute_in_view = looks, clear_s, chute_in_view
         self.state = State.WAITING
         self.frozen = False
         self._pausing = False
@@ -163,9 +161,8 @@ class Sorter:
         hand = observation.view is View.HAND
         if self._chute_in_view and self.state is State.SORTING and not self.frozen:
             hand = False
-        forbidden = bool(readings.interlocked) or hand
-        why = readings.interlocked or "a hand is in view"
-        now = observation.captured_at
+        why = readings.interlocked or ("a hand is in view" if hand else "")
+        forbidden, now = bool(why), observation.captured_at
         if forbidden and not self.frozen:
             self.frozen, self._frozen_at = True, now
             return [Freeze(why)]
@@ -218,18 +215,16 @@ class Sorter:
         if self.frozen:
             self._since = now  # the time to clear starts when motion may go on
             return []
-        view = observation.view
-        assert self._decision is not None
-        assert self._item is not None
+        view, waited_s = observation.view, now - self._since
         if view is View.EMPTY:
             return self._finish(now)
-        waited_s = now - self._since
         if waited_s >= UNREST_ALERT_S or (view is View.BLOCKED and waited_s >= BLOCKED_ALERT_S):
             # Nobody knows any more; whatever blocks the view raises its own alert.
             return self._finish(now, Outcome.INTERRUPTED)
-        if view not in (View.ITEM, View.ITEMS) or waited_s < self._clear_s:
+        if observation.item is None or waited_s < self._clear_s:
             return []
-        assert observation.item is not None
+        assert self._decision is not None
+        assert self._item is not None
         if not self._is_same(self._item, observation.item):
             # The next item came in behind it; it gets a cycle of its own.
             return self._finish(now)
@@ -237,10 +232,10 @@ class Sorter:
             self._retried = True
             self._enter(State.SORTING, now)
             return [Move(self._decision.route, gentle=True)]
-        message = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
+        stuck = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
         actions = self._finish(now, Outcome.JAMMED)
         self._enter(State.JAMMED, now)
-        return [*actions, Raise("jam", Severity.ERROR, f"{message}; take it out by hand")]
+        return [*actions, Raise("jam", Severity.ERROR, f"{stuck}; take it out by hand")]
 
     def _blocked(self, observation: Observation, now: float) -> list[Action]:
         self._seeing_since = None

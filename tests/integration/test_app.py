@@ -335,7 +335,7 @@ def test_orders_from_another_thread_are_carried_out_between_frames(tmp_path):
     states = []
 
     def order() -> None:
-        if app.items == 0 and app.bin is not None:
+        if app.bin is not None and not app.bin.cycle.counts:
             states.append(app.bin.cycle.state)
             if len(states) == 1:
                 app.verbs["pause"]({})
