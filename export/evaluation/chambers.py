@@ -7,6 +7,7 @@ the median of the session's frames. Frames are measured on and never trained on.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import median_empty, prepare
 from bin_daemon.core.messages import Array
-from bin_daemon.model.calibration import accuracy, confusion, per_class
+from bin_daemon.model.calibration import accuracy, confusion, macro, per_class
 from export.data.csv_tables import read_table
 from export.data.pictures import read_rgb
 
@@ -32,7 +33,7 @@ LEAST_FRAMES = 10  # whose median may stand for the empty view
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a chamber with an item in it: its file, class, thing and session."""
+    """One picture of a chamber with an item in it."""
 
     path: Path
     label: str
@@ -42,27 +43,24 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class PreparedFrame:
-    """One frame as the network sees it at each step.
-
-    Attributes:
-        frame: which it is.
-        found: false where no item was cut out; every step then shows the whole frame.
-        pictures: step -> uint8 (size, size, 3) RGB.
-    """
+    """One frame as the network sees it."""
 
     frame: Frame
-    found: bool
     pictures: dict[str, Array]
+    """Step -> uint8 (size, size, 3) RGB; all of the whole frame where no item was cut out."""
+
+    @property
+    def found(self) -> bool:
+        """Whether an item was cut out."""
+        return self.pictures["cropped"] is not self.pictures["whole"]
 
 
 def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
     """The frames of a chamber that show an item, and the empty picture of sessions that have one.
 
     `labels.csv` has the columns file and class, and where known item and flag (a hand or the open
-    lid is in view; such frames are left out). The session is the folder of a file.
-
-    Raises:
-        ExportError: the table cannot be read.
+    lid is in view; such frames are left out). The session is the folder of a file. Raises
+    ExportError where the table cannot be read.
     """
     frames: list[Frame] = []
     empties: dict[str, Path] = {}
@@ -79,18 +77,14 @@ def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
 
 def by_session(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
     """The frames of each session, in their order."""
-    sessions: dict[str, list[Frame]] = {}
+    sessions = defaultdict(list)
     for frame in frames:
-        sessions.setdefault(frame.session, []).append(frame)
+        sessions[frame.session].append(frame)
     return sessions
 
 
 def prepared_frames(folder: Path, size: int) -> Iterator[PreparedFrame]:
-    """What the network sees of the frames of a chamber.
-
-    Raises:
-        ExportError: the table or a picture cannot be read.
-    """
+    """What the network sees of a chamber; raises ExportError where a file of it cannot be read."""
     frames, empties = read_chamber(folder)
     for session, members in by_session(frames).items():
         pictures = [read_rgb(frame.path) for frame in members]
@@ -100,8 +94,7 @@ def prepared_frames(folder: Path, size: int) -> Iterator[PreparedFrame]:
         elif len(pictures) >= LEAST_FRAMES:
             empty = median_empty([frame.path for frame in members])
         for frame, picture in zip(members, pictures, strict=True):
-            seen = _steps(picture, empty, size)
-            yield PreparedFrame(frame, len({id(one) for one in seen.values()}) > 1, seen)
+            yield PreparedFrame(frame, _steps(picture, empty, size))
 
 
 def _steps(frame: Array, empty: Array | None, size: int) -> dict[str, Array]:
@@ -126,7 +119,7 @@ def measure(
     Args:
         folder: of the frames; classes that are none of `labels` are left out.
         labels: of the model.
-        size: side of the network's input in pixels.
+        size: side of its input in pixels.
         logits: gives scores (n, classes) of uint8 pictures (n, size, size, 3).
 
     Returns:
@@ -150,17 +143,16 @@ def measure(
 
 def _figures(found: Array, truth: Array, labels: tuple[str, ...]) -> dict[str, Any]:
     table = confusion(found, truth, len(labels))
-    present = np.flatnonzero(table.sum(axis=1))
     recalls = per_class(table)["recall"]
     return {
         "accuracy": round(accuracy(table), 5),
-        "macro_recall": round(float(recalls[present].mean()), 5),
+        "macro_recall": round(macro("recall", table), 5),
         "per_class": {
             labels[i]: {
                 "frames": int(table[i].sum()),
                 "recall": round(float(recalls[i]), 5),
                 "found_as": dict(zip(labels, table[i].tolist(), strict=True)),
             }
-            for i in present
+            for i in np.flatnonzero(table.sum(axis=1))
         },
     }

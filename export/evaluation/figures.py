@@ -6,6 +6,7 @@ quote. A single held-out part and several folds taken together are measured by t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,23 +22,14 @@ from export.evaluation import metrics
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a model said of n pictures whose class is known.
-
-    Attributes:
-        labels: the classes.
-        logits: float (n, classes) of the int8 file.
-        float_logits: the same of the float network, None where there is none.
-        truth: int (n,).
-        groups: (n,), pictures of one object share one.
-        part: int (n,), between which temperature and thresholds are cross-fitted.
-    """
+    """What a model said of n pictures whose class is known."""
 
     labels: Sequence[str]
-    logits: Array
-    float_logits: Array | None
-    truth: Array
-    groups: Array
-    part: Array
+    logits: Array  # float (n, classes), of the int8 file
+    float_logits: Array | None  # the same of the float network, where there is one
+    truth: Array  # int (n,)
+    groups: Array  # (n,); pictures of one object share one
+    part: Array  # int (n,); temperature and thresholds are cross-fitted between parts
 
 
 def block(
@@ -47,7 +39,7 @@ def block(
 
     Args:
         judged: what was said of the pictures.
-        data: what the pictures are, in words.
+        data: what they are, in words.
         method: what the parts are, in words.
         target: share that is to be right among the accepted.
         residual: labels that are never accepted, because they go where the unsure goes.
@@ -79,10 +71,7 @@ def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -
     scores = calibration.per_class(table)
     recalls = np.array([calibration.per_class(one)["recall"] for one in drawn])
     low, high = np.percentile(recalls, (2.5, 97.5), axis=0)
-
-    def macro_f1(table: Array) -> float:
-        return calibration.macro("f1", table)
-
+    macro_f1 = functools.partial(calibration.macro, "f1")
     return {
         "accuracy": _round(calibration.accuracy(table)),
         "accuracy_interval": _rounded(metrics.interval(calibration.accuracy, drawn)),
@@ -103,18 +92,15 @@ def figures(logits: Array, truth: Array, groups: Array, labels: Sequence[str]) -
 
 
 def decide(logits: Array, fitted: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Probabilities (n, classes), and which pictures are accepted, bool (n,).
+    """Probabilities (n, classes) of logits, and which pictures are accepted, bool (n,).
 
-    Args:
-        logits: float (n, classes).
-        fitted: the `calibration` of a block, whose temperature and thresholds are taken.
+    `fitted` is the `calibration` of a block, whose temperature and thresholds are taken.
     """
-    labels = list(fitted["thresholds"])
-    thresholds = np.array(list(fitted["thresholds"].values()))
+    labels, thresholds = zip(*fitted["thresholds"].items(), strict=True)
     never = frozenset(labels.index(label) for label in fitted["residual_labels"])
     probability = softmax(logits, fitted["temperature"])
     any_truth = np.zeros(len(probability), np.int64)
-    return probability, calibration.accepted(probability, any_truth, thresholds, never)[0]
+    return probability, calibration.accepted(probability, any_truth, np.array(thresholds), never)[0]
 
 
 def halves(groups: Array) -> Array:
@@ -131,10 +117,9 @@ def halves(groups: Array) -> Array:
 def _calibration(
     judged: Judged, method: str, target: float, residual: Sequence[str]
 ) -> dict[str, Any]:
-    """Temperature and thresholds to ship, and what they are worth where they were not fit.
+    """Temperature and thresholds to ship, fit on all pictures, and what they are worth.
 
-    Both are fit on all pictures. Their figures are cross-fitted: each part is judged with what the
-    other parts gave.
+    Their figures are cross-fitted: each part is judged with what the other parts gave.
     """
     logits, truth = judged.logits, judged.truth
     never = frozenset(judged.labels.index(label) for label in residual)

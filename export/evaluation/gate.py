@@ -37,15 +37,12 @@ AT_MOST = {
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a recipe asks of its model.
-
-    Attributes:
-        limits: by the keys of `AT_LEAST` and `AT_MOST`; `recall` and `chambers` are mappings.
-        residual_labels: classes that are never accepted.
-    """
+    """What a recipe asks of its model."""
 
     limits: Mapping[str, Any]
+    """By the keys of `AT_LEAST` and `AT_MOST`; `recall` and `chambers` are mappings."""
     residual_labels: tuple[str, ...]
+    """Classes that are never accepted."""
 
     @property
     def target_precision(self) -> float:
@@ -56,8 +53,7 @@ class Demands:
 def demands(config: Mapping[str, Any]) -> Demands:
     """The demands on a run, as its configuration says; an imported run has none.
 
-    Raises:
-        ExportError: there is a demand that the gate does not know.
+    Raises ExportError where there is a demand that the gate does not know.
     """
     limits, residual = config.get("gate") or {}, config.get("residual_labels") or ()
     limits = {key: limit for key, limit in limits.items() if limit not in (None, {})}
@@ -72,8 +68,7 @@ def demands(config: Mapping[str, Any]) -> Demands:
 def quoted(report: Mapping[str, Any]) -> dict[str, Any]:
     """The block of figures that gate, card and manifest quote: the pooled one where there is one.
 
-    Raises:
-        ExportError: the run has neither.
+    Raises ExportError where the run has no figures yet.
     """
     figures: dict[str, Any] | None = report.get("pooled") or report.get("held_out")
     if not figures:
@@ -117,26 +112,20 @@ def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, A
     int8, plain = figures.get("int8") or {}, figures.get("float") or {}
     calibration = figures.get("calibration") or {}
     both = bool(int8) and bool(plain)
+    classes = int8.get("per_class", {}).items()
+    last_steps = {
+        name: next(steps[step] for step in reversed(STEPS) if step in steps)
+        for name, steps in ((n, one["steps"]) for n, one in report.get("chambers", {}).items())
+    }
     return {
         "accuracy": int8.get("accuracy"),
         "macro_f1": int8.get("macro_f1"),
-        "recall": {
-            label: row["recall"]
-            for label, row in int8.get("per_class", {}).items()
-            if row["pictures"]
-        },
+        "recall": {label: row["recall"] for label, row in classes if row["pictures"]},
         "accepted_precision": calibration.get("accepted_precision"),
         "accepted_share": calibration.get("accepted_share"),
         "ece": calibration.get("ece"),
         "int8_loss": round(plain["accuracy"] - int8["accuracy"], metrics.DIGITS) if both else None,
-        "chambers": {
-            name: next(
-                chamber["steps"][step]["accuracy"]
-                for step in reversed(STEPS)
-                if step in chamber["steps"]
-            )
-            for name, chamber in report.get("chambers", {}).items()
-        },
+        "chambers": {name: step["accuracy"] for name, step in last_steps.items()},
         "unknown_accepted": report.get("unknown", {}).get("accepted_share"),
         "kilobytes": report["model_bytes"] / 1000,
     }
@@ -166,11 +155,7 @@ def words(check: Mapping[str, Any]) -> str:
 
 
 def refuse_what_misses(result: Mapping[str, Any]) -> None:
-    """Do nothing where every demand is met.
-
-    Raises:
-        ExportError: a demand was missed; a line for each.
-    """
+    """Raise ExportError, with a line for each demand that was missed."""
     missed = [words(check) for check in result["checks"] if not check["passed"]]
     if missed:
         raise ExportError(

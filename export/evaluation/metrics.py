@@ -32,11 +32,9 @@ def interval(figure: Callable[[Array], float], tables: Array) -> tuple[float, fl
 def reliability(confidence: Array, right: Array) -> list[tuple[float, float, int]]:
     """Mean confidence, share right and count of each filled bin of equal width."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    members = [bins == b for b in range(BINS)]
     return [
         (float(confidence[mine].mean()), float(right[mine].mean()), int(mine.sum()))
-        for mine in members
-        if mine.any()
+        for mine in (bins == b for b in np.unique(bins))
     ]
 
 
@@ -49,11 +47,8 @@ def calibration_error(confidence: Array, right: Array) -> float:
 def roc(score: Array, positive: Array) -> tuple[Array, Array]:
     """Receiver operating characteristic: false and true positive rates, from (0, 0) to (1, 1).
 
-    One point for each score that occurs, so that ties become slanted lines.
-
-    Args:
-        score: float (n,), higher for more likely positive.
-        positive: bool (n,); there must be positives and negatives.
+    One point for each score that occurs, so that ties become slanted lines. Takes float (n,),
+    higher for more likely positive, and bool (n,), of which some are true and some are not.
     """
     _, taken, hits = _as_threshold_falls(score, positive)
     true_rate = np.append(0.0, hits / positive.sum())
@@ -67,11 +62,7 @@ def area_under(x: Array, y: Array) -> float:
 
 
 def coverage_precision(confidence: Array, right: Array) -> tuple[Array, Array, Array]:
-    """What one threshold for all classes accepts and how right it is, as the threshold falls.
-
-    Returns:
-        Thresholds (falling), share accepted, share right among the accepted; float64 (m,) each.
-    """
+    """Falling thresholds, share accepted, share right among the accepted; float64 (m,) each."""
     thresholds, taken, hits = _as_threshold_falls(confidence, right)
     return thresholds, taken / len(confidence), hits / taken
 

@@ -38,7 +38,7 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict[str, Any]:
     figures are of each fold with what the other folds gave.
 
     Args:
-        run: where the figures are left. It is one of the folds, unless it holds nothing out.
+        run: gets the figures. It is one of the folds, unless it holds nothing out.
         others: the runs of the (other) folds.
         arguments: command line of this step, kept beside the figures.
 
@@ -85,11 +85,7 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict[str, Any]:
 
 
 def _members(run: Run, others: list[Run], config: dict[str, Any]) -> tuple[list[Run], list[int]]:
-    """The runs that hold a fold out, and which one each.
-
-    Raises:
-        ExportError: two hold out the same one, or they do not belong together.
-    """
+    """The runs that hold a fold out, and which one each; raises ExportError as `pool` does."""
     members = [*([run] if read_split(run)["held_out"] else []), *others]
     configs = [one.read_json("config.json", "train") for one in members]
     folds = [one["fold"] for one in configs]

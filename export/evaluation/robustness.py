@@ -110,11 +110,7 @@ def disturbed(square: Array, condition: Condition, strength: float, seed: int) -
 def measure(squares: Array, truth: Array, classes: int, judge: Judge) -> list[dict[str, Any]]:
     """One row for the clean pictures and for each condition and strength, as `row` makes it.
 
-    Args:
-        squares: uint8 (n, s, s, 3) RGB, as the network sees them.
-        truth: int (n,).
-        classes: how many there are.
-        judge: runs the model.
+    Takes uint8 (n, s, s, 3) RGB, as the network sees them, and their true classes, int (n,).
     """
     clean = judge(squares)
     about: dict[str, Any] = {"condition": "clean", "text": "as photographed", "strength": None}
@@ -140,15 +136,8 @@ def row(
 ) -> dict[str, Any]:
     """Counts of a condition, and the figures that follow from them.
 
-    `clean_right` counts the same pictures undisturbed, so that the loss is that of the condition
+    `clean_found` is of the same pictures undisturbed, so that the loss is that of the condition
     where it could not be applied to all.
-
-    Args:
-        about: `condition`, `text` and `strength`.
-        truth: int (n,), of the pictures it could be applied to.
-        classes: how many there are.
-        judged: what was found in them, int (n,), and what was accepted, bool (n,).
-        clean_found: what was found in them undisturbed, int (n,).
     """
     found, accepted = judged
     return with_figures(
@@ -184,15 +173,12 @@ def summed(tables: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     keyed = [{(row["condition"], row["strength"]): row for row in rows} for rows in tables]
     result = []
     for key, first in keyed[0].items():
-        if not all(key in rows for rows in keyed):
-            continue
-        rows = [table[key] for table in keyed]
-        counts = {
-            name: sum(row[name] for row in rows)
-            for name in ("clean_right", "accepted", "accepted_right")
-        }
-        confusions = np.sum([row["confusion"] for row in rows], axis=0).tolist()
-        result.append(with_figures({**first, **counts, "confusion": confusions}))
+        rows = [table[key] for table in keyed if key in table]
+        if len(rows) == len(keyed):
+            counted = ("clean_right", "accepted", "accepted_right")
+            counts = {name: sum(row[name] for row in rows) for name in counted}
+            confusions = np.sum([row["confusion"] for row in rows], axis=0).tolist()
+            result.append(with_figures({**first, **counts, "confusion": confusions}))
     return result
 
 
@@ -202,14 +188,9 @@ def _warped(square: Array, angle_deg: float, scale: float) -> Array:
     border = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
     turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle_deg, scale)
     smooth = cv2.GaussianBlur(square, (0, 0), 0.5 / scale) if scale < 1 else square
-    return cv2.warpAffine(
-        smooth,
-        turn,
-        (size, size),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=tuple(float(level) for level in np.median(border, axis=0)),
-    )
+    colour = np.median(border, axis=0).tolist()
+    constant = cv2.BORDER_CONSTANT
+    return cv2.warpAffine(smooth, turn, (size, size), None, cv2.INTER_LINEAR, constant, colour)
 
 
 def _bytes(pixels: Array) -> Array:

@@ -22,33 +22,22 @@ RUNTIMES: tuple[Runtime, ...] = ("ai-edge-litert", "tflite-runtime")
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model gave for n pictures.
+    """What a model gave for n pictures, dequantised."""
 
-    logits: float32 (n, classes); embedding: float32 (n, d), both dequantised; d is 0 where the
-    model gives none.
-    invoke_ms: float64 (n,), time in the network alone, milliseconds.
-    """
-
-    logits: Array
-    embedding: Array
-    invoke_ms: Array
+    logits: Array  # float32 (n, classes)
+    embedding: Array  # float32 (n, d); d is 0 where the model gives none
+    invoke_ms: Array  # float64 (n,), time in the network alone
 
 
 class Model:
     """One interpreter with one model in it; not to be shared between threads."""
 
     def __init__(self, content: bytes, runtime: Runtime, threads: int = 1) -> None:
-        """Load a model.
+        """Load the content of a TFLite file.
 
-        Args:
-            content: the TFLite file.
-            runtime: one of `RUNTIMES`.
-            threads: threads for the kernels.
-
-        Raises:
-            ExportError: the runtime is not installed, refuses the model, or finds other outputs
-                than class scores and perhaps an embedding; or it is `tflite-runtime` where
-                TensorFlow is loaded, whose symbols it takes for its own.
+        Raises ExportError where the runtime is not installed, refuses the model, or finds other
+        outputs than class scores and perhaps an embedding; or where it is `tflite-runtime` and
+        TensorFlow is loaded, whose symbols it takes for its own.
         """
         if runtime == "tflite-runtime" and "tensorflow" in sys.modules:
             raise ExportError("tflite-runtime breaks beside TensorFlow: run it in another process")
