@@ -252,9 +252,9 @@ class Background:
         Iteratively reweighted least squares with Tukey's biweight. Where the empty view would not
         be recognised in the new light, it is no change of light, and nothing changes.
         """
-        ratio = np.log(small[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float32) + _DARK)
-        ratio -= np.log(self.mean[::_STRIDE, ::_STRIDE].reshape(-1, 3) + _DARK)
-        usable = (small[::_STRIDE, ::_STRIDE].reshape(-1, 3) < 250).all(axis=1)
+        now, then = (view[::_STRIDE, ::_STRIDE].reshape(-1, 3) for view in (small, self.mean))
+        ratio = np.log(now.astype(np.float32) + _DARK) - np.log(then + _DARK)
+        usable = (now < 250).all(axis=1)
         if usable.sum() < 30:
             return False
         a, ratio = self._sample[usable], ratio[usable]
@@ -272,8 +272,7 @@ class Background:
             light = np.linalg.solve(a.T @ weighted + ridge, weighted.T @ ratio).astype(np.float32)
         light[0] = np.clip(light[0], *np.log(GAIN_LIMITS))
         light[1:] = np.clip(light[1:], -0.5, 0.5)
-        moved = float(np.abs(light - self.light).sum(axis=0).max()) > 0.01
-        if not moved:
+        if float(np.abs(light - self.light).sum(axis=0).max()) <= 0.01:
             return False
         before, self.light = self.light, light
         self.relight()

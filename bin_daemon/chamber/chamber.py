@@ -49,18 +49,12 @@ class Chamber:
 
     def __init__(self, config: ChamberSection) -> None:
         self._config = config
-        self._background: Background | None = None
-        self._loaded = False  # the background is from a file and has not been seen to fit
         self._frame_shape: tuple[int, int] | None = None
-        self._still_frames = StillFrames()
-        self._stillness = StillnessDetector()
         self._seen: Segmentation | None = None  # of the frame that the present rest began with
         self._differing = 0
         self._settled = False
-        self._present = False
-        self._empty_since: float | None = None
         self._followed_at = 0.0
-        self._table: Bytes | None = None
+        self.learn()
 
     @property
     def reference(self) -> Image | None:
@@ -76,13 +70,13 @@ class Chamber:
 
     def learn(self) -> None:
         """Forget the empty view and learn it from the next still frames."""
-        self._background = None
-        self._table = None
-        self._loaded = False
-        self._still_frames.clear()
-        self._stillness.reset()
+        self._background: Background | None = None
+        self._table: Bytes | None = None
+        self._loaded = False  # the background is from a file and has not been seen to fit
+        self._still_frames = StillFrames()
+        self._stillness = StillnessDetector()
         self._present = False
-        self._empty_since = None
+        self._empty_since: float | None = None
 
     def observe(self, frame: Frame) -> Observation:
         """What `frame` shows; raises PictureError for a frame that no camera gives."""
@@ -262,13 +256,12 @@ class Chamber:
         crop = square(image, box, self._config.margin, self._table)
         return Item(crop, box, seen.mask, area, centre)
 
-    def cut_out(self, image: Image, *, each: bool = False) -> tuple[Item, ...]:
-        """What lies in one still, at rest or not; the chamber must have a reference.
+    def cut_out(self, image: Image, each: bool) -> tuple[Item, ...]:
+        """The item in one still, of all that lies there, at rest or not, or `each` separate thing.
 
-        image: uint8 (height, width, 3) RGB. Returns one item that spans everything, or with `each`
-        every separate thing as an item of its own, largest first; nothing where nothing lies there.
+        image: uint8 (height, width, 3) RGB, of the size of the reference, which there must be.
         """
-        small = shrink(self._region(check_image(image, "picture"))[0])
+        small = shrink(self._region(image)[0])
         seen = self._segment(small, self._config.min_area * small.shape[0] * small.shape[1])
         parts = [seen] if seen.segments else []
         if each:
@@ -307,7 +300,7 @@ def isolate(image: Image, empty: Image, config: ChamberSection | None = None) ->
 
     Both uint8 (height, width, 3) RGB of one size; raises PictureError otherwise.
     """
-    return next(iter(_chamber(image, empty, config).cut_out(image)), None)
+    return next(iter(_chamber(image, empty, config).cut_out(image, each=False)), None)
 
 
 def isolate_each(

@@ -46,14 +46,10 @@ def square(image: Image, box: Box, margin: float, table: Bytes | None) -> Image:
     left, top, side, _ = window(box, margin, image.shape[1], image.shape[0])
     part = image[max(0, top) : top + side, max(0, left) : left + side]
     if part.shape[:2] != (side, side):
-        before = (max(0, -top), max(0, -left))
-        after = (side - before[0] - part.shape[0], side - before[1] - part.shape[1])
-        border = cv2.BORDER_REPLICATE
-        padded = cv2.copyMakeBorder(part, before[0], after[0], before[1], after[1], border)
-        part = np.asarray(padded, np.uint8)
-    if table is None:
-        return np.array(part, np.uint8, order="C")
-    return np.asarray(cv2.LUT(part, table), np.uint8)
+        rows, columns = np.arange(top, top + side), np.arange(left, left + side)
+        inside = rows.clip(0, image.shape[0] - 1)[:, None], columns.clip(0, image.shape[1] - 1)
+        part = image[inside]
+    return part.copy() if table is None else np.asarray(cv2.LUT(part, table), np.uint8)
 
 
 def window(box: Box, margin: float, columns: int, rows: int) -> Box:
@@ -81,8 +77,5 @@ def is_same(a: Item, b: Item) -> bool:
     overlap = np.count_nonzero(a.mask & b.mask)
     if overlap < SAME_PLACE * max(1, np.count_nonzero(a.mask | b.mask)):
         return False
-    looks = [
-        cv2.resize(item.crop, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
-        for item in (a, b)
-    ]
-    return float(np.abs(looks[0] - looks[1]).mean()) < SAME_LOOKS
+    looks = [cv2.resize(i.crop, (16, 16), interpolation=cv2.INTER_AREA) for i in (a, b)]
+    return float(cv2.absdiff(*looks).mean()) < SAME_LOOKS

@@ -51,11 +51,8 @@ def displaced(view: Any, x: float, y: float) -> Any:
 
 def from_border(image: Any, border: str) -> Any:
     """`image` turned so that `border` ("top", "left", ...) is its first row; shares its memory."""
-    if border == "top":
-        return image
-    if border == "bottom":
-        return image[::-1]
-    return image.T if border == "left" else image.T[::-1]
+    turned = {"top": image, "bottom": image[::-1], "left": image.T, "right": image.T[::-1]}
+    return turned[border]
 
 
 @functools.lru_cache(maxsize=16)

@@ -143,15 +143,13 @@ def _fragments(closed: Any, dense: Any, strong: Bytes, background: Background) -
     seeds = np.bincount(labels[strong > 0], minlength=count)
     pixels = np.bincount(labels[dense > 0], minlength=count)
     on_edges = np.bincount(labels[(dense > 0) & background.edges], minlength=count)
-    keep = np.zeros(count, np.uint8)
-    for i in range(1, count):
-        area = int(stats[i, cv2.CC_STAT_AREA])
-        length = max(stats[i, cv2.CC_STAT_WIDTH], stats[i, cv2.CC_STAT_HEIGHT])
-        thin = area / length < 0.03 * max(closed.shape)
-        along_edges = thin and on_edges[i] > 0.6 * max(1, pixels[i])
-        if seeds[i] >= max(3.0, _SEED_SHARE * area) and not along_edges:
-            keep[i] = 255
-    return np.asarray(keep[labels], np.uint8)
+    area = stats[:, cv2.CC_STAT_AREA]
+    length = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    thin = area / np.maximum(1, length) < 0.03 * max(closed.shape)
+    along_edges = thin & (on_edges > 0.6 * np.maximum(1, pixels))
+    keep = (seeds >= np.maximum(3.0, _SEED_SHARE * area)) & ~along_edges
+    keep[0] = False  # what is no fragment
+    return np.where(keep, 255, 0).astype(np.uint8)[labels]
 
 
 def _drop_rail(kept: Bytes, border: str) -> None:
