@@ -8,7 +8,6 @@ its own failure and does not repair it: reopening is up to its owner.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
 
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
@@ -26,20 +25,11 @@ class Camera(Closing, ABC):
         Raises CameraError where none came in time, CameraFinishedError at the end of a replay.
         """
 
-
-@runtime_checkable
-class Reactive(Protocol):
-    """A camera whose scene reacts to the machine: a replayed script.
-
-    Whatever runs the sort cycle calls `cycle` on such a camera; real cameras have no such method.
-    """
-
     def cycle(self, state: str, dropped: bool) -> None:
-        """Report the state of the sort cycle ("waiting", "looking", ...), at each pass or change.
+        """Tell the state of the sort cycle ("waiting", "looking", ...): a replayed script reacts.
 
         dropped: true in the one call after the chute has let go of the item.
         """
-        ...
 
 
 def open_camera(config: CameraSection, clock: Clock) -> Camera:

@@ -59,7 +59,7 @@ class Player:
         self._patience = max(1, round(PATIENCE_S * script.fps))
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """As `Reactive.cycle`."""
+        """As `Camera.cycle`."""
         self._state = state
         self._drops += dropped
 

@@ -2,7 +2,7 @@
 
 Stills or a clip flow in, frames at the pace of the clock flow out: the system clock keeps the frame
 rate, a simulated clock jumps, so the same scene runs as fast as the processor allows. A script
-reacts to the machine (`Reactive`); a folder and a clip just run. Nothing is written.
+reacts to the machine; a folder and a clip just run. Nothing is written.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
 
 
 class ReplayCamera(Camera):
-    """Shows `shots` at `fps` on `clock`; `Reactive` by way of `on_cycle`, as a script needs.
+    """Shows `shots` at `fps` on `clock`; on_cycle: what a script does at `cycle`.
 
     shots: called at the start, and with `loop` again at the end. shown: what the newest frame
     shows, None before the first; truth: its label.
@@ -144,7 +144,7 @@ class ReplayCamera(Camera):
         self._due = now + self._period_s
 
     def cycle(self, state: str, dropped: bool) -> None:
-        """As `Reactive.cycle`; a folder and a clip ignore it."""
+        """A folder and a clip ignore it."""
         self._on_cycle(state, dropped)
 
     def close(self) -> None:

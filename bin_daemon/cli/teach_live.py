@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bin_daemon.camera import Reactive
 from bin_daemon.cli import common, lessons
 from bin_daemon.cli import teach_screen as screen
 from bin_daemon.cli.hardware import devices
@@ -91,7 +90,7 @@ class _Bin:
     def step(self, session: TeachingSession) -> None:
         """Show the session one frame. Raises CameraFinishedError at the end of a replay."""
         usable = self._viewer.show(self._camera.capture(self._deadline_s), session)
-        if usable and isinstance(self._camera, Reactive):
+        if usable:
             # In a replayed scene the item is taken out by the scene itself.
             removal = session.stage is Stage.REMOVAL
             self._camera.cycle("clearing" if removal else "waiting", removal and not self._removed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bin_daemon.camera import Camera, Reactive, open_camera
+from bin_daemon.camera import Camera, open_camera
 from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.chute.ticker import ChuteThread
 from bin_daemon.config.sections import Config
@@ -131,9 +131,8 @@ class Bin(Closing):
         if observation.view is View.EMPTY and observation.captured_at >= self._save_due:
             self._save_due = observation.captured_at + SAVE_REFERENCE_S
             self._save_reference()
-        if isinstance(self.camera, Reactive):
-            dropped, self._dropped = self._dropped, self.chute.dropped
-            self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
+        dropped, self._dropped = self._dropped, self.chute.dropped
+        self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
         return observation
 
     def beats(self) -> Mapping[str, float]:

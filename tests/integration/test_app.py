@@ -14,7 +14,7 @@ import pytest
 from mqtt_parts import Broker, wait_until
 from scenes import EMPTY, config, hold, write_script
 
-from bin_daemon.camera import open_camera
+from bin_daemon.camera import Camera, open_camera
 from bin_daemon.control.dispatcher import Dispatcher
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import (
@@ -254,7 +254,7 @@ def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_
     assert json.loads(words)["problems"] == problems
 
 
-class Failing:
+class Failing(Camera):
     """A camera that gives some frames of another and then none."""
 
     def __init__(self, camera, good: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scenes import EMPTY, chamber, config, hold, with_box, write_script
 
+from bin_daemon.camera import Camera
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.errors import CameraError, CameraFinishedError
 from bin_daemon.core.messages import Frame, Outcome, View
@@ -48,7 +49,7 @@ def pins(monkeypatch):
     return factory
 
 
-class ClosedBox:
+class ClosedBox(Camera):
     """A camera in a box without daylight, at 10 frames a second: it sees by the lamp alone."""
 
     def __init__(self, pins, clock) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bin_daemon.camera import Reactive, open_camera
+from bin_daemon.camera import open_camera
 from bin_daemon.camera.replay import (
     ReplayCamera,
     hold_each,
@@ -266,8 +266,7 @@ def truths(camera: ReplayCamera, frames: int) -> list[str]:
     return [truth for _, truth in run(camera, frames)]
 
 
-def test_a_script_reacts_to_the_machine_and_a_folder_does_not(tmp_path: Path) -> None:
-    assert isinstance(two_items(tmp_path), Reactive)
+def test_a_folder_does_not_react_to_the_machine(tmp_path: Path) -> None:
     folder = open_camera(section(picture(tmp_path / "f" / "1.png", RED).parent), SimulatedClock())
     assert isinstance(folder, ReplayCamera)
     folder.cycle("waiting", False)

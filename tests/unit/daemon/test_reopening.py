@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bin_daemon.camera import open_camera
+from bin_daemon.camera import Camera, open_camera
 from bin_daemon.config.hardware import Light, OutputSection
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import Config
@@ -20,7 +20,7 @@ from bin_daemon.daemon.bin import BAD_FRAMES, Bin
 LIGHT = Light(pin=22, when="looking", linger_s=1.0, warmup_s=0.5)
 
 
-class GreyCamera:
+class GreyCamera(Camera):
     """A camera whose every frame has one channel only; it ends the test where nobody stops."""
 
     def __init__(self) -> None:
