@@ -70,12 +70,21 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0)
     return value
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this machine that nobody listens on.
+
+    It stays bound while this process lives, so that the kernel gives it to nobody else; a program
+    that asks for it by its number, as mosquitto does, may still listen there.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    _reserved.append(probe)
+    port: int = probe.getsockname()[1]
+    return port
 
 
 class Program:

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from mqtt_parts import STATUS, Ear, wait_until
+from mqtt_parts import STATUS, Ear
 from scenes import raw_config
+from waiting import wait_until
 
 from bin_daemon.core import paths
 from bin_daemon.core.errors import StoreError

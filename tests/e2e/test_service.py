@@ -22,8 +22,10 @@ from typing import Any
 import cv2
 import pytest
 import yaml
-from mqtt_parts import Ear, wait_until
+from blackbox import free_port
+from mqtt_parts import Ear
 from scenes import chamber, raw_config, write_script
+from waiting import wait_until
 
 from bin_daemon.core import paths
 from bin_daemon.core.clock import SystemClock
@@ -196,9 +198,7 @@ def test_a_chute_thread_that_hangs_ends_the_daemon(serve, tmp_path):
     )
     service = serve(scene(tmp_path), WATCHDOG_USEC="30000000", PYTHONPATH=f"{hang}:{paths.share()}")
     service.await_word("READY=1")
-    before = time.monotonic()
-    assert service.process.wait(20) == 1
-    assert time.monotonic() - before < 10
+    assert service.process.wait(25) == 1  # sooner than the watchdog of 30 s would end it
     assert "the part 'chute' has given no sign of life" in service.errors()
     assert kept(tmp_path)["count"] == 1
 
@@ -217,9 +217,9 @@ def test_a_stop_while_the_chute_moves_is_quick(serve, tmp_path):
     service.await_word("READY=1")
 
     def decided() -> bool:
-        with contextlib.suppress(Exception), History(service.state / "events.db") as history:
+        # The store is there by the time it is ready.
+        with History(service.state / "events.db") as history:
             return bool(history.recent(1))
-        return False
 
     wait_until(decided, "the first decision", 60)
     assert service.stop() < STOP_S
@@ -265,9 +265,7 @@ def test_a_stop_while_the_broker_does_not_answer_is_quick(serve, broker, tmp_pat
 
 
 def test_a_stop_while_the_broker_is_gone_is_quick(serve, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    service = serve(scene(tmp_path, mqtt={"host": "127.0.0.1", "port": port}))
+    service = serve(scene(tmp_path, mqtt={"host": "127.0.0.1", "port": free_port()}))
     service.await_word("READY=1")
     assert service.stop() < STOP_S
 

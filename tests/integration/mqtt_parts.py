@@ -19,12 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pytest
+from blackbox import free_port
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from waiting import wait_until
 
 import bin_daemon
 from bin_daemon.config.load import validate
@@ -42,23 +43,11 @@ STATUS, ITEM = "bins/b1/status", "bins/b1/event/item"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:
-    """The first true value of `condition`; fails with `what` when there is none in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout_s:g} s in vain for: {what}")
-        time.sleep(0.01)
-    return value
-
-
 class Broker:
     """A mosquitto of the test's own, which can be stopped, started and killed."""
 
     def __init__(self, folder: Path, settings: str = "allow_anonymous true") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         folder.mkdir(exist_ok=True)
         # As root mosquitto would become a user who cannot read the folder of the test.
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -257,5 +246,5 @@ def bin_process(*arguments: str) -> subprocess.Popen[str]:
     package = str(Path(bin_daemon.__file__).parents[1])
     return subprocess.Popen(
         [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": package},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([package, *sys.path])},
     )  # fmt: skip

@@ -11,8 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from mqtt_parts import Broker, wait_until
+from mqtt_parts import Broker
 from scenes import EMPTY, config, hold, write_script
+from waiting import wait_until
 
 from bin_daemon.camera import Camera, open_camera
 from bin_daemon.control.dispatcher import Dispatcher

@@ -6,8 +6,9 @@ import json
 import threading
 
 import pytest
-from mqtt_parts import Broker, wait_until
+from mqtt_parts import Broker
 from scenes import EMPTY, config, hold, write_script
+from waiting import wait_until
 
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import CameraError, ChuteError, UsageError

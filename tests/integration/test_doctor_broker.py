@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mqtt_parts import Broker, Listen, NewBroker, bin_config, wait_until
+from mqtt_parts import Broker, Listen, NewBroker, bin_config
+from waiting import wait_until
 
 from bin_daemon.doctor import Finding, Level, Site
 from bin_daemon.doctor.software import broker as look

@@ -8,7 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from mqtt_parts import ITEM, STATUS, Listen, NewBin, NewBroker, sort_items, wait_until
+from mqtt_parts import ITEM, STATUS, Listen, NewBin, NewBroker, sort_items
+from waiting import wait_until
 
 from bin_daemon.core.messages import Alert, Severity, stamp
 

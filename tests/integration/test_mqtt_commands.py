@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt_parts import STATUS, Broker, Ear, Listen, NewBin, NewBroker, wait_until
+from mqtt_parts import STATUS, Broker, Ear, Listen, NewBin, NewBroker
+from waiting import wait_until
 
 from bin_daemon.core.messages import stamp
 

@@ -20,8 +20,8 @@ from mqtt_parts import (
     NewBroker,
     bin_process,
     sort_items,
-    wait_until,
 )
+from waiting import wait_until
 
 from bin_daemon.telemetry.connection import wait_s
 
@@ -119,7 +119,7 @@ def test_a_connection_that_has_gone_silent_is_given_up(
 
     broker.freeze()
     sort_items(publisher, 1)
-    wait_until(lambda: not publisher.connected, "the bin to notice", timeout_s=6)
+    wait_until(lambda: not publisher.connected, "the bin to notice")
     broker.thaw()
     ear = listen(broker)
 

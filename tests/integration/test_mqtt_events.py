@@ -18,8 +18,8 @@ from mqtt_parts import (
     bin_config,
     sort_event,
     sort_items,
-    wait_until,
 )
+from waiting import wait_until
 
 from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.messages import Alert, Outcome, Severity, to_json
@@ -255,11 +255,13 @@ def test_telling_is_quick_whatever_the_broker_and_the_store_do(
     publisher = new_bin(new_broker())
     publisher.start()
 
-    began = time.monotonic()
-    sort_items(publisher, 200)
-    took_s = time.monotonic() - began
+    def took_s() -> float:
+        began = time.monotonic()
+        sort_items(publisher, 50)
+        return time.monotonic() - began
 
-    assert took_s < 0.5
+    # The quickest of some, since the machine may do something else in between.
+    assert min(took_s() for _ in range(4)) < 0.15
     assert threading.active_count() < 20
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt_parts import Broker, NewBin, NewBroker, wait_until
+from mqtt_parts import Broker, NewBin, NewBroker
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 

@@ -16,16 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mqtt_parts import (
-    Broker,
-    Listen,
-    NewBin,
-    bin_config,
-    bin_process,
-    sort_event,
-    sort_items,
-    wait_until,
-)
+from mqtt_parts import Broker, Listen, NewBin, bin_config, bin_process, sort_event, sort_items
+from waiting import wait_until
 
 from bin_daemon.core.clock import SimulatedClock, SystemClock
 from bin_daemon.core.messages import Outcome

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from bin_daemon.camera import open_camera
 from bin_daemon.camera.opencv import OpenCvCamera
@@ -41,6 +42,7 @@ class Device:
         self.opens = True
         self.gate = threading.Event()
         self.gate.set()
+        self.waiting = False
         self.count = 0
         self.released = False
 
@@ -51,6 +53,7 @@ class Device:
         return True
 
     def read(self) -> tuple[bool, np.ndarray | None]:
+        self.waiting = not self.gate.is_set()
         self.gate.wait()
         time.sleep(0.002)
         self.count += 1
@@ -79,23 +82,23 @@ def test_every_frame_of_a_file_comes_in_rgb_and_then_the_end(clip: Path) -> None
 
 def test_of_a_live_source_the_newest_frame_wins(device: Device) -> None:
     with OpenCvCamera(section("rtsp://camera/stream"), SystemClock()) as camera:
-        first = camera.capture(1.0)
-        time.sleep(0.1)
-        second = camera.capture(1.0)
+        first = camera.capture(5.0)
+        wait_until(lambda: device.count > first.number + 10, "more frames")
+        second = camera.capture(5.0)
     assert second.number - first.number > 5
     assert second.captured_at > first.captured_at
 
 
 def test_a_source_that_stalls_misses_the_deadline(device: Device) -> None:
     with OpenCvCamera(section("rtsp://camera/stream"), SystemClock()) as camera:
-        camera.capture(1.0)
+        camera.capture(5.0)
         device.gate.clear()
-        time.sleep(0.1)
-        camera.capture(1.0)  # what was already on its way
+        wait_until(lambda: device.waiting, "the driver to stall")
         began = time.monotonic()
-        with pytest.raises(CameraError, match=r"no frame within 0\.2 s; check the cable"):
-            camera.capture(0.2)
-        assert time.monotonic() - began < 1.0
+        with pytest.raises(CameraError, match=r"no frame within 0\.2 s"):
+            while True:  # what was already on its way comes first
+                camera.capture(0.2)
+        assert time.monotonic() - began < 20.0
         device.gate.set()
 
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from bin_daemon.camera import open_camera, picamera2
 from bin_daemon.config.sections import CameraSection
@@ -65,6 +66,9 @@ class Request:
         Request.held -= 1
 
 
+HANG_S = 20.0  # how long a call of the library hangs, much longer than anybody waits for it
+
+
 class Device:
     """What the daemon uses of `Picamera2`; the last one made is `Device.made`."""
 
@@ -85,7 +89,7 @@ class Device:
 
     def _do(self, call: str) -> None:
         if self.hang == call:
-            threading.Event().wait(2.0)
+            threading.Event().wait(HANG_S)
         if self.broken == call:
             raise RuntimeError("Camera __init__ sequence did not complete.") from OSError("busy")
 
@@ -174,7 +178,7 @@ def test_a_sensor_without_gain_is_locked_in_what_it_has(
 def test_the_warm_up_lasts_as_long_as_told() -> None:
     start = time.monotonic()
     opened(warmup_s=0.2)
-    assert 0.2 <= time.monotonic() - start < 1.0
+    assert 0.2 <= time.monotonic() - start < 5.0
 
 
 @pytest.mark.parametrize(
@@ -218,7 +222,7 @@ def test_frames_are_asked_for_no_more_often_than_wanted(library: type[Device]) -
         start = time.monotonic()
         for _ in range(3):
             camera.capture(1.0)
-    assert 0.2 <= time.monotonic() - start < 0.6
+    assert 0.2 <= time.monotonic() - start < 5.0
 
 
 def test_a_frame_is_stamped_with_the_time_of_its_exposure(library: type[Device]) -> None:
@@ -321,7 +325,7 @@ def test_a_call_that_hangs_on_opening_is_left_behind(
     start = time.monotonic()
     with pytest.raises(CameraError, match="does not open within 0.1 s; restart the Pi"):
         opened()
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < HANG_S / 2
 
 
 def test_a_camera_that_opens_too_late_is_closed(
@@ -333,9 +337,7 @@ def test_a_camera_that_opens_too_late_is_closed(
     with pytest.raises(CameraError):
         opened()
     gate.set()
-    until = time.monotonic() + 2.0
-    while not Device.made.closed and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: Device.made.closed, "the camera to be closed")
     assert Device.made.closed == 1
 
 
@@ -346,7 +348,7 @@ def test_a_camera_that_hangs_on_closing_is_left_behind(
     library.hang = "close"
     start = time.monotonic()
     camera.close()
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < HANG_S / 2
     assert "did not close" in caplog.text
 
 

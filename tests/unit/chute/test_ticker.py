@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from waiting import wait_until
 
 from bin_daemon.chute.chute import Chute, ChuteState
 from bin_daemon.chute.ticker import ChuteThread
@@ -39,11 +40,8 @@ def chute(factory):
         yield chute
 
 
-def wait(condition, deadline_s=5.0):
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.005)
+def wait(condition):
+    wait_until(condition, "the chute")
 
 
 def test_the_thread_plays_a_route_in_real_time(chute, factory):
@@ -106,7 +104,7 @@ def test_a_tick_that_hangs_is_told_after_the_deadline_and_close_still_lets_go(
 
     def hang(passed_s):
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
 
     monkeypatch.setattr("bin_daemon.chute.chute.CLOSE_DEADLINE_S", 0.05)
     thread = ChuteThread(chute)
@@ -114,7 +112,7 @@ def test_a_tick_that_hangs_is_told_after_the_deadline_and_close_still_lets_go(
     chute.start("paper")
     wait(lambda: factory.pin(12).state)
     monkeypatch.setattr(chute, "_advance", hang)
-    entered.wait(5)
+    assert entered.wait(30)
 
     with pytest.raises(ChuteError, match=r"did not stop within 0\.05 s"):
         thread.stop(deadline_s=0.05)
@@ -126,7 +124,7 @@ def test_a_tick_that_hangs_is_told_after_the_deadline_and_close_still_lets_go(
     thread.stop()
 
     assert silent
-    assert taken_s < 5.0
+    assert taken_s < 30.0
 
 
 def test_a_process_that_forgot_to_stop_it_can_still_end():

@@ -5,7 +5,6 @@ milliseconds off, and each of them is 17 cm.
 """
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,12 +12,14 @@ from gpiozero import LED
 from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from bin_daemon.config.hardware import SensorSection, Ultrasonic
 from bin_daemon.config.load import validate
 from bin_daemon.core.clock import SimulatedClock
 from bin_daemon.core.errors import ChuteError
 from bin_daemon.core.messages import Prediction, Readings
+from bin_daemon.gpio import fill_level
 from bin_daemon.gpio.fill_level import HYSTERESIS_PERCENT, FillLevels, percent_of, steadied
 from bin_daemon.gpio.sensors import Sensors
 from bin_daemon.sorting.decision import Policy, decide
@@ -79,13 +80,6 @@ def echoing(factory):
     factory.pin(TRIGGER, pin_class=TriggerPin, echo=echo, echo_s=2 * 100 / SPEED_CM_S)
 
 
-def wait_for(what: Callable[[], object], limit_s: float = 8.0) -> None:
-    until = time.monotonic() + limit_s
-    while not what():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @given(distances, sensors)
 def test_a_level_is_a_whole_percent_between_0_and_100(distance_cm, sensor):
     percent = percent_of(distance_cm, sensor)
@@ -129,7 +123,7 @@ def test_a_level_is_measured_by_its_echo_and_the_pins_are_released_in_between(
 ):
     levels = FillLevels({"paper": SENSOR}, factory, clock)
     assert levels.read() == ({}, ())
-    wait_for(lambda: levels.read()[0])
+    wait_until(lambda: levels.read()[0], "a level")
 
     assert levels.read()[0]["paper"] == 56
     pings = len(factory.pin(TRIGGER).states)
@@ -147,7 +141,7 @@ def test_a_deaf_sensor_neither_stalls_the_others_nor_the_beat(factory, clock, ec
         gaps.append(time.monotonic() - levels.beat_at)
         return bool(levels.read()[0])
 
-    wait_for(heard)
+    wait_until(heard, "all levels")
 
     assert set(levels.read()[0]) == {"paper"}
     assert max(gaps) < 0.9
@@ -156,7 +150,7 @@ def test_a_deaf_sensor_neither_stalls_the_others_nor_the_beat(factory, clock, ec
 
 def test_a_level_is_unknown_and_reported_once_it_is_stale(factory, clock, echoing):
     levels = FillLevels({"paper": SENSOR}, factory, clock)
-    wait_for(lambda: levels.read()[0])
+    wait_until(lambda: levels.read()[0], "a level")
     levels.close()
 
     clock.sleep(SENSOR.stale_s - 1)
@@ -170,24 +164,28 @@ def test_a_sensor_whose_pins_are_taken_is_only_logged(factory, clock, echoing, c
         trigger=TRIGGER, echo=ECHO, empty_cm=200.0, full_cm=20.0, interval_s=1.0, stale_s=9.0
     )
     levels = FillLevels({"paper": often}, factory, clock)
-    wait_for(lambda: levels.read()[0])
+    wait_until(lambda: levels.read()[0], "a level")
     with LED(TRIGGER, pin_factory=factory):
-        wait_for(lambda: "sensors.fill.paper" in caplog.text)
+        wait_until(lambda: "sensors.fill.paper" in caplog.text, "the warning")
 
     assert "already in use" in caplog.text
     assert set(levels.read()[0]) == {"paper"}
     levels.close()
 
 
-def test_closing_in_the_middle_of_a_measurement_is_prompt_and_frees_the_pins(factory, clock):
+def test_closing_in_the_middle_of_a_measurement_is_prompt_and_frees_the_pins(
+    factory, clock, monkeypatch
+):
+    monkeypatch.setattr(fill_level, "MEASURE_S", 60.0)
+    monkeypatch.setattr(fill_level, "STOP_S", 60.0)
     levels = FillLevels({"glass": DEAF}, factory, clock)
-    time.sleep(0.15)
+    wait_until(lambda: factory.pin(DEAF_TRIGGER).function == "output", "the measurement")
 
     began = time.monotonic()
     levels.close()
     levels.close()
 
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 20.0
     FillLevels({"glass": DEAF}, factory, clock).close()
 
 
@@ -216,7 +214,7 @@ def test_a_full_switch_overrules_the_sensor_of_its_route_and_an_idle_one_does_no
     config = validate(SensorSection, {"full": switches, "fill": fill})
     with Sensors(config, factory, clock) as sensors:
         assert sensors.read().fill_percent == {"glass": 0.0}
-        wait_for(lambda: "paper" in sensors.read().fill_percent)
+        wait_until(lambda: "paper" in sensors.read().fill_percent, "a level")
         assert sensors.beat_at is not None
 
         factory.pin(SWITCH).drive_low()
