@@ -33,8 +33,7 @@ HOME = "home"
 # it would leap to where it should have been by then.
 LONGEST_STEP_S = 0.1
 
-# How long `close` waits for a tick in another thread before it lets go of the servos regardless.
-CLOSE_DEADLINE_S = 1.0
+CLOSE_DEADLINE_S = 1.0  # for a tick in another thread; then `close` lets go of the servos anyway
 
 _log = logging.getLogger(__name__)
 
@@ -227,9 +226,9 @@ class Chute(Closing):
     def _homing(self) -> _Leg:
         # Not known to be home, the ramp may have no length while the servo has up to its whole
         # range to go; it gets the time for that.
-        servos = self._config.servos.values()
-        travel_s = max((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
-        least_s = 0.0 if self.homed else travel_s
+        servos = () if self.homed else self._config.servos.values()
+        travels_s = ((s.max_angle_deg - s.min_angle_deg) / s.speed_deg_s for s in servos)
+        least_s = max(travels_s, default=0.0)
         return _Leg(ChuteState.HOMING, HOME, 0.0, self._config.homing_speed, least_s)
 
     def _rewind(self) -> None:

@@ -34,10 +34,7 @@ class Ramp:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """Several servos that start together, each with its own ramp and its own end.
-
-    ramps: by servo. least_s: the trajectory is not over before this, however short its ramps are.
-    """
+    """Ramps of several servos that start together; not over before `least_s`."""
 
     ramps: Mapping[str, Ramp]
     least_s: float = 0.0

@@ -30,8 +30,6 @@ class PoseEditor:
     """Where the servos are, where the current one is to go, and what was stored.
 
     chute: servos and poses. servo: the one to begin with; the first by default.
-    `pulsing` is whether the current servo gets pulses: not before the first key, since the first
-    pulse makes it jump, and not when it has rested for `chute.detach_after_s`.
     """
 
     def __init__(self, chute: ChuteSection, servo: str | None = None) -> None:
@@ -45,8 +43,7 @@ class PoseEditor:
         self._typed = ""
         self.pose = HOME
         self.stored: dict[tuple[str, str], float] = {}
-        self.said = ""
-        self.done = False
+        self.said, self.done = "", False
 
     @property
     def angle_deg(self) -> float:
@@ -55,7 +52,10 @@ class PoseEditor:
 
     @property
     def pulsing(self) -> bool:
-        """Whether the current servo is to have pulses now."""
+        """Whether the current servo is to have pulses.
+
+        Not before the first key, since the first pulse makes it jump, nor after a rest.
+        """
         return self.servo in self._awake and self._rested_s <= self._chute.detach_after_s
 
     @property
@@ -177,10 +177,9 @@ class PoseEditor:
         return [*shown, "", self._prompt(), "", *HELP]
 
     def _prompt(self) -> str:
-        if self._asking == "s":
-            return f"store {self._target_deg:g} as which pose? [{self.pose}] {self._typed}_"
-        if self._asking == "g":
-            return f"go to which pose? [{self.pose}] {self._typed}_"
+        if self._asking is not None:
+            act = f"store {self._target_deg:g} as" if self._asking == "s" else "go to"
+            return f"{act} which pose? [{self.pose}] {self._typed}_"
         if self.servo not in self._awake:
             jump = f"{self.servo} will JUMP to {self.angle_deg:g} deg with its first pulse"
             return f"{jump}: hands away, then any key"

@@ -27,6 +27,7 @@ def play(
     sweep: through its whole range in steps instead. Yields name and angle (degrees) of each stop.
     """
     servo, home_deg = config.servos[name], config.poses[HOME][name]
+    speed_deg_s = servo.speed_deg_s * config.homing_speed
     if sweep:
         low_deg, range_deg = servo.min_angle_deg, servo.max_angle_deg - servo.min_angle_deg
         steps = range(_SWEEP_STEPS + 1)
@@ -36,16 +37,12 @@ def play(
         stops = [(pose, angles[name]) for pose, angles in poses if name in angles and pose != HOME]
     at_deg = home_deg
     for stop, target_deg in [(HOME, home_deg), *stops, (HOME, home_deg)]:
-        _move(pin, Ramp(at_deg, target_deg, servo.speed_deg_s * config.homing_speed))
+        ramp, began = Ramp(at_deg, target_deg, speed_deg_s), time.monotonic()
+        while (passed_s := time.monotonic() - began) < ramp.duration_s:
+            pin.set_angle(ramp.angle_at(passed_s))
+            time.sleep(FRAME_S)
+        pin.set_angle(target_deg)
         at_deg = target_deg
         yield stop, at_deg
         time.sleep(_SWEEP_DWELL_S if sweep else _DWELL_S)
     pin.detach()
-
-
-def _move(pin: ServoPin, ramp: Ramp) -> None:
-    began = time.monotonic()
-    while (passed_s := time.monotonic() - began) < ramp.duration_s:
-        pin.set_angle(ramp.angle_at(passed_s))
-        time.sleep(FRAME_S)
-    pin.set_angle(ramp.target_deg)

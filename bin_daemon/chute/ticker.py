@@ -20,15 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class ChuteThread(Worker):
-    """Ticks `chute` every `interval_s` seconds between `start` and `stop`; also a context manager.
+    """Ticks `chute` between `start` and `stop`; also a context manager.
 
-    More angles than pulses would go nowhere. It does not own the chute: stop the thread first, then
-    close the chute.
+    It does not own the chute: stop the thread first, then close the chute.
     """
 
-    def __init__(self, chute: Chute, interval_s: float = FRAME_S) -> None:
+    def __init__(self, chute: Chute) -> None:
         super().__init__("chute", self._tick, self._failed)
-        self._chute, self._interval_s = chute, interval_s
+        self._chute = chute
 
     def check(self) -> None:
         """Raise ChuteError if a tick has failed; the thread has ended and the servos are silent."""
@@ -51,7 +50,7 @@ class ChuteThread(Worker):
         self.stop()
 
     def _tick(self) -> None:
-        while not self.wait(self._interval_s):
+        while not self.wait(FRAME_S):
             self._chute.tick()
             self.beat()
 

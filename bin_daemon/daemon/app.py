@@ -22,7 +22,7 @@ from bin_daemon.core.errors import BinDaemonError, CameraError, CameraFinishedEr
 from bin_daemon.core.messages import Alert, Readings, Severity
 from bin_daemon.daemon import lock
 from bin_daemon.daemon.bin import Bin, Files
-from bin_daemon.daemon.failures import Failures
+from bin_daemon.daemon.failures import LIMIT, Failures
 from bin_daemon.daemon.reporter import Reporter
 from bin_daemon.daemon.verbs import VerbQueue
 from bin_daemon.daemon.watchdog import DEADLINES_S, Supervisor, Watchdog, longest_pass_s, notify
@@ -68,12 +68,11 @@ class App:
         self.clock = clock or SystemClock()
         # Plain values: a signal handler must not wait for a lock that the thread below it holds.
         self._stopping_at: float | None = None
-        self._interruptible = False
+        self._interruptible = self._online = False
         self.bin: Bin | None = None
         self._absent = "the bin is still starting; try again in a moment"
         self._commands = VerbQueue(self._running)
         self.verbs = self._commands.verbs
-        self._online = False
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.hold(self._state))
             dispatcher = Dispatcher(self.verbs, self.clock)
@@ -96,7 +95,7 @@ class App:
         longest_s = longest_pass_s(self.config.camera, self.config.outputs.light)
         self._watchdog = Watchdog(machine, longest_s)
         with self._stack, self._counted():
-            if self._failures.many and not self.stopping:
+            if self._failures.count >= LIMIT and not self.stopping:
                 self._stay_degraded()
             if not self.stopping:
                 self._sort()
@@ -110,8 +109,7 @@ class App:
 
     def stop(self) -> None:
         """End `run` after the current frame."""
-        if self._stopping_at is None:
-            self._stopping_at = time.monotonic()
+        self._stopping_at = self._stopping_at or time.monotonic()
 
     def interrupt(self) -> None:
         """End `run` where it waits for a device; does nothing once it is closing."""

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# This many frames in a row without a usable picture are a fault of the camera.
-BAD_FRAMES = 10
+BAD_FRAMES = 10  # so many in a row without a usable picture are a fault of the camera
 SAVE_REFERENCE_S = 3600.0
-
 # Views in which something may be in the way of the first motion.
 _NO_HOMING = (View.LEARNING, View.HAND, View.MOVING, View.BLOCKED)
 
@@ -107,8 +105,7 @@ class Bin(Closing):
             self.cycle = Cycle(sorter, machine, recorder, session, on_state, on_decision)
             self._stack = stack.pop_all()
         self._home_pending = config.chute.homing == "auto"
-        self._dropped = False
-        self._bad_frames = 0
+        self._dropped, self._bad_frames = False, 0
 
     def step(self) -> Observation | None:
         """One frame through the cycle; None where the frame was not usable.
@@ -168,8 +165,7 @@ class Bin(Closing):
 
     def close(self) -> None:
         """Interrupt the item under way, silence the servos, let go of every device."""
-        with contextlib.ExitStack() as last:
-            last.push(self._stack.pop_all())
+        with self._stack:
             self.cycle.interrupt()
             self._save_reference()
 

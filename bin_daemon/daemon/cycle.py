@@ -113,7 +113,7 @@ class Cycle:
         self._session, self._boot_id = session, boot_id()
         self._sequence = 0
         self._open: SortEvent | None = None
-        self._moved_at: float | None = None
+        self._moved_at = 0.0
         self._class_alerts: set[str] = set()
         self._reported = sorter.state
         self.counts: Counter[str] = Counter()
@@ -213,7 +213,7 @@ class Cycle:
             monotonic_s=self._machine.clock.monotonic(),
             clock_synced=clock_synced(),
         )
-        self._open = event
+        self._open, self._moved_at = event, event.monotonic_s
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
         if self._on_decision is not None:
@@ -226,12 +226,10 @@ class Cycle:
 
     def _finish(self, ended: Finish) -> None:
         assert self._open is not None
-        event, moved_at = self._open, self._moved_at
-        self._open = self._moved_at = None
-        timings = {**event.timings_ms, **ended.timings_ms}
-        if moved_at is not None:
-            moved_ms = (self._machine.clock.monotonic() - moved_at) * 1e3
-            timings["move"] = moved_ms - ended.timings_ms.get("clear", 0.0)
+        event, self._open = self._open, None
+        moved_ms = (self._machine.clock.monotonic() - self._moved_at) * 1e3
+        clear_ms = ended.timings_ms.get("clear", 0.0)
+        timings = {**event.timings_ms, **ended.timings_ms, "move": moved_ms - clear_ms}
         self.counts[event.label] += 1
         log.info("%s: %s", event.label, ended.outcome)
         self._recorder.completed(event.id, ended.outcome, self._machine.clock.time(), timings)

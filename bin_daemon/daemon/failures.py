@@ -18,10 +18,9 @@ from bin_daemon.core.files import write_whole
 
 log = logging.getLogger(__name__)
 
-LIMIT = 5  # from so many failures on the daemon starts degraded
+LIMIT = 5  # from this count on the daemon starts degraded
 GOOD_S = 600.0  # after so long without one, the failures are forgotten
 _FILE = "failures.json"
-_LONGEST = 300
 _UNSEEN = "it was killed, or ended without a message; 'journalctl -u bin-daemon' may say more"
 
 
@@ -33,18 +32,10 @@ class Failures:
     """
 
     def __init__(self, folder: Path, clock: Clock, boot: str | None = None) -> None:
-        self._path = folder / _FILE
-        self._clock = clock
+        self._path, self._clock = folder / _FILE, clock
         self._boot = boot_id() if boot is None else boot
         self._good_since: float | None = None
-        self.count = 0
-        self.last = ""
-        self.parked = False
-
-    @property
-    def many(self) -> bool:
-        """Whether to start in degraded mode."""
-        return self.count >= LIMIT
+        self.count, self.last, self.parked = 0, "", False
 
     def begin(self) -> None:
         """The daemon starts; an earlier start of this boot that never ended is a failure."""
@@ -113,14 +104,11 @@ class Failures:
 
 def _short(message: str) -> str:
     """One line of bounded length, as the status of a service is."""
-    return " ".join(message.split())[:_LONGEST]
+    return " ".join(message.split())[:300]
 
 
 def recorded(folder: Path) -> tuple[int, str]:
-    """The count in a state directory and the message of the last failure, for other programs.
-
-    0 and "" where there is none, or the file may not be read.
-    """
+    """Count and last message in a state directory; 0 and "" where none can be read there."""
     kept = _read(folder / _FILE)
     return kept["count"], kept["last"]
 

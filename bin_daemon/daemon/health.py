@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
-_FPS_WINDOW = 30
 
 # Bits of the firmware's get_throttled (Raspberry Pi documentation, "vcgencmd"): now, since boot.
 THROTTLED_NOW = 0b111  # what slows the processor now, but for its warmth
@@ -73,7 +72,7 @@ class Monitor:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder, self._clock = folder, clock
         self._started = clock.monotonic()
-        self._frames: deque[float] = deque(maxlen=_FPS_WINDOW)
+        self._frames: deque[float] = deque(maxlen=30)
 
     def frame(self, captured_at: float) -> None:
         """A frame has arrived."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bin_daemon.model.head import Head
 
 CHECK_S = 1.0
-_HARDWARE = Path("/proc/device-tree/model")
 
 
 class Reporter:
@@ -111,6 +110,6 @@ def _accuracy(head: Head) -> dict[str, Any]:
 def _hardware() -> str:
     """The model of the board, or the system and processor of another machine."""
     try:
-        return _HARDWARE.read_text().strip("\0\n ")
+        return Path("/proc/device-tree/model").read_text().strip("\0\n ")
     except OSError:
         return f"{os.uname().sysname} {os.uname().machine}"

@@ -7,6 +7,7 @@ has no thread and no timer of its own, and restarts nothing: that is systemd's b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -19,9 +20,7 @@ from bin_daemon.core.errors import StalledError
 # How long each part may be silent, in seconds: the chute ticks every 20 ms, the fill thread loops
 # twice a second unless the pin library is slow, and a worn card may need many seconds for a write.
 DEADLINES_S = {"chute": 1.0, "fill": 10.0, "telemetry": 60.0}
-
-# Closing a camera, opening it and waiting for its first frame, by the bounds in `camera`.
-REOPEN_S = 16.0
+REOPEN_S = 16.0  # a camera is closed, opened and gives its first frame: by the bounds in `camera`
 
 
 def longest_pass_s(camera: CameraSection, light: Light | None = None) -> float:
@@ -66,23 +65,20 @@ class Supervisor:
                 )
 
 
-def notify(message: str) -> bool:
+def notify(message: str) -> None:
     """Send systemd a line such as "READY=1", where NOTIFY_SOCKET names its socket (sd_notify(3)).
 
-    Returns whether it was sent. Never raises: a bin started by hand has nobody to tell.
+    Never raises: a bin started by hand has nobody to tell.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return False
+        return
     if address.startswith("@"):  # the abstract namespace
         address = "\0" + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.connect(address)
-            channel.sendall(message.encode())
-    except OSError:
-        return False
-    return True
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
+        channel.connect(address)
+        channel.sendall(message.encode())
 
 
 class Watchdog:

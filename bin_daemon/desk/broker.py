@@ -26,6 +26,11 @@ class Broker(Closing):
     host = "127.0.0.1"
 
     def __init__(self, folder: Path) -> None:
+        # Debian installs it outside the PATH of users.
+        path = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/usr/local/sbin"])
+        program = shutil.which("mosquitto", path=path)
+        if program is None:
+            raise BinDaemonError("mosquitto is not installed; sudo apt install mosquitto")
         with socket.socket() as probe:
             probe.bind((self.host, 0))
             self.port: int = probe.getsockname()[1]
@@ -36,7 +41,7 @@ class Broker(Closing):
         log_path = folder / "mosquitto.log"
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [find_mosquitto(), "-c", os.fspath(config)],
+                [program, "-c", os.fspath(config)],
                 stdout=log,
                 stderr=log,
                 # Ctrl-C at the terminal is for the daemon, which still has to sign off here.
@@ -67,12 +72,3 @@ class Broker(Closing):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def find_mosquitto() -> str:
-    """The path of the broker's program. Raises BinDaemonError where it is not installed."""
-    # Debian installs it outside the PATH of users.
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        raise BinDaemonError("mosquitto is not installed; sudo apt install mosquitto")
-    return found

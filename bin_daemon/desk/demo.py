@@ -31,8 +31,7 @@ from bin_daemon.desk.broker import Broker
 from bin_daemon.sorting.sorter import State
 from bin_daemon.telemetry.topics import Topics
 
-# How long to wait, after the last item, for the broker to hand over what is under way.
-_DELIVERY_S = 10.0
+_DELIVERY_S = 10.0  # for the broker to hand over, after the last item, what is under way
 
 
 class _WitnessCamera(Camera):
@@ -72,8 +71,8 @@ class Demo:
     def run(self) -> int:
         """Play, print and sum up; returns the exit code: 1 where an event did not arrive."""
         with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bin-daemon-")))
-            return self._run(folder, stack.enter_context(Broker(folder)))
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="bin-daemon-demo-"))
+            return self._run(Path(name), stack.enter_context(Broker(Path(name))))
 
     def _run(self, folder: Path, broker: Broker) -> int:
         raw = dataclasses.asdict(self._config)

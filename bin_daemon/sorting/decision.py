@@ -90,15 +90,24 @@ def decide(
     if not looks:
         raise ValueError("a decision needs at least one look")
     usable = [look for look in looks if np.all(np.isfinite(look.probabilities))]
-    if not usable:
-        uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
-        return _made(policy, uniform, "the network gave no numbers")
-    fused = fuse(usable, policy, readings, area)
+    uniform = np.full(len(policy.labels), 1.0 / len(policy.labels), dtype=np.float32)
+    fused = fuse(usable, policy, readings, area) if usable else uniform
     best = int(np.argmax(fused))
-    followed = fused[best] >= policy.thresholds[best]
-    alert = policy.alerts.get(policy.labels[best]) if followed else None
+    followed = usable and fused[best] >= policy.thresholds[best]
+    residual = Decision(
+        route=policy.routes[policy.residual],
+        label=policy.labels[best],
+        confidence=float(fused[best]),
+        labels=policy.labels,
+        probabilities=fused,
+        reason="the network gave no numbers",
+        rejected=True,
+        alert=policy.alerts.get(policy.labels[best]) if followed else None,
+    )
+    if not usable:
+        return residual
     if several:
-        return _made(policy, fused, "two or more separate items", alert=alert)
+        return dataclasses.replace(residual, reason="two or more separate items")
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
     mass = np.bincount(policy.home, weights=fused, minlength=len(policy.routes))
     home = int(np.argmax(mass))
@@ -109,7 +118,7 @@ def decide(
         seen += f" ({own} in all {sure:.2f})"
     if sure < policy.thresholds[first]:
         reason = f"{seen} is below its threshold {policy.thresholds[first]:.2f}"
-        return _made(policy, fused, reason, unsure=True)
+        return dataclasses.replace(residual, reason=reason, unsure=True, alert=None)
     expected = fused @ policy.cost
     # Where costs tie, its own route is taken.
     route = home if expected[home] <= expected.min() + 1e-9 else int(np.argmin(expected))
@@ -118,29 +127,6 @@ def decide(
         seen += f", but {name} costs {expected[route]:.2f} and {own} {expected[home]:.2f}"
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
-        return _made(policy, fused, f"{seen}, but {name} is full ({level:.0f} %)", alert=alert)
-    made = _made(policy, fused, seen, alert=alert)
-    return dataclasses.replace(made, route=name, rejected=route == policy.residual != home)
-
-
-def _made(
-    policy: Policy,
-    probabilities: Vector,
-    reason: str,
-    *,
-    unsure: bool = False,
-    alert: str | None = None,
-) -> Decision:
-    """The decision for the residual route."""
-    best = int(np.argmax(probabilities))
-    return Decision(
-        route=policy.routes[policy.residual],
-        label=policy.labels[best],
-        confidence=float(probabilities[best]),
-        labels=policy.labels,
-        probabilities=probabilities,
-        reason=reason,
-        rejected=True,
-        unsure=unsure,
-        alert=alert,
-    )
+        return dataclasses.replace(residual, reason=f"{seen}, but {name} is full ({level:.0f} %)")
+    diverted = route == policy.residual != home
+    return dataclasses.replace(residual, route=name, reason=seen, rejected=diverted)

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from bin_daemon.core.messages import (
-    Decision,
     Item,
     Observation,
     Outcome,
@@ -37,14 +36,10 @@ from bin_daemon.sorting.actions import (
 )
 from bin_daemon.sorting.decision import Policy, decide
 
-# A view that stays blocked this long is worth an alert; a passing sleeve is not.
-BLOCKED_ALERT_S = 5.0
-# A hand is gone after a minute; after that somebody should look at the lid or the view.
-HELD_ALERT_S = 60.0
-# Nothing that was thrown in moves for so long; a bag that flutters or a lamp that flickers does.
-UNREST_ALERT_S = 60.0
-# Light that flickers around the limit must not make the state flicker.
-UNBLOCKED_S = 0.5
+BLOCKED_ALERT_S = 5.0  # a view blocked for so long is worth an alert; a passing sleeve is not
+HELD_ALERT_S = 60.0  # a hand is gone by then; somebody should look at the lid or the view
+UNREST_ALERT_S = 60.0  # nothing thrown in moves for so long; a bag that flutters does, or a lamp
+UNBLOCKED_S = 0.5  # light that flickers around the limit must not make the state flicker
 
 
 class State(StrEnum):
@@ -80,17 +75,13 @@ class Sorter:
         self._policy, self._is_same = policy, is_same
         self._wanted, self._clear_s, self._chute_in_view = looks, clear_s, chute_in_view
         self.state = State.WAITING
-        self.frozen = False
-        self._pausing = False
+        self.frozen = self._pausing = self._several = self._retried = False
         self._looks: list[Prediction] = []
-        self._several = False
         self._item: Item | None = None
-        self._decision: Decision | None = None
-        self._retried = False
+        self._made: Decide | None = None
         self._seen_at: float | None = None
-        self._since = 0.0
         self._seeing_since: float | None = None
-        self._frozen_at = 0.0
+        self._since = self._frozen_at = 0.0
         self._raised: set[str] = set()
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
@@ -133,10 +124,10 @@ class Sorter:
         decision = decide(self._looks, self._policy, readings, area, self._several)
         seen_at = self._since if self._seen_at is None else self._seen_at
         timings = {"settle": (self._since - seen_at) * 1e3, "look": (now - self._since) * 1e3}
-        made = Decide(decision, self._item, prediction, len(self._looks), timings)
-        self._decision, self._retried = decision, False
+        self._made = Decide(decision, self._item, prediction, len(self._looks), timings)
+        self._retried = False
         self._enter(State.SORTING, now)
-        return [made, Move(decision.route)]
+        return [self._made, Move(decision.route)]
 
     def pause(self) -> None:
         """Stop taking items; one that is under way is finished first."""
@@ -223,16 +214,16 @@ class Sorter:
             return self._finish(now, Outcome.INTERRUPTED)
         if observation.item is None or waited_s < self._clear_s:
             return []
-        assert self._decision is not None
-        assert self._item is not None
-        if not self._is_same(self._item, observation.item):
+        assert self._made is not None
+        if not self._is_same(self._made.item, observation.item):
             # The next item came in behind it; it gets a cycle of its own.
             return self._finish(now)
+        decision = self._made.decision
         if not self._retried:
             self._retried = True
             self._enter(State.SORTING, now)
-            return [Move(self._decision.route, gentle=True)]
-        stuck = f"an item ({self._decision.label}) does not leave by {self._decision.route}"
+            return [Move(decision.route, gentle=True)]
+        stuck = f"an item ({decision.label}) does not leave by {decision.route}"
         actions = self._finish(now, Outcome.JAMMED)
         self._enter(State.JAMMED, now)
         return [*actions, Raise("jam", Severity.ERROR, f"{stuck}; take it out by hand")]
@@ -261,8 +252,8 @@ class Sorter:
 
     def _finish(self, now: float, outcome: Outcome | None = None) -> list[Action]:
         """End the item, which has left where no other outcome is given."""
-        assert self._decision is not None
-        left = Outcome.REJECTED if self._decision.rejected else Outcome.SORTED
+        assert self._made is not None
+        left = Outcome.REJECTED if self._made.decision.rejected else Outcome.SORTED
         timings = {"clear": (now - self._since) * 1e3}
         self._forget()
         self._enter(State.WAITING, now)
@@ -276,6 +267,4 @@ class Sorter:
         """Drop what is known of the item in the chamber."""
         self._looks.clear()
         self._several = False
-        self._item = None
-        self._decision = None
-        self._seen_at = None
+        self._item = self._made = self._seen_at = None

@@ -86,7 +86,7 @@ def manager(tmp_path):
 
 def test_systemd_gets_the_message(manager, tmp_path, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "notify"))
-    assert notify("READY=1")
+    notify("READY=1")
     assert manager.recv(100) == b"READY=1"
 
 
@@ -95,14 +95,14 @@ def test_an_abstract_socket_is_understood(monkeypatch):
         listening.bind(f"\0bin-daemon-test-{os.getpid()}")
         listening.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@bin-daemon-test-{os.getpid()}")
-        assert notify("READY=1")
+        notify("READY=1")
         assert listening.recv(100) == b"READY=1"
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify"])
 def test_nobody_listening_is_no_fault(address, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    assert not notify("READY=1")
+    notify("READY=1")
 
 
 @pytest.fixture
