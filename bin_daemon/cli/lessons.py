@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,7 @@ def learn_kept(
     from bin_daemon.sorting.policy import policy_of
     from bin_daemon.teaching.activation import activate, retrain
 
-    result = retrain(samples, classifier, config, time.time(), grounds, progress)
+    result = retrain(samples, classifier, config, grounds, progress)
     if result.better:
         policy_of(config, result.head)
         activate(state, result.head)

@@ -110,7 +110,7 @@ def run_label(options: argparse.Namespace) -> int:
 
 def run_export(options: argparse.Namespace) -> int:
     """Write the folder; 1 where pictures were lost, which are reported and left out."""
-    from bin_daemon.teaching.export import export
+    from bin_daemon.teaching.folder import export
 
     with opened(options) as samples, common.progress("exporting") as progress:
         counts, lost = export(samples, options.folder, progress)

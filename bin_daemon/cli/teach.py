@@ -98,7 +98,8 @@ def _teach_from(options: argparse.Namespace) -> int:
 
     config, state = common.config_of(options), common.looked_into(options)
     folder = TeachingFolder(options.folder, config.chamber, options.empty)
-    if faults := without_route(config, sorted(folder.counts()), "the taught bin"):
+    labels = [one.label for one in folder.listed]
+    if faults := without_route(config, sorted(set(labels)), "the taught bin"):
         raise ConfigError("\n".join(faults))
     classifier = common.classifier_of(config, state)
     with (
@@ -106,7 +107,7 @@ def _teach_from(options: argparse.Namespace) -> int:
         Samples(paths.teaching(state), config.teaching.keep) as samples,
     ):
         kept = [sample.label or "" for sample in samples.list(labelled=True)]
-        left_out([*kept, *(one.label for one in folder.listed)], config.route_of)
+        left_out([*kept, *labels], config.route_of)
         grounds = folder.keep(samples, classifier, progress)
         try:
             result = lessons.learn_kept(samples, classifier, config, state, grounds, progress)

@@ -80,9 +80,8 @@ def retrain(
     samples: Samples,
     classifier: Classifier,
     config: Config,
-    taught_at: float,
-    grounds: Mapping[str, Vector] | None = None,
-    progress: Progress = lambda words: None,
+    grounds: Mapping[str, Vector],
+    progress: Progress,
     *,
     keep: bool = True,
     known: Iterable[str] = (),
@@ -91,21 +90,15 @@ def retrain(
 
     The network runs on those alone that it has not seen yet.
 
-    Args:
-        samples: the pictures.
-        classifier: with the head in force, if there is one.
-        config: says which classes have a route.
-        taught_at: wall clock.
-        grounds: by id of a sample, the embedding of its crop with the item painted out.
-        progress: as for `training.train`, which says what this raises.
-        keep: whether to store embeddings that were missing, for the next time.
-        known: as for `training.train`, where no head is in force.
+    grounds: by id of a sample, the embedding of its crop with the item painted out. keep: whether
+    to store embeddings that were missing, for the next time. known: as for `training.train`, where
+    no head is in force; that says the rest, and what is raised.
     """
     from bin_daemon.teaching.training import train
 
-    examples = _examples(samples, classifier, grounds or {}, progress, keep)
+    examples = _examples(samples, classifier, grounds, progress, keep)
     known = classifier.head.labels if classifier.head else known
-    return train(examples, classifier, taught_at, progress, config.route_of, known)
+    return train(examples, classifier, time.time(), progress, config.route_of, known)
 
 
 def _examples(
@@ -157,13 +150,8 @@ def head_for(
     words: that is no reason to stop sorting. None with words where a head was taught and cannot be
     used: the package then says its own classes.
 
-    Args:
-        classifier: with the network that is to be used.
-        config: says which classes have a route.
-        state: where the head and the pictures are.
-        keep: whether to store what comes of it, so that it is trained once: a better head is put in
-            force, and for another one it is noted that it was none.
-        progress: takes words on how far a training is.
+    keep: whether to store what comes of it, so that it is trained once: a better head is put in
+    force, and for another one it is noted that it was none.
     """
     package = classifier.package
     try:
@@ -200,25 +188,30 @@ def _carried_over(
     keep: bool,
     progress: Progress,
 ) -> TrainingResult | None:
-    """A training for another network; None where it is known that nothing better comes of it."""
+    """A training for another network; None where it is known that nothing better comes of it.
+
+    What `undo` goes back to stays.
+    """
     from bin_daemon.teaching.sample_store import Samples
 
-    with Samples(paths.teaching(state)) as samples:
-        asked = _question(samples, classifier.package, config)
-        if _answered(state, asked):
-            return None
+    folder = paths.teaching(state)
+    fruitless = folder / "fruitless"  # holds the question of which nothing better came
+    with Samples(folder) as samples:
+        question = _question(samples, classifier.package, config)
+        with contextlib.suppress(OSError):
+            if fruitless.read_bytes() == question:
+                return None
         log.info("taught on %s: it learns anew from the kept pictures first", head.base.id)
-        result = retrain(
-            samples,
-            classifier,
-            config,
-            time.time(),
-            progress=progress,
-            keep=keep,
-            known=head.labels,
-        )
+        known = head.labels
+        result = retrain(samples, classifier, config, {}, progress, keep=keep, known=known)
     if keep:
-        _conclude(state, result, asked)
+        try:
+            if result.better:
+                result.head.save(paths.taught_head(state), _owner(folder))
+            else:
+                write_whole(fruitless, question, like=_owner(folder))
+        except OSError as error:
+            log.warning("what was learnt anew is not kept, and will be learnt again: %s", error)
     return result
 
 
@@ -227,31 +220,6 @@ def _question(samples: Samples, package: Package, config: Config) -> bytes:
     pictures = [(sample.id, sample.label) for sample in samples.list(labelled=True)]
     asked = [__version__, Base.of(package).sha256, sorted(config.route_of), pictures]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest().encode()
-
-
-def _answered(state: Path, asked: bytes) -> bool:
-    """Whether it is known that nothing better than the package comes of this question."""
-    try:
-        return _fruitless(state).read_bytes() == asked
-    except OSError:
-        return False
-
-
-def _conclude(state: Path, result: TrainingResult, asked: bytes) -> None:
-    """Store the head, or that none is better. What `undo` goes back to stays."""
-    active = paths.taught_head(state)
-    try:
-        like = _owner(active.parent)
-        if result.better:
-            result.head.save(active, like)
-        else:
-            write_whole(_fruitless(state), asked, like=like)
-    except OSError as error:
-        log.warning("what was learnt anew is not kept, and will be learnt again: %s", error)
-
-
-def _fruitless(state: Path) -> Path:
-    return paths.teaching(state) / "fruitless"
 
 
 def _previous(state: Path) -> Path:

@@ -59,7 +59,8 @@ class Collector(Closing):
     """Puts pictures of items into the sample store, by the owner's choice; a context manager.
 
     folder: of the samples. base: the network that looks at the items. synced: whether the wall
-    clock is set; before that nothing is too old.
+    clock is set; before that nothing is too old. lost: pictures that should have been kept and were
+    not, since the start.
     A store that cannot be used is reported by `problems`, and tried again with the next picture.
     """
 
@@ -71,15 +72,15 @@ class Collector(Closing):
         clock: Clock,
         synced: Callable[[], bool] = clock_module.clock_synced,
     ) -> None:
-        self._folder, self._keep, self._clock, self._synced = folder, keep, clock, synced
-        self._base = base
+        self._folder, self._keep, self._base = folder, keep, base
+        self._clock, self._synced = clock, synced
         self._tasks: queue.Queue[_Task | None] = queue.Queue(QUEUED)
         self._lock = threading.Lock()  # held for a few operations in memory only
         self._recent: collections.OrderedDict[str, _Seen] = collections.OrderedDict()
         self._recent_bytes = 0
-        self._stored: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._stored: collections.deque[str] = collections.deque(maxlen=STORED)
         self._samples: Samples | None = None
-        self._lost = self._uncounted = 0
+        self.lost = self._uncounted = 0
         self._fault = ""
         self._prune_at = 0.0
         self._worker = Worker("collector", self._work)
@@ -91,17 +92,14 @@ class Collector(Closing):
         """An item was decided; for the sorting thread, returns at once."""
         seen = _Seen(event, item.crop, prediction.embedding)
         if self._keep.corrected:
-            self._remember(seen)
+            with self._lock:
+                self._recent[event.id] = seen
+                self._recent_bytes += seen.crop.nbytes
+                while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
+                    _, oldest = self._recent.popitem(last=False)
+                    self._recent_bytes -= oldest.crop.nbytes
         if self._keep.unsure and (decision.unsure or decision.confidence < self._keep.below):
             self._order(_Task(event.id, seen, None))
-
-    def _remember(self, seen: _Seen) -> None:
-        with self._lock:
-            self._recent[seen.event.id] = seen
-            self._recent_bytes += seen.crop.nbytes
-            while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
-                _, oldest = self._recent.popitem(last=False)
-                self._recent_bytes -= oldest.crop.nbytes
 
     def correct(self, event_id: str, label: str) -> None:
         """Keep the picture of an item, with what it truly is; from any thread, returns at once.
@@ -133,7 +131,7 @@ class Collector(Closing):
 
     def _lose(self, why: str) -> None:
         with self._lock:
-            self._lost += 1
+            self.lost += 1
             self._uncounted += 1
             self._fault = why
 
@@ -142,30 +140,26 @@ class Collector(Closing):
         with self._lock:
             if not self._fault:
                 return ()
-            lost = f" ({self._lost} lost since the start)" if self._lost else ""
+            lost = f" ({self.lost} lost since the start)" if self.lost else ""
             return (f"pictures of items are not kept: {self._fault}{lost}",)
-
-    @property
-    def lost(self) -> int:
-        """Pictures that should have been kept and were not, since the start."""
-        with self._lock:
-            return self._lost
 
     def _work(self) -> None:
         """The writing thread: ends with the first None, and survives whatever a picture does."""
-        task: _Task | None
         while True:
             self._prune()
             try:
                 task = self._tasks.get(timeout=PRUNE_S)
-            except queue.Empty:
-                continue
-            if task is None:
-                break
-            try:
+                if task is None:
+                    break
                 self._store(task)
+            except queue.Empty:
+                pass
             except BinDaemonError as error:
-                self._failed(error)
+                if isinstance(error, StoreError):
+                    self._let_go()
+                if str(error) != self._fault:
+                    log.error("%s", error)
+                self._lose(str(error))
             except Exception as error:
                 log.exception("a picture of an item could not be kept")
                 self._lose(f"{type(error).__name__}; the log says more")
@@ -176,13 +170,6 @@ class Collector(Closing):
         if self._samples is not None:
             self._samples.close()
             self._samples = None
-
-    def _failed(self, error: BinDaemonError) -> None:
-        if isinstance(error, StoreError):
-            self._let_go()
-        if str(error) != self._fault:
-            log.error("%s", error)
-        self._lose(str(error))
 
     def _store(self, task: _Task) -> None:
         samples = self._opened()
@@ -197,8 +184,7 @@ class Collector(Closing):
                 task.seen.embedding,
                 task.label,
                 "unsure" if task.label is None else "corrected",
-                model=self._base.id,
-                network=self._base.sha256,
+                base=self._base,
                 taken_at=event.decided_at,
                 session=f"run-{event.session}",
                 predicted=event.label,
@@ -210,9 +196,8 @@ class Collector(Closing):
         with self._lock:
             uncounted, self._uncounted = self._uncounted, 0
             self._fault = ""
-            self._stored[task.event_id] = None
-            while len(self._stored) > STORED:
-                self._stored.popitem(last=False)
+            if task.event_id not in self._stored:
+                self._stored.append(task.event_id)
         if uncounted:
             samples.drop_counted(uncounted)
 

@@ -1,12 +1,15 @@
-"""A folder of labelled pictures as teaching takes them: cropped by the bin's own chamber.
+"""A folder of labelled pictures: taken into the sample store, and written from it.
 
-`<class>/...<picture>` and, where they are, `sessions.csv` and `groups.csv` flow in; labelled crops
-flow out, with words on whatever was left out and on what served as the empty view. Crops that a bin
-has exported are taken as they are. It writes to nothing but the store.
+`<class>/...<picture>` and, where they are, the tables `sessions.csv` (file, session, empty view,
+cropped: `yes` where a bin has cut the item out and normalised it) and `groups.csv` (file, group:
+pictures of one thing share a group) flow in. Crops cut out by the bin's own chamber flow into the
+store, with words on whatever was left out and on what served as the empty view. `export` writes
+such a folder, which other bins are taught and the workshop trains on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -22,7 +25,8 @@ import numpy as np
 from bin_daemon.chamber.chamber import isolate, watched
 from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
-from bin_daemon.core.errors import PictureError, UsageError
+from bin_daemon.core.errors import PictureError, StoreError, UsageError
+from bin_daemon.core.files import READABLE, table_bytes, write_whole
 from bin_daemon.core.images import (
     SUFFIXES,
     median_empty,
@@ -33,10 +37,11 @@ from bin_daemon.core.images import (
 from bin_daemon.core.messages import Image, Item, Vector
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base
-from bin_daemon.teaching.export import CROPPED, GROUPS, SESSIONS
 from bin_daemon.teaching.sample import UNLABELLED, check_label
-from bin_daemon.teaching.sample_store import Samples
+from bin_daemon.teaching.sample_store import Samples, png_of
 
+GROUPS, SESSIONS = "groups.csv", "sessions.csv"
+CROPPED = "yes"  # in the column `cropped`
 LEAST_FOR_MEDIAN = 8  # pictures: with fewer, things lie at one place in half of them too easily
 _EDGE = 0.05  # of the frame: shadows and edges around the item go with it
 
@@ -62,23 +67,28 @@ class TeachingFolder:
 
     config: how the bin cuts items out. empty: the empty chamber of all whole pictures, instead of
     what `sessions.csv` says.
-    words: after `keep`, what was done about empty views and what was left out. skipped: pictures
+    words: what was left out, and after `keep` what was done about empty views. skipped: pictures
     that could not be used, with the reason.
     Raises UsageError as `listed` does, and for an empty view of crops.
     """
 
     def __init__(self, folder: Path, config: ChamberSection, empty: Path | None = None) -> None:
-        self._config = config
-        self._unlabelled = len(_pictures(folder / UNLABELLED))
-        self.listed = listed(folder, empty)
-        if empty is not None and all(one.cropped for one in self.listed):
-            raise UsageError(f"{folder}: its pictures are crops already; leave --empty out")
+        self._config, self.listed = config, listed(folder, empty)
         self.words: list[str] = []
         self.skipped: dict[Path, str] = {}
-
-    def counts(self) -> Counter[str]:
-        """How many pictures there are of each class."""
-        return Counter(one.label for one in self.listed)
+        crops = sum(one.cropped for one in self.listed)
+        if empty is not None and crops == len(self.listed):
+            raise UsageError(f"{folder}: its pictures are crops already; leave --empty out")
+        if unlabelled := len(_pictures(folder / UNLABELLED)):
+            self.words.append(
+                f"{UNLABELLED}: {unlabelled} pictures left out; say what they show with "
+                f"`bin-daemon samples label` and export them again"
+            )
+        if crops:
+            self.words.append(
+                f"{crops} pictures are crops that a bin made: taken as they are. What was behind "
+                f"their items is not known, so they give no control against shortcuts"
+            )
 
     def keep(
         self, samples: Samples, classifier: Classifier, progress: Callable[[str], None]
@@ -88,8 +98,6 @@ class TeachingFolder:
         Returns, by id of a sample, the embedding of its crop with the item painted out, where that
         is known.
         """
-        self.words, self.skipped = [], {}
-        self._announce()
         by_session: dict[tuple[str, Path | None, bool], list[Listed]] = defaultdict(list)
         for one in self.listed:
             by_session[one.session, one.empty, one.cropped].append(one)
@@ -111,24 +119,15 @@ class TeachingFolder:
                     grounds[sample_id] = classifier.classify(ground).embedding
         return grounds
 
-    def _announce(self) -> None:
-        """Say what is special about these pictures."""
-        if self._unlabelled:
-            self.words.append(
-                f"{UNLABELLED}: {self._unlabelled} pictures left out; say what they show with "
-                f"`bin-daemon samples label` and export them again"
-            )
-        if crops := sum(one.cropped for one in self.listed):
-            self.words.append(
-                f"{crops} pictures are crops that a bin made: taken as they are. What was behind "
-                f"their items is not known, so they give no control against shortcuts"
-            )
-
     def _empty_view(self, session: str, empty: Path | None, members: list[Listed]) -> Image | None:
-        name = f"session '{session}'" if session else "pictures without a session"
         if empty is not None:
             return read_picture(empty)
-        pictures = [one.path for one in members if _readable(one.path)]
+        name = f"session '{session}'" if session else "pictures without a session"
+        pictures = []
+        for one in members:
+            with contextlib.suppress(PictureError):
+                read_picture(one.path)
+                pictures.append(one.path)
         if len(pictures) >= LEAST_FOR_MEDIAN:
             self.words.append(
                 f"{name}: no empty view; the median of its {len(pictures)} pictures is used"
@@ -162,18 +161,18 @@ class TeachingFolder:
 def _kept(samples: Samples, one: Listed, crop: Image, classifier: Classifier) -> str:
     """Keep a picture, once however often it is taught; returns its id. Its last label counts."""
     for known in samples.list(item=one.item):
-        if _shows(samples, known.id, crop):
-            if known.label != one.label:
-                samples.label(known.id, one.label)
-            return known.id
-    prediction, base = classifier.classify(crop), Base.of(classifier.package)
+        with contextlib.suppress(PictureError):  # lost or damaged: it is kept anew
+            if np.array_equal(samples.crop(known.id), crop):
+                if known.label != one.label:
+                    samples.label(known.id, one.label)
+                return known.id
+    prediction = classifier.classify(crop)
     return samples.add(
         crop,
         prediction.embedding,
         one.label,
         "taught",
-        model=base.id,
-        network=base.sha256,
+        base=Base.of(classifier.package),
         taken_at=time.time(),
         session=one.session,
         predicted=prediction.label,
@@ -181,14 +180,6 @@ def _kept(samples: Samples, one: Listed, crop: Image, classifier: Classifier) ->
         item=one.item,
         cropped=one.cropped,
     )
-
-
-def _shows(samples: Samples, sample_id: str, image: Image) -> bool:
-    """Whether a kept picture is this one, pixel by pixel."""
-    try:
-        return np.array_equal(samples.crop(sample_id), image)
-    except PictureError:  # lost or damaged: it may be kept anew
-        return False
 
 
 def painted_out(image: Image, empty: Image, item: Item, config: ChamberSection) -> Image:
@@ -289,9 +280,47 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
         raise UsageError(f"{path}: cannot read it: {error}") from error
 
 
-def _readable(path: Path) -> bool:
+def export(
+    samples: Samples, folder: Path, progress: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    """Write all samples into `folder`, which is new or empty; the tables come last.
+
+    Returns how many were written of each class, and for each lost picture why it is left out.
+    Raises UsageError where the folder holds something, StoreError where it cannot be written.
+    """
+    counts: Counter[str] = Counter()
+    lost, groups, sessions = [], [], []
+    kept = samples.list()
     try:
-        read_picture(path)
-    except PictureError:
-        return False
-    return True
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(
+                f"{folder}: is not empty; give a new folder, so that no picture stays under a "
+                f"class that it has no more"
+            )
+        for number, sample in enumerate(kept, start=1):
+            progress(f"picture {number} of {len(kept)}")
+            try:
+                picture = png_of(samples.crop(sample.id))
+            except PictureError as error:
+                lost.append(str(error))
+                continue
+            label = sample.label or UNLABELLED
+            path = folder / label / f"{sample.id}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(picture)
+            counts[label] += 1
+            file = path.relative_to(folder).as_posix()
+            groups.append((file, sample.item))
+            sessions.append((file, sample.session, CROPPED if sample.cropped else ""))
+        for name, columns, rows in (
+            (GROUPS, ("file", "group"), groups),
+            (SESSIONS, ("file", "session", "cropped"), sessions),
+        ):
+            write_whole(folder / name, table_bytes(columns, rows), mode=READABLE)
+    except StoreError:
+        raise
+    except OSError as error:
+        where = error.filename or folder
+        raise StoreError(f"{where}: cannot write it: {error.strerror}") from error
+    return counts, lost

@@ -1,24 +1,21 @@
 """One picture that a bin learns from, and what may be said of it.
 
-Values that pass between the sample store, teaching and the command line; here is also how a
-crop becomes the bytes of a file, and what a class may be called. Nothing here touches a file.
+Values that pass between the sample store, teaching and the command line, and what a class may be
+called. Nothing here touches a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from bin_daemon.core.errors import PictureError, UsageError
-from bin_daemon.core.messages import Image, Vector
+from bin_daemon.core.errors import UsageError
+from bin_daemon.core.messages import Vector
 
 Source = Literal["taught", "unsure", "corrected"]
 UNLABELLED = "unlabelled"  # in an export, the folder of what has no label
 _LABEL = re.compile(r"\w[\w .-]{0,63}")
-_PNG_COMPRESSION = 3  # of 9: more takes a Pi several times as long for a few percent
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,9 +45,6 @@ class Sample:
     size_bytes: int
 
 
-COLUMNS = ", ".join(field.name for field in dataclasses.fields(Sample))
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class SampleStats:
     """The store in figures; dropped: samples given up for the bounds since the store began."""
@@ -68,25 +62,3 @@ def check_label(label: str | None) -> None:
             f"'{label}' cannot name a class: use 1 to 64 letters, digits, spaces, '_', '-' and "
             f"'.', beginning with a letter or digit, and not '{UNLABELLED}'"
         )
-
-
-def sample_of(row: tuple[Any, ...]) -> Sample:
-    """The sample that a row of COLUMNS holds."""
-    values = dict(zip((field.name for field in dataclasses.fields(Sample)), row, strict=True))
-    values["embedding"] = np.frombuffer(values["embedding"], np.float32)
-    values["cropped"] = bool(values["cropped"])
-    return Sample(**values)
-
-
-def png_of(crop: Image) -> bytes:
-    """`crop` as PNG. Raises PictureError where it is no picture."""
-    import cv2
-
-    from bin_daemon.core.images import check_image
-
-    check_image(crop, "crop")
-    bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION])
-    if not done:
-        raise PictureError(f"crop: OpenCV makes no PNG of {crop.shape}")
-    return bytes(data)

@@ -12,25 +12,19 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import numpy as np
 
 from bin_daemon.config.sections import KeepSection
-from bin_daemon.core.errors import StoreError, UsageError
+from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.core.files import write_whole
 from bin_daemon.core.messages import Image, Vector
+from bin_daemon.model.head import Base
 from bin_daemon.store.database import Database, StoreDamagedError, connect, translated_errors
-from bin_daemon.teaching.sample import (
-    COLUMNS,
-    Sample,
-    SampleStats,
-    Source,
-    check_label,
-    png_of,
-    sample_of,
-)
+from bin_daemon.teaching.sample import Sample, SampleStats, Source, check_label
 
 _LAYOUT = 2
 _SCHEMA = """
@@ -62,12 +56,14 @@ UPDATE samples SET model = substr(model, 1, instr(model, '+taught-') - 1)
     WHERE instr(model, '+taught-')
 """
 }
+_COLUMNS = ", ".join(field.name for field in fields(Sample))
 # What goes first where the bounds are reached: 0 before 1; what is of rank 2 never goes.
 _RANK = "CASE WHEN label IS NULL THEN 0 WHEN source != 'taught' THEN 1 ELSE 2 END"
 _TAUGHT_RANK = 2
 _DAY_S = 86_400.0
 _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: none looks like another
 _ID_LENGTH = 8
+_PNG_COMPRESSION = 3  # of 9: more takes a Pi several times as long for a few percent
 
 
 class Samples(Database):
@@ -126,13 +122,12 @@ class Samples(Database):
         label: str | None,
         source: Source,
         *,
-        model: str,
+        base: Base,
         taken_at: float,
         session: str,
         predicted: str,
         confidence: float,
         item: str = "",
-        network: str = "",
         cropped: bool = True,
     ) -> str:
         """Keep a crop (uint8 (h, w, 3) RGB) and its embedding (float32 (d,)); returns its id.
@@ -140,30 +135,25 @@ class Samples(Database):
         See `Sample` for the rest; without `item` it is the only picture of its item. Older samples
         are dropped for it where the bounds are reached, those without a label first.
         Raises StoreError where it cannot be written or no room can be made, UsageError for a label
-        that cannot be one.
+        that cannot be one, PictureError for what is no picture.
         """
         check_label(label)
-        if source not in get_args(Source):
-            raise UsageError(f"source: '{source}' is none of {', '.join(get_args(Source))}")
-        picture = png_of(crop)
-        blob = _blob(embedding)
+        picture, blob = png_of(crop), _blob(embedding)
         size = len(picture) + len(blob)
         sample_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
         rank = 0 if label is None else _TAUGHT_RANK if source == "taught" else 1
         values = (
             sample_id, taken_at, label, source, predicted, float(confidence), session,
-            item or sample_id, model, network, blob, cropped, size,
+            item or sample_id, base.id, base.sha256, blob, cropped, size,
         )  # fmt: skip
-        file = self._file(sample_id)
+        marks = ", ".join("?" * len(values))
         try:
             with self.transaction() as db:
                 gone = self._make_room(db, size, rank)
-                write_whole(file, picture, like=self.path.stat())
-                marks = ", ".join("?" * len(values))
-                db.execute(f"INSERT INTO samples ({COLUMNS}) VALUES ({marks})", values)
+                write_whole(self._file(sample_id), picture, like=self.path.stat())
+                db.execute(f"INSERT INTO samples ({_COLUMNS}) VALUES ({marks})", values)
         except BaseException:
-            with contextlib.suppress(OSError):
-                file.unlink(missing_ok=True)
+            self._unlink([sample_id])
             raise
         self._unlink(gone)
         return sample_id
@@ -208,23 +198,14 @@ class Samples(Database):
             db.executemany("DELETE FROM samples WHERE id = ?", [(i,) for i in ids])
             self.drop_counted(len(ids))
 
-    def list(
-        self,
-        *,
-        labelled: bool | None = None,
-        source: Source | None = None,
-        session: str | None = None,
-        item: str | None = None,
-    ) -> list[Sample]:
+    def list(self, *, labelled: bool | None = None, item: str | None = None) -> list[Sample]:
         """The samples that fit, in the order in which they came."""
-        wanted = {"source": source, "session": session, "item": item}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        terms = [f"{name} = :{name}" for name in given]
-        if labelled is not None:
-            terms.append(f"label IS {'NOT ' if labelled else ''}NULL")
-        where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = self._rows(f"SELECT {COLUMNS} FROM samples{where} ORDER BY n", given)
-        return [sample_of(tuple(row)) for row in rows]
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM samples WHERE (?1 IS NULL OR (label IS NOT NULL) = ?1)"
+            " AND (?2 IS NULL OR item = ?2) ORDER BY n",
+            (labelled, item),
+        )
+        return [_sample(dict(row)) for row in rows]
 
     def crop(self, sample_id: str) -> Image:
         """The picture of a sample, uint8 (h, w, 3) RGB.
@@ -267,12 +248,11 @@ class Samples(Database):
                 blobs,
             )
 
-    def delete(self, ids: Iterable[str]) -> int:
+    def delete(self, ids: Sequence[str]) -> int:
         """Delete samples and their pictures; returns how many there were."""
-        ids = list(ids)
+        statement, values = "DELETE FROM samples WHERE id = ?", [(i,) for i in ids]
         with self.transaction() as db:
-            marked = [(i,) for i in ids]
-            count = db.executemany("DELETE FROM samples WHERE id = ?", marked).rowcount
+            count = db.executemany(statement, values).rowcount
         self._unlink(ids)
         return max(0, count)
 
@@ -303,11 +283,29 @@ class Samples(Database):
         """Remove pictures that the index no longer lists; what stays is swept next time."""
         for sample_id in ids:
             with contextlib.suppress(OSError):
-                self._file(sample_id).unlink(missing_ok=True)
+                self._file(sample_id).unlink()
 
 
 def _blob(embedding: Vector) -> bytes:
     return np.ascontiguousarray(embedding, np.float32).tobytes()
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    embedding = np.frombuffer(row["embedding"], np.float32)
+    return Sample(**{**row, "embedding": embedding, "cropped": bool(row["cropped"])})
+
+
+def png_of(crop: Image) -> bytes:
+    """`crop` as PNG. Raises PictureError where it is no picture."""
+    import cv2
+
+    from bin_daemon.core.images import check_image
+
+    bgr = cv2.cvtColor(check_image(crop, "crop"), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION])
+    if not done:
+        raise PictureError(f"crop: OpenCV makes no PNG of {crop.shape}")
+    return bytes(data)
 
 
 def forget(folder: Path) -> int:
@@ -333,15 +331,11 @@ def _make_private(folder: Path, crops: Path, index: Path) -> None:
     """Make what is missing, for its owner alone; made by root it belongs to who owns the parent."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     owner = folder.parent.stat()
-    for made in (folder, crops):
+    for path in (folder, crops, index):
         with contextlib.suppress(FileExistsError):
-            made.mkdir(mode=0o700)
-            _give(made, owner)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(index, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _give(index, owner)
-
-
-def _give(path: Path, owner: os.stat_result) -> None:
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(path, owner.st_uid, owner.st_gid)
+            if path is index:
+                path.touch(0o600, exist_ok=False)
+            else:
+                path.mkdir(0o700)
+            if os.geteuid() == 0 and owner.st_uid != 0:
+                os.chown(path, owner.st_uid, owner.st_gid)

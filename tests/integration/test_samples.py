@@ -22,6 +22,7 @@ from bin_daemon.core.messages import Alert, SortEvent
 from bin_daemon.daemon.app import App
 from bin_daemon.daemon.bin import Bin, Files
 from bin_daemon.daemon.verbs import VerbQueue
+from bin_daemon.model.head import Base
 from bin_daemon.store.history import History
 from bin_daemon.teaching.sample import Sample
 from bin_daemon.teaching.sample_store import Samples
@@ -57,7 +58,7 @@ def kept(folder: Path) -> list[Sample]:
 
 def add(samples: Samples, label: str | None = None, **more: object) -> str:
     """A picture of noise."""
-    said = {"model": "m@1", "taken_at": NOW, "session": "s1", "predicted": "paper"}
+    said = {"base": Base("m@1", ""), "taken_at": NOW, "session": "s1", "predicted": "paper"}
     picture = np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     source = "unsure" if label is None else "taught"
     return samples.add(
@@ -125,13 +126,15 @@ import sys
 from pathlib import Path
 import numpy as np
 from bin_daemon.config.sections import KeepSection
+from bin_daemon.model.head import Base
 from bin_daemon.teaching.sample_store import Samples
 picture = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
 with Samples(Path(sys.argv[1]), KeepSection(max_samples=10)) as samples:
     while True:
         print(samples.add(
             picture, np.ones(4, np.float32), None, "unsure",
-            model="m", taken_at=1.0, session="s", predicted="", confidence=0.0), flush=True)
+            base=Base("m", ""), taken_at=1.0, session="s", predicted="", confidence=0.0,
+        ), flush=True)
 """
 
 

@@ -255,7 +255,7 @@ def test_a_store_that_somebody_began_anew_is_the_one_that_is_kept_in(new, tmp_pa
 def test_old_pictures_go_at_the_start_once_the_clock_is_set(new, tmp_path, synced, left):
     with Samples(tmp_path) as samples:
         samples.add(
-            np.zeros((40, 40, 3), np.uint8), np.zeros(4, np.float32), None, "unsure", model="m",
+            np.zeros((40, 40, 3), np.uint8), np.zeros(4, np.float32), None, "unsure", base=NETWORK,
             taken_at=NOW - 100 * 86_400, session="s", predicted="", confidence=0.0,
         )  # fmt: skip
     collector = new(synced=synced, unsure=True)
