@@ -35,9 +35,7 @@ class OpenCvCamera(Camera):
     Raises CameraError at construction where it cannot be opened or gives no first frame.
     """
 
-    def __init__(
-        self, config: CameraSection, clock: Clock, open_deadline_s: float = OPEN_DEADLINE_S
-    ) -> None:
+    def __init__(self, config: CameraSection, clock: Clock) -> None:
         self._config = config
         self._clock = clock
         # The address without its password, fit for messages.
@@ -55,7 +53,7 @@ class OpenCvCamera(Camera):
         try:
             with self._changed:
                 self._await_frame(
-                    open_deadline_s,
+                    OPEN_DEADLINE_S,
                     "opens but gives no frame",
                     "check the cable and the power supply, or that the stream is running",
                 )

@@ -7,7 +7,6 @@ the next one comes when the machine waits again. `ReplayCamera` paces the frames
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,19 +26,9 @@ _NOISE_BORDER = 61  # how far the drawn noise can be shifted from frame to frame
 _ITEM_LEVELS = (14.0, 34.0)  # difference from the empty view: background below, item above
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class GroundTruth:
-    """What one frame shows.
-
-    label: of the item where one is held, else the kind of the step; outside of scripts the name of
-    the picture or the number of the frame. step: which step, picture or frame it is, from 1.
-    """
-
-    label: str
-    step: int
-
-
-Shots = Iterator[tuple[Image, GroundTruth]]  # uint8 RGB images, all of one size
+# uint8 RGB images, all of one size, and what each shows: the label of an item that is held, else
+# the kind of the step; outside of scripts the name of the picture or the number of the frame.
+Shots = Iterator[tuple[Image, str]]
 
 
 class Player:
@@ -84,23 +73,23 @@ class Player:
             background = still if empty is None else empty
             comes = step.kind == "enter" or (step.kind == "hold" and before != "enter")
             if comes and empty is not None:
-                yield from self._until_waiting(empty, number)
+                yield from self._until_waiting(empty)
             if step.kind == "hold":
-                yield from self._hold(still, step, number)
+                yield from self._hold(still, step)
             else:
                 images: Iterable[Image] = itertools.repeat(still, step.frames)
                 if step.kind == "enter":
                     images = _slide_in(still, background, step.frames)
                 elif step.kind == "light":
                     images = _fade(background, still, step.frames)
-                shown = GroundTruth("entering" if step.kind == "enter" else step.kind, number)
+                shown = "entering" if step.kind == "enter" else step.kind
                 yield from ((image, shown) for image in images)
             if step.kind in ("empty", "light"):
                 empty = still
             before = step.kind
         if empty is not None:
             # The machine checks that the last item has left before its cycle is complete.
-            yield from self._until_waiting(empty, len(self.script.steps))
+            yield from self._until_waiting(empty)
 
     def _load(self, picture: str) -> Image:
         """A picture at the size of the script."""
@@ -108,21 +97,20 @@ class Player:
         image = read_picture(self._base / picture) if found is None else found
         return resized(image, *self.script.size)
 
-    def _until_waiting(self, empty: Image, number: int) -> Shots:
+    def _until_waiting(self, empty: Image) -> Shots:
         """Empty frames until the machine waits for the next item, or PATIENCE_S are over."""
         for _ in range(self._patience):
             if self._state in (None, "waiting"):
                 return
-            yield empty, GroundTruth("empty", number)
+            yield empty, "empty"
 
-    def _hold(self, still: Image, step: ScriptStep, number: int) -> Shots:
+    def _hold(self, still: Image, step: ScriptStep) -> Shots:
         """The item at rest until it is dropped; where nothing calls `cycle`, for `step.frames`."""
-        shown = GroundTruth(step.label or Path(step.picture).stem, number)
         last_drop = self._drops + step.stuck
         for count in range(max(step.frames, self._patience)):
             if self._drops > last_drop or (self._state is None and count >= step.frames):
                 return
-            yield still, shown
+            yield still, step.label or Path(step.picture).stem
 
 
 class _Sensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 
 from bin_daemon.camera import Camera
-from bin_daemon.camera.player import GroundTruth, Player, Shots
+from bin_daemon.camera.player import Player, Shots
 from bin_daemon.camera.script import SCRIPT_NAME, Script, ScriptStep, load_script
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core import paths
@@ -55,10 +55,10 @@ def picture_shots(pictures: Sequence[Path], width: int, height: int) -> Shots:
     Raises PictureError for one that cannot be read.
     """
     size: tuple[int, int] | None = None
-    for number, path in enumerate(pictures, start=1):
+    for path in pictures:
         image = fit_within(read_picture(path), width, height)
         size = size or (image.shape[1], image.shape[0])
-        yield resized(image, *size), GroundTruth(path.name, number)
+        yield resized(image, *size), path.name
 
 
 def clip_shots(clip: Path, width: int, height: int) -> Shots:
@@ -69,7 +69,7 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
             good, image = capture.read()
             if not good:
                 return
-            yield fit_within(rgb_of(image), width, height), GroundTruth(f"frame {number}", number)
+            yield fit_within(rgb_of(image), width, height), f"frame {number}"
     finally:
         capture.release()
 
@@ -77,8 +77,8 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
 class ReplayCamera(Camera):
     """Shows `shots` at `fps` on `clock`; on_cycle: what a script does at `cycle`.
 
-    shots: called at the start, and with `loop` again at the end. shown: what the newest frame
-    shows, None before the first; truth: its label.
+    shots: called at the start, and with `loop` again at the end. truth: what the newest frame
+    shows, "" before the first.
     """
 
     def __init__(
@@ -89,9 +89,7 @@ class ReplayCamera(Camera):
         loop: bool = False,
         on_cycle: Callable[[str, bool], None] = lambda state, dropped: None,
     ) -> None:
-        if not fps > 0:
-            raise CameraError(f"replay: {fps:g} frames a second cannot be played; give more than 0")
-        self.shown: GroundTruth | None = None
+        self.truth = ""
         self._start = shots
         self._clock = clock
         self._period_s = 1.0 / fps
@@ -102,18 +100,13 @@ class ReplayCamera(Camera):
         self._due: float | None = None
         self._closed = False
 
-    @property
-    def truth(self) -> str:
-        """The label of what is shown now; empty before the first frame."""
-        return self.shown.label if self.shown else ""
-
     def capture(self, deadline_s: float) -> Frame:
         """Also raises CameraError where a picture cannot be read."""
         if self._closed:
             raise CameraError("replay: the camera is closed; open it again")
         self._pace(deadline_s)
         try:
-            image, self.shown = next(self._shots)
+            image, self.truth = next(self._shots)
         except StopIteration:
             raise CameraFinishedError("replay: the end is reached") from None
         except PictureError as error:

@@ -14,14 +14,11 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
 from bin_daemon.core.errors import ConfigError
 from bin_daemon.daemon.lock import in_use
-
-if TYPE_CHECKING:
-    from bin_daemon.config.sections import Config
 
 SERVICE_USER = "bin-daemon"
 

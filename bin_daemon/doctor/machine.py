@@ -15,15 +15,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bin_daemon.config.sections import Config
 from bin_daemon.core.clock import clock_synced
 from bin_daemon.daemon import health
 from bin_daemon.daemon.lock import UNIT
 from bin_daemon.doctor.finding import Finding, Site, configured, fault, good, inapplicable, warning
-
-if TYPE_CHECKING:
-    from bin_daemon.config.sections import Config
 
 SUPPORTED = ("bookworm", "trixie")
 LEAST_PYTHON = (3, 11)
@@ -124,14 +121,12 @@ def disk(site: Site) -> Finding:
 
 def _may_write(folder: Path, user: pwd.struct_passwd) -> bool:
     """By owner and mode, since the doctor often runs as another user than the service."""
-    status = folder.stat()
-    if user.pw_uid == 0:
-        return True
+    status, allowed = folder.stat(), stat.S_IWOTH
     if status.st_uid == user.pw_uid:
-        return bool(status.st_mode & stat.S_IWUSR)
-    if status.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
-        return bool(status.st_mode & stat.S_IWGRP)
-    return bool(status.st_mode & stat.S_IWOTH)
+        allowed = stat.S_IWUSR
+    elif status.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        allowed = stat.S_IWGRP
+    return user.pw_uid == 0 or bool(status.st_mode & allowed)
 
 
 def power(site: Site) -> Finding:
@@ -153,8 +148,7 @@ def power(site: Site) -> Finding:
 
 def temperature(site: Site) -> Finding:
     """How hot the processor is."""
-    found_c = health.temperature_c()
-    if found_c is None:
+    if (found_c := health.temperature_c()) is None:
         return inapplicable("the kernel reports no temperature")
     seen = f"{found_c:.0f} degrees Celsius"
     remedy = "give the case air or a fan, and keep it out of the sun"
@@ -165,8 +159,7 @@ def temperature(site: Site) -> Finding:
 
 def service(site: Site) -> Finding:
     """Whether systemd starts the daemon, watches it, and keeps it up."""
-    shown = _systemd(site, UNIT)
-    if shown is None:
+    if (shown := _systemd(site, UNIT)) is None:
         return inapplicable(_NO_SYSTEMD)
     if shown.get("LoadState") == "not-found":
         return inapplicable("not installed as a service")
@@ -197,8 +190,7 @@ def board_watchdog(site: Site) -> Finding:
     """Whether the machine restarts by itself when all of it hangs."""
     if not site.board:
         return inapplicable("no Raspberry Pi")
-    shown = _systemd(site, None)
-    if shown is None:
+    if (shown := _systemd(site, None)) is None:
         return inapplicable(_NO_SYSTEMD)
     remedy = (
         "install the package, or write RuntimeWatchdogSec=14 under [Manager] in "
@@ -213,7 +205,7 @@ def _systemd(site: Site, unit: str | None) -> dict[str, str] | None:
     """The properties of a unit, or of systemd itself for None; None where it does not run."""
     if not site.at("/run/systemd/system").is_dir():
         return None
-    command = ["systemctl", "show", *([unit] if unit else [])]
+    command = ["systemctl", "show", *filter(None, [unit])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=8, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -150,6 +150,7 @@ class BoardPin(Pin):  # type: ignore[misc]
         super().__init__()
         self._factory = factory
         name = f"channel {channel}"
+        self.pulses = f"PCA9685 {factory.address:#x} {name}"
         self._info = PinInfo(
             number=channel,
             name=name,
@@ -164,11 +165,6 @@ class BoardPin(Pin):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"PCA9685 {self._info.name}"
-
-    @property
-    def pulses(self) -> str:
-        """What makes the pulses, in words."""
-        return f"PCA9685 {self._factory.address:#x} {self._info.name}"
 
     @property
     def factory(self) -> BoardFactory:

@@ -131,15 +131,11 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
 
     def __init__(self, factory: PiFactory, info: Any, channel: Channel) -> None:
         super().__init__(factory, info)
+        self.pulses = f"hardware PWM, {channel}"
         self._channel = channel
         self._pwm: KernelPwm | None = None
         self._frequency: float | None = None
         self._state = 0.0
-
-    @property
-    def pulses(self) -> str:
-        """What makes the pulses, in words."""
-        return f"hardware PWM, {self._channel}"
 
     def close(self) -> None:
         """Drive it low and release the channel."""

@@ -44,14 +44,15 @@ def watched(pictures: list[Path], empty: Path | None) -> dict[tuple[int, str], l
     )
     chamber = Chamber(ChamberSection())
     seen: dict[tuple[int, str], list[View]] = {}
+    before, steps = "", 0
     while True:
         try:
             frame = camera.capture(5.0)
         except CameraFinishedError:
             return seen
-        assert camera.shown is not None
-        step = seen.setdefault((camera.shown.step, camera.truth), [])
-        step.append(chamber.observe(frame).view)
+        steps += camera.truth != before
+        before = camera.truth
+        seen.setdefault((steps, camera.truth), []).append(chamber.observe(frame).view)
 
 
 def episodes(views: list[View]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from waiting import wait_until
 
-from bin_daemon.camera import open_camera
+from bin_daemon.camera import open_camera, opencv
 from bin_daemon.camera.opencv import OpenCvCamera
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import SystemClock
@@ -102,10 +102,13 @@ def test_a_source_that_stalls_misses_the_deadline(device: Device) -> None:
         device.gate.set()
 
 
-def test_a_camera_that_opens_but_gives_no_frame_says_so(device: Device) -> None:
+def test_a_camera_that_opens_but_gives_no_frame_says_so(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opencv, "OPEN_DEADLINE_S", 0.2)
     device.gate.clear()
     with pytest.raises(CameraError, match=r"opens but gives no frame within 0\.2 s"):
-        OpenCvCamera(section("rtsp://camera/stream"), SystemClock(), open_deadline_s=0.2)
+        OpenCvCamera(section("rtsp://camera/stream"), SystemClock())
     device.gate.set()
 
 
