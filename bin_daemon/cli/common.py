@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bin_daemon.core import paths
 from bin_daemon.core.errors import UsageError
 from bin_daemon.core.messages import to_json
 
 if TYPE_CHECKING:
+    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
     from bin_daemon.config.sections import Config
     from bin_daemon.model.classifier import Classifier
 
@@ -24,44 +25,47 @@ _SYSTEM_CONFIG = Path("/etc/bin-daemon/config.yaml")
 _DESK_PROFILE = "simulator"
 
 
-_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "config": {
-        "--config": {
-            "metavar": "FILE",
-            "help": f"configuration, or the name of a shipped profile; else ${CONFIG_VARIABLE}, "
-            f"{_SYSTEM_CONFIG}, or the profile '{_DESK_PROFILE}'",
-        }
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--config": {
+        "metavar": "FILE",
+        "help": f"configuration, or the name of a shipped profile; else ${CONFIG_VARIABLE}, "
+        f"{_SYSTEM_CONFIG}, or the profile '{_DESK_PROFILE}'",
     },
-    "state": {
-        "--state": {
-            "type": Path,
-            "metavar": "DIR",
-            "help": "folder the bin writes to (events, reference)",
-        }
+    "--state": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "folder the bin writes to (events, reference)",
     },
-    "model": {
-        "--model": {"metavar": "NAME", "help": "model package, by name or path"},
-        "--runtime": {
-            "choices": ["auto", "ai-edge-litert", "tflite-runtime"],
-            "help": "TFLite runtime",
-        },
-        "--threads": {"type": int, "metavar": "N", "help": "threads of one inference"},
+    "--model": {"metavar": "NAME", "help": "model package, by name or path"},
+    "--runtime": {
+        "choices": ["auto", "ai-edge-litert", "tflite-runtime"],
+        "help": "TFLite runtime",
     },
-    "taught": {
-        "--no-taught": {
-            "dest": "taught",
-            "action": "store_false",
-            "help": "use the model as it ships, not what the bin was taught",
-        }
+    "--threads": {"type": int, "metavar": "N", "help": "threads of one inference"},
+    "--no-taught": {
+        "dest": "taught",
+        "action": "store_false",
+        "help": "use the model as it ships, not what the bin was taught",
     },
 }
+MODEL = ("--model", "--runtime", "--threads")
 
 
-def add_options(command: argparse.ArgumentParser, *groups: str) -> None:
-    """Add the options of these groups: "config", "state", "model", "taught"."""
-    for group in groups:
-        for flag, settings in _OPTIONS[group].items():
-            command.add_argument(flag, **settings)
+def set_up(
+    command: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], int | None],
+    *shared: str,
+    json: str = "",
+) -> None:
+    """Let `run` carry a command out, and add the options that it shares with others.
+
+    run: gives the exit code, or None for 0. json: the help of its `--json`, where it has one.
+    """
+    for option in shared:
+        command.add_argument(option, **_OPTIONS[option])
+    if json:
+        command.add_argument("--json", action="store_true", help=json)
+    command.set_defaults(command=run)
 
 
 def config_name(options: argparse.Namespace) -> str:
@@ -76,10 +80,7 @@ def config_name(options: argparse.Namespace) -> str:
 
 
 def config_of(options: argparse.Namespace, cache_dir: Path | None = None) -> Config:
-    """The configuration that the options mean, with what they overrule.
-
-    cache_dir: the folder that remembers what was checked before.
-    """
+    """The configuration that the options mean, with what they overrule; see `load_config`."""
     from bin_daemon.config.load import load_config
 
     config = load_config(config_name(options), cache_dir)
@@ -91,14 +92,14 @@ def config_of(options: argparse.Namespace, cache_dir: Path | None = None) -> Con
 def changed(config: Config, section: str, **values: object) -> Config:
     """A copy of `config` with values of one section replaced, checked as the file was.
 
-    Raises ConfigError where a value is not allowed.
+    Raises ConfigError where a value is not allowed. `section` is one that every bin has.
     """
     if not values:
         return config
     from bin_daemon.config.load import validate
 
     raw = dataclasses.asdict(config)
-    raw[section] = {**(raw[section] or {}), **values}
+    raw[section].update(values)
     return validate(type(config), raw)
 
 
@@ -117,7 +118,7 @@ def looked_into(options: argparse.Namespace) -> Path:
 def taught_in(options: argparse.Namespace) -> Path | None:
     """The state directory whose taught head is to be used; None for the package as it ships.
 
-    That is so for one of the service that may not be read, too, with a warning.
+    None, with a warning, also for a directory that may not be read.
     """
     state = looked_into(options)
     try:
@@ -131,10 +132,7 @@ def taught_in(options: argparse.Namespace) -> Path | None:
 
 
 def classifier_of(config: Config, state: Path | None) -> Classifier:
-    """The network, with the head that was taught in `state`: it says what the bin would say.
-
-    state: None for the package as it ships.
-    """
+    """The network with the head that was taught in `state`; None for the package as it ships."""
     from bin_daemon.model.classifier import Classifier
     from bin_daemon.model.package import open_package
 
@@ -150,7 +148,7 @@ def classifier_of(config: Config, state: Path | None) -> Classifier:
 
 
 def answer(options: argparse.Namespace, data: Mapping[str, object], words: str) -> None:
-    """Print what a command did: as JSON where the options ask for that, else in words."""
+    """Print what a command did, as JSON or in words."""
     print(to_json(data) if options.json else words)
 
 
@@ -161,10 +159,7 @@ def warn(words: str) -> None:
 
 @contextlib.contextmanager
 def progress(words: str) -> Iterator[Callable[[str], None]]:
-    """A line on the terminal that shows how far long work is; gives a function that changes it.
-
-    It goes to standard error, so that output can be piped; nothing is shown without a terminal.
-    """
+    """A line on a terminal's standard error that shows how far long work is; yields its setter."""
     if not sys.stderr.isatty():
         yield lambda words: None
         return
@@ -172,30 +167,23 @@ def progress(words: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    shown = Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-    )
-    with shown:
+    console, piped = Console(stderr=True), not sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=not piped) as shown:
         task = shown.add_task(words)
         yield lambda words: shown.update(task, description=words)
 
 
 def pictures_in(named: list[Path], empty: Path | None = None) -> list[Path]:
-    """All pictures: files as they are named, folders as the pictures in them.
+    """All pictures: files as they are named, folders as the pictures in them but `empty`.
 
-    empty: the view of the empty chamber, which may lie in such a folder and is left out there.
     Raises UsageError for a path that is neither.
     """
     from bin_daemon.camera.replay import pictures_in as in_folder
 
     found: list[Path] = []
-    left_out = empty.resolve() if empty else None
     for path in named:
         if path.is_dir():
-            found += [one for one in in_folder(path) if one.resolve() != left_out]
+            found += [p for p in in_folder(path) if not empty or p.resolve() != empty.resolve()]
         elif path.exists():
             found.append(path)
         else:

@@ -13,15 +13,11 @@ from bin_daemon.core.errors import UsageError
 
 
 def rewrite(
-    path: Path,
-    text: str,
-    changes: Mapping[edit.Key, Any],
-    yes: bool,
-    keep: Path | None = None,
+    path: Path, text: str, changes: Mapping[edit.Key, Any], yes: bool, backup: Path | None = None
 ) -> bool:
     """Show what `changes` do to the file, ask, and write it; whether it was written.
 
-    text: what the file held when the command began. keep: where the old text goes first.
+    text: what the file held when the command began. backup: where the old text goes first.
     Raises ConfigError where the result would be no good configuration or cannot be written,
     UsageError where the file has changed meanwhile.
     """
@@ -32,11 +28,11 @@ def rewrite(
         return False
     if read(path) != text:
         raise UsageError(f"{path}: has changed meanwhile; nothing was written")
-    if keep is not None:
-        if keep.exists():
-            raise UsageError(f"{keep}: is there already; move it away first")
-        edit.replace(keep, text, like=path)
-        print(f"kept: {keep}")
+    if backup is not None:
+        if backup.exists():
+            raise UsageError(f"{backup}: is there already; move it away first")
+        edit.replace(backup, text, like=path)
+        print(f"the old file: {backup}")
     edit.replace(path, new)
     print(f"written: {path}")
     return True

@@ -14,18 +14,15 @@ from bin_daemon.cli import common
 from bin_daemon.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bin_daemon.config.sections import Config
     from bin_daemon.doctor import Finding
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
     doctor = commands.add_parser(
         "doctor", help="examine bin and machine, and say how to put them right"
     )
-    doctor.add_argument("--json", action="store_true", help="one object")
-    common.add_options(doctor, "config", "state")
-    doctor.set_defaults(command=run_doctor)
+    common.set_up(doctor, run_doctor, "--config", "--state", json="one object")
     check = commands.add_parser("check-config", help="find every mistake in a configuration")
     check.add_argument("config", nargs="?", metavar="FILE", help="file, or name of a profile")
     what = check.add_mutually_exclusive_group()
@@ -34,12 +31,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--migrate", action="store_true", help="rewrite an older file in the present layout"
     )
     check.add_argument("--yes", action="store_true", help="--migrate: write without asking")
-    check.set_defaults(command=run_check)
+    common.set_up(check, run_check)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
-    bench.add_argument("--json", action="store_true", help="one object")
     bench.add_argument("--quick", action="store_true", help="fewer repetitions, for a smoke test")
-    common.add_options(bench, "config", "model")
-    bench.set_defaults(command=run_bench)
+    common.set_up(bench, run_bench, "--config", *common.MODEL, json="one object")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
@@ -69,20 +64,17 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 def _print_finding(name: str, finding: Finding) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # a file has no margin, and a command that is cut cannot be copied
     colours = {"good": "green", "warning": "yellow", "fault": "red", "n/a": "dim"}
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for width in (7, 14):
-        table.add_column(width=width, no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(
-        Text(finding.level, colours[finding.level]), Text(name, "bold"), Text(finding.seen)
-    )
+    columns = (Column(width=width, no_wrap=True) for width in (7, 14))
+    table = Table.grid(*columns, Column(overflow="fold"), padding=(0, 2, 0, 0))
+    level = Text(finding.level, colours[finding.level])
+    table.add_row(level, Text(name, "bold"), Text(finding.seen))
     if finding.remedy:
         table.add_row("", Text("  remedy", "dim"), Text(finding.remedy, "cyan"))
     with console.capture() as drawn:
@@ -104,9 +96,8 @@ def _migrate(options: argparse.Namespace) -> int:
         print(f"{path}: is of version {SCHEMA_VERSION} already; nothing to do")
         return 0
     path = edit.writable(path)
-    old = edit.version_in(text, str(path))
-    keep = path.with_name(f"{path.name}.v{old}")
-    return 0 if rewrite(path, text, changes, options.yes, keep) else 1
+    backup = path.with_name(f"{path.name}.v{edit.version_in(text, str(path))}")
+    return 0 if rewrite(path, text, changes, options.yes, backup) else 1
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -127,16 +118,19 @@ def run_check(options: argparse.Namespace) -> int:
     print(f"bin '{config.bin.id}': the configuration is good")
     print(f"  model   {package.id}: {', '.join(package.labels)}")
     for index, name in enumerate(policy.routes):
-        takes = [
-            label for label, home in zip(policy.labels, policy.home, strict=True) if home == index
-        ]
+        homes = zip(policy.labels, policy.home, strict=True)
+        takes = [label for label, home in homes if home == index]
         poses = " > ".join(step.pose for step in config.routes[name].steps)
         print(f"  route   {name}: {', '.join(takes) or 'nothing of this model'} ({poses} > home)")
     where = "channel" if config.chute.pins == "pca9685" else "GPIO"
     pins = ", ".join(f"{n} on {where} {s.pin}" for n, s in config.chute.servos.items())
     print(f"  servos  {pins} ({config.chute.pins})")
-    for section, lines in (("sensors", _sensors(config)), ("outputs", _outputs(config))):
-        print(f"  {section} {', '.join(lines) or 'none'}")
+    sensors = [f"{n} on GPIO {s.pin}" for n, s in config.sensors.switches().items()]
+    for route, sensor in config.sensors.fill.items():
+        sensors.append(f"fill.{route} on GPIO {sensor.trigger} and {sensor.echo}")
+    print(f"  sensors {', '.join(sensors) or 'none'}")
+    outputs = [f"{n} on GPIO {output.pin}" for n, output in config.outputs.named().items()]
+    print(f"  outputs {', '.join(outputs) or 'none'}")
     print(f"  broker  {f'{config.mqtt.host}:{config.mqtt.port}' if config.mqtt else 'none'}")
     if config.mqtt is not None:
         try:
@@ -146,23 +140,10 @@ def run_check(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sensors(config: Config) -> list[str]:
-    sensors = config.sensors
-    lines = [f"{name} on GPIO {switch.pin}" for name, switch in sensors.switches().items()]
-    return lines + [
-        f"fill.{route} on GPIO {s.trigger} and {s.echo}" for route, s in sensors.fill.items()
-    ]
-
-
-def _outputs(config: Config) -> list[str]:
-    return [f"{name} on GPIO {output.pin}" for name, output in config.outputs.named().items()]
-
-
-def run_bench(options: argparse.Namespace) -> int:
+def run_bench(options: argparse.Namespace) -> None:
     """Measure, and print the figures."""
     from bin_daemon.doctor.benchmark import report, run
 
     with common.progress("measuring") as progress:
         figures = run(common.config_of(options), options.quick, progress)
     print(json.dumps(figures) if options.json else report(figures))
-    return 0

@@ -25,21 +25,17 @@ if TYPE_CHECKING:
 _TICK_S = 0.02
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
     calibrate = commands.add_parser("calibrate", help="find the poses of a servo by hand")
     calibrate.add_argument("servo", nargs="?", metavar="SERVO", help="the first by default")
     calibrate.add_argument("--yes", action="store_true", help="write without asking")
-    calibrate.set_defaults(command=run_calibrate)
-
+    common.set_up(calibrate, run_calibrate, "--config", "--state")
     servos = commands.add_parser("servo-test", help="move servos slowly through their poses")
     servos.add_argument("servo", nargs="?", metavar="SERVO", help="all by default")
     servos.add_argument("--sweep", action="store_true", help="the whole range instead of the poses")
     servos.add_argument("--yes", action="store_true", help="begin without asking")
-    servos.set_defaults(command=run_servo_test)
-
-    for command in (calibrate, servos):
-        common.add_options(command, "config", "state")
+    common.set_up(servos, run_servo_test, "--config", "--state")
 
 
 @contextlib.contextmanager
@@ -68,11 +64,9 @@ def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin
     from bin_daemon.gpio.factory import ServoPin
 
     with contextlib.ExitStack() as stack:
-        pins = {}
-        for name, servo in config.chute.servos.items():
-            pins[name] = ServoPin(factory, name, servo)
-            stack.callback(pins[name].close)
-        yield pins
+        servos = config.chute.servos.items()
+        pins = ((n, contextlib.closing(ServoPin(factory, n, servo))) for n, servo in servos)
+        yield {name: stack.enter_context(pin) for name, pin in pins}
 
 
 def run_calibrate(options: argparse.Namespace) -> int:
@@ -99,9 +93,9 @@ def run_calibrate(options: argparse.Namespace) -> int:
     if not editor.stored:
         print("nothing was stored; the configuration stays as it is")
         return 0
-    changes: dict[tuple[str, ...], float] = {
-        ("chute", "poses", pose, servo): int(angle_deg) if angle_deg.is_integer() else angle_deg
-        for (pose, servo), angle_deg in editor.stored.items()
+    changes: dict[edit.Key, float] = {
+        ("chute", "poses", *key): int(angle_deg) if angle_deg.is_integer() else angle_deg
+        for key, angle_deg in editor.stored.items()
     }
     return 0 if rewrite(path, text, changes, options.yes) else 1
 
@@ -109,7 +103,6 @@ def run_calibrate(options: argparse.Namespace) -> int:
 def _move_by_keys(editor: PoseEditor, pins: dict[str, ServoPin]) -> None:
     from bin_daemon.cli.keyboard import Keyboard
 
-    shown: list[str] = []
     with Keyboard() as keyboard:
         before = time.monotonic()
         while not editor.done:
@@ -118,10 +111,7 @@ def _move_by_keys(editor: PoseEditor, pins: dict[str, ServoPin]) -> None:
                 pin.set_angle(editor.angle_deg)
             else:
                 pin.detach()
-            lines = [f"bin-daemon calibrate - {pin.pulses}", "", *editor.lines()]
-            if lines != shown:
-                shown = lines
-                keyboard.draw(lines)
+            keyboard.draw([f"bin-daemon calibrate - {pin.pulses}", "", *editor.lines()])
             for key in keyboard.keys(_TICK_S):
                 editor.press(key)
             now = time.monotonic()
@@ -131,7 +121,7 @@ def _move_by_keys(editor: PoseEditor, pins: dict[str, ServoPin]) -> None:
                 pin.detach()
 
 
-def run_servo_test(options: argparse.Namespace) -> int:
+def run_servo_test(options: argparse.Namespace) -> None:
     """Play every pose, or a sweep, slowly; ends at home, silent."""
     from bin_daemon.chute.pose_editor import pulse_us
     from bin_daemon.chute.servo_test import play
@@ -149,7 +139,6 @@ def run_servo_test(options: argparse.Namespace) -> int:
                 pulse = f"{pulse_us(servo, angle_deg):6.0f} us"
                 print(f"  {stop:<16} {angle_deg:7.1f} deg  {pulse}", flush=True)
     print("silent")
-    return 0
 
 
 def _ask_to_begin(options: argparse.Namespace, config: Config, names: list[str]) -> None:

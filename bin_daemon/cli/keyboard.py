@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 import sys
@@ -30,9 +31,11 @@ _KEYS = {
     b"\n": "enter",
     b"\x7f": "backspace",
     b"\b": "backspace",
+    b"\x1b": "escape",
 }
-_ESCAPE = b"\x1b"
-_LONGEST = 8
+# One byte; an escape that begins no sequence; a control sequence with its final byte, or without it
+# where none that long is known.
+_KEY = re.compile(rb"[^\x1b]|\x1b(?=[^\[O])|\x1b[\[O](?:[^@-~]*[@-~]|[^@-~]{6,})", re.DOTALL)
 _SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?1049l\x1b[?25h"
 
 
@@ -57,6 +60,7 @@ class Keyboard:
     def __init__(self) -> None:
         self._input = sys.stdin.fileno()
         self._rest = b""
+        self._shown: list[str] = []
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self._input)
@@ -83,6 +87,9 @@ class Keyboard:
 
     def draw(self, lines: list[str]) -> None:
         """Show these lines and nothing else."""
+        if lines == self._shown:
+            return
+        self._shown = lines
         self._write("\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in lines) + "\x1b[J")
 
     def _write(self, text: str) -> None:
@@ -96,29 +103,11 @@ def decoded(data: bytes) -> tuple[list[str], bytes]:
     A sequence that is not known is dropped as a whole; it never becomes the letters in it.
     """
     keys: list[str] = []
-    while data:
-        size = _size(data)
-        if size == 0:
-            return keys, data
-        part, data = data[:size], data[size:]
+    end = 0
+    while found := _KEY.match(data, end):
+        end, part = found.end(), found[0]
         if name := _KEYS.get(part):
             keys.append(name)
-        elif part == _ESCAPE:
-            keys.append("escape")
         elif len(part) == 1 and part.isascii() and part.decode().isprintable():
             keys.append(part.decode())
-    return keys, b""
-
-
-def _size(data: bytes) -> int:
-    """The length of the first key in `data`; 0 where it is not complete."""
-    if not data.startswith(_ESCAPE):
-        return 1
-    if len(data) == 1:
-        return 0
-    if data[1:2] not in (b"[", b"O"):
-        return 1
-    for at in range(2, len(data)):
-        if 0x40 <= data[at] <= 0x7E:  # the final byte of a control sequence
-            return at + 1
-    return 0 if len(data) < _LONGEST else len(data)
+    return keys, data[end:]

@@ -1,4 +1,4 @@
-"""What the ways to teach share: learning from all that is kept, and telling what came of it."""
+"""What the ways to teach share: learning from all stored pictures, and printing what came of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RESTART = "A running bin takes it up at its next start: sudo systemctl restart bin-daemon"
 
 
-def learn_kept(
+def learn_stored(
     samples: Samples,
     classifier: Classifier,
     config: Config,
@@ -28,7 +28,7 @@ def learn_kept(
     grounds: Mapping[str, Vector],
     progress: Callable[[str], None],
 ) -> TrainingResult:
-    """Learn from all that is kept, and put what comes of it in force if it is better.
+    """Learn from all stored pictures, and put what comes of it in force if it is better.
 
     grounds: see `activation.retrain`. Raises as that does, and as `policy_of`.
     """
@@ -44,7 +44,7 @@ def learn_kept(
 
 def print_result(result: TrainingResult) -> None:
     """The figures for people, and what was done."""
-    print("\n".join(lines_of(result.figures)))
+    _print_figures(result.figures)
     for words in result.warnings:
         common.warn(words)
     gain = result.figures["gain"]
@@ -55,37 +55,39 @@ def print_result(result: TrainingResult) -> None:
     else:
         print(
             f"not put in force: no better than what ships by more than one standard error "
-            f"({words}). The pictures are kept; show more, and teach again."
+            f"({words}). The pictures are stored; show more, and teach again."
         )
 
 
-def lines_of(figures: dict[str, Any]) -> list[str]:
-    """The figures of a training as a table for people."""
+def _print_figures(figures: dict[str, Any]) -> None:
     before, after = figures["before"], figures["after"]
-    lines = [
+    print(
         f"{sum(figures['pictures'].values())} pictures, tested on {figures['tested_on']} that the "
-        f"head was not taught; before -> after",
-        f"{'':<20}{'pictures':>8}   {'recall':<16}{'precision':<16}F1",
-    ]
+        f"head was not taught; before -> after"
+    )
+    print(f"{'':<20}{'pictures':>8}   {'recall':<16}{'precision':<16}F1")
     for label, now in after["classes"].items():
         was = before["classes"][label]
-        pairs = [f"{was[n]:.2f} -> {now[n]:.2f}" for n in ("recall", "precision", "f1")]
-        lines.append(f"{label:<20}{now['count']:>8}   {pairs[0]:<16}{pairs[1]:<16}{pairs[2]}")
+        recall, precision, f1 = (
+            f"{was[name]:.2f} -> {now[name]:.2f}" for name in ("recall", "precision", "f1")
+        )
+        print(f"{label:<20}{now['count']:>8}   {recall:<16}{precision:<16}{f1}")
     for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
         pair = [f"{side[name]:.3f} ± {side[name + '_se']:.3f}" for side in (before, after)]
-        lines.append(f"{words:<20}{' -> '.join(pair)}")
+        print(f"{words:<20}{' -> '.join(pair)}")
     if unseen := figures["unseen_session"]:
-        lines.append(
+        print(
             f"{'unseen session':<20}{unseen['accuracy']:.3f} ({unseen['pictures']} pictures, each "
             f"session judged by a head taught the others)"
         )
     if control := figures["control"]:
-        lines.append(
+        print(
             f"{'item taken out':<20}{control['accuracy']:.3f} ± {control['se']:.3f} (commonest "
             f"class {control['majority']:.3f}; only the {control['pictures']} pictures shown just "
             f"now): if the two are close, the head knows the items, not the background"
         )
-    if (right := figures["accepted"]["right"]) is not None:
-        share = figures["accepted"]["share"]
-        lines.append(f"{'accepted':<20}{share:.3f} of the pictures, {right:.3f} of those right")
-    return lines
+    accepted = figures["accepted"]
+    if (right := accepted["right"]) is not None:
+        print(
+            f"{'accepted':<20}{accepted['share']:.3f} of the pictures, {right:.3f} of those right"
+        )

@@ -24,50 +24,31 @@ if TYPE_CHECKING:
     from bin_daemon.model.classifier import Classifier
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
+    shared = ("--config", "--state", *common.MODEL, "--no-taught")
     classify = commands.add_parser("classify", help="say what is on pictures")
     classify.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE")
-    classify.add_argument("--json", action="store_true", help="one object a line")
-    classify.add_argument(
-        "--empty",
-        type=Path,
-        metavar="PICTURE",
-        help="the empty chamber: the item is cut out and its colour corrected by it",
-    )
-    classify.add_argument(
-        "--overlay",
-        type=Path,
-        metavar="OUT",
-        help="draw what was seen: a picture file, or a folder for several",
-    )
-    classify.add_argument(
-        "--why", action="store_true", help="with --overlay: heat where the class was seen"
-    )
-    common.add_options(classify, "config", "state", "model", "taught")
-    classify.set_defaults(command=run_classify)
+    words = "the empty chamber: the item is cut out and its colour corrected by it"
+    classify.add_argument("--empty", type=Path, metavar="PICTURE", help=words)
+    words = "draw what was seen: a picture file, or a folder for several"
+    classify.add_argument("--overlay", type=Path, metavar="OUT", help=words)
+    words = "with --overlay: heat where the class was seen"
+    classify.add_argument("--why", action="store_true", help=words)
+    common.set_up(classify, run_classify, *shared, json="one object a line")
 
     replay = commands.add_parser("replay", help="run the sort cycle on recorded or posed frames")
     replay.add_argument("source", type=Path, metavar="FOLDER|CLIP|SCRIPT")
-    replay.add_argument("--json", action="store_true", help="one event a line")
     replay.add_argument("--fast", action="store_true", help="as fast as the processor allows")
-    replay.add_argument(
-        "--hold", type=int, metavar="N", help="FOLDER: each picture is an item, held N frames"
-    )
-    replay.add_argument(
-        "--empty",
-        type=Path,
-        metavar="PICTURE",
-        help="with --hold: the empty chamber; else the median of the pictures",
-    )
-    common.add_options(replay, "config", "state", "model", "taught")
-    replay.set_defaults(command=run_replay)
+    words = "FOLDER: each picture is an item, held N frames"
+    replay.add_argument("--hold", type=int, metavar="N", help=words)
+    words = "with --hold: the empty chamber; else the median of the pictures"
+    replay.add_argument("--empty", type=Path, metavar="PICTURE", help=words)
+    common.set_up(replay, run_replay, *shared, json="one event a line")
 
     events = commands.add_parser("events", help="list what was sorted")
     events.add_argument("--limit", type=int, default=20, metavar="N", help="newest N (20)")
-    events.add_argument("--json", action="store_true", help="one event a line, oldest first")
-    common.add_options(events, "state")
-    events.set_defaults(command=run_events)
+    common.set_up(events, run_events, "--state", json="one event a line, oldest first")
 
 
 def run_classify(options: argparse.Namespace) -> int:
@@ -82,7 +63,7 @@ def run_classify(options: argparse.Namespace) -> int:
     classifier = common.classifier_of(config, common.taught_in(options))
     policy = policy_of(config, classifier)
     draw = _drawing(options, config, pictures, classifier)
-    failed = 0
+    failed = False
     with common.progress("classifying") as progress:
         for number, path in enumerate(pictures, start=1):
             progress(f"picture {number} of {len(pictures)}")
@@ -93,11 +74,11 @@ def run_classify(options: argparse.Namespace) -> int:
                     raise PictureError(f"{path}: shows nothing but the empty chamber")
             except PictureError as error:
                 print(f"bin-daemon: {error}", file=sys.stderr)
-                failed += 1
+                failed = True
                 continue
             draw(path, image, seen)
             _print_classified(path, seen, options)
-    return 1 if failed else 0
+    return int(failed)
 
 
 def _drawing(
@@ -111,9 +92,8 @@ def _drawing(
     from bin_daemon.explain import overlay
     from bin_daemon.explain.saliency import Saliency
 
-    saliency = None
-    if options.why:
-        saliency = Saliency(classifier.package, config.model.runtime, classifier.head)
+    package, runtime = classifier.package, config.model.runtime
+    saliency = Saliency(package, runtime, classifier.head) if options.why else None
     targets = overlay.targets(options.overlay, pictures, options.empty)
 
     def draw(path: Path, image: Image, seen: Instances) -> None:
@@ -128,13 +108,12 @@ def _print_classified(path: Path, seen: Instances, options: argparse.Namespace) 
     if options.json:
         from bin_daemon.explain.stills import plain
 
+        probabilities = prediction.probabilities.tolist()
         line = {
             "file": str(path),
             "label": prediction.label,
             "confidence": prediction.confidence,
-            "probabilities": dict(
-                zip(prediction.labels, prediction.probabilities.tolist(), strict=True)
-            ),
+            "probabilities": dict(zip(prediction.labels, probabilities, strict=True)),
             "route": decision.route,
             "reason": decision.reason,
             "timings_ms": prediction.timings_ms,
@@ -144,13 +123,12 @@ def _print_classified(path: Path, seen: Instances, options: argparse.Namespace) 
         print(to_json(line), flush=True)
         return
     said = f"{prediction.label} {prediction.confidence:.2f}"
-    lines = [f"{path}: {said} -> {decision.route} ({decision.reason})"]
+    print(f"{path}: {said} -> {decision.route} ({decision.reason})", flush=True)
     for thing in seen.things if len(seen.things) > 1 else ():
         x, y, width, height = thing.box
-        label, sure = thing.prediction.label, thing.prediction.confidence
+        said = f"{thing.prediction.label} {thing.prediction.confidence:.2f}"
         where = f"{width}x{height} at {x},{y}"
-        lines.append(f"  {where}: {label} {sure:.2f}, alone -> {thing.decision.route}")
-    print("\n".join(lines), flush=True)
+        print(f"  {where}: {said}, alone -> {thing.decision.route}", flush=True)
 
 
 class EventPrinter:
@@ -166,18 +144,12 @@ class EventPrinter:
         self._open[event.id] = event
 
     def completed(
-        self,
-        event_id: str,
-        outcome: Outcome,
-        finished_at: float,
-        timings_ms: Mapping[str, float],
+        self, event_id: str, outcome: Outcome, finished_at: float, timings_ms: Mapping[str, float]
     ) -> None:
         """Print it with its outcome."""
+        event = self._open.pop(event_id)
         event = dataclasses.replace(
-            self._open.pop(event_id),
-            outcome=outcome,
-            finished_at=finished_at,
-            timings_ms=timings_ms,
+            event, outcome=outcome, finished_at=finished_at, timings_ms=timings_ms
         )
         self.outcomes[outcome] += 1
         print(to_json(event) if self._as_json else event_line(event), flush=True)
@@ -191,7 +163,7 @@ class EventPrinter:
         print(f"alert {kind}: over", file=sys.stderr)
 
 
-def run_replay(options: argparse.Namespace) -> int:
+def run_replay(options: argparse.Namespace) -> None:
     """Play a scene through the cycle on mock pins and print its events."""
     from bin_daemon.camera import open_camera
     from bin_daemon.camera.replay import hold_each
@@ -219,7 +191,6 @@ def run_replay(options: argparse.Namespace) -> int:
             progress(f"frame {next(frames)}, {printer.outcomes.total()} items, {bin_.cycle.state}")
     outcomes = ", ".join(f"{count} {name}" for name, count in printer.outcomes.items())
     print(f"{printer.outcomes.total()} items: {outcomes or 'none seen'}", file=sys.stderr)
-    return 0
 
 
 def _replay_config(options: argparse.Namespace) -> Config:
@@ -229,13 +200,12 @@ def _replay_config(options: argparse.Namespace) -> Config:
         raise UsageError("--hold: takes a folder of pictures, and at least 1 frame for each")
     if options.hold is None and options.empty:
         raise UsageError("--empty goes with --hold; a script names its own empty views")
-    config = common.config_of(options)
-    config = common.changed(config, "chute", pins="mock")
+    config = common.changed(common.config_of(options), "chute", pins="mock")
     config = common.changed(config, "chamber", reference="learn")
     return common.changed(config, "camera", kind="replay", source=str(options.source), loop=False)
 
 
-def run_events(options: argparse.Namespace) -> int:
+def run_events(options: argparse.Namespace) -> None:
     """Print the newest events of the store, oldest of them first."""
     from bin_daemon.store.history import History
 
@@ -247,7 +217,6 @@ def run_events(options: argparse.Namespace) -> int:
     with History(path) as history:
         for event in reversed(history.recent(options.limit)):
             print(to_json(event) if options.json else event_line(event))
-    return 0
 
 
 def event_line(event: SortEvent) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
+from bin_daemon.cli import common
 from bin_daemon.core.errors import BinDaemonError, ModelError
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
     model = commands.add_parser("model", help="the model packages")
     verbs = model.add_subparsers(metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="what is in the store")
-    listing.set_defaults(command=run_list)
+    common.set_up(verbs.add_parser("list", help="what is in the store"), run_list)
     verify = verbs.add_parser("verify", help="check files, and the golden inputs on each runtime")
     verify.add_argument("names", nargs="*", metavar="NAME", help="packages; else all")
-    verify.set_defaults(command=run_verify)
+    common.set_up(verify, run_verify)
 
 
 def run_list(options: argparse.Namespace) -> int:

@@ -21,24 +21,22 @@ if TYPE_CHECKING:
 GRACE_S = 1.0
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
     run = commands.add_parser("run", help="sort, until stopped")
-    common.add_options(run, "config", "state", "model", "taught")
     run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
-    run.set_defaults(command=run_daemon)
+    common.set_up(run, run_daemon, "--config", "--state", *common.MODEL, "--no-taught")
     silence = commands.add_parser("silence", help="every servo and output off; nothing moves")
-    common.add_options(silence, "config", "state")
-    silence.set_defaults(command=run_silence)
+    common.set_up(silence, run_silence, "--config", "--state")
     demo = commands.add_parser("demo", help="watch it sort on a desk, with a private broker")
     demo.add_argument("--once", action="store_true", help="end after one round of the reel")
     demo.add_argument("--fast", action="store_true", help="as fast as the processor allows")
     demo.add_argument("--script", type=Path, metavar="FILE", help="another scene than the reel")
-    common.add_options(demo, "model")
-    demo.set_defaults(command=run_demo, config="simulator")
+    common.set_up(demo, run_demo, *common.MODEL)
+    demo.set_defaults(config="simulator")
 
 
-def run_daemon(options: argparse.Namespace) -> int:
+def run_daemon(options: argparse.Namespace) -> None:
     """Sort until SIGTERM or Ctrl-C."""
     gc.disable()  # nothing that is made while starting is garbage; looking for some takes time
     from bin_daemon.daemon.app import App
@@ -53,7 +51,6 @@ def run_daemon(options: argparse.Namespace) -> int:
     finally:  # everything is closed; the interpreter would let a late signal kill it instead
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
-    return 0
 
 
 def _obey_signals(app: App) -> None:
@@ -69,7 +66,7 @@ def _obey_signals(app: App) -> None:
     signal.signal(signal.SIGALRM, lambda *_: app.interrupt())
 
 
-def run_silence(options: argparse.Namespace) -> int:
+def run_silence(options: argparse.Namespace) -> None:
     """Switch off what a killed daemon left on. Tells what it could not, and never fails.
 
     A daemon that runs is left alone: hardware PWM and servo boards know no owner, and its chute
@@ -82,22 +79,21 @@ def run_silence(options: argparse.Namespace) -> int:
 
     logs.start("warning")
     state = common.state_of(options)
-    failed: tuple[str, ...] = ()
+    failed: list[object] = []
+    config: Config | None
     try:
         try:
             config = common.config_of(options, cache_dir=state)
         except ConfigError as error:  # broken while it ran: the pins are those of before
-            failed = (str(error),)
-            if (known := last_good(Config, state)) is None:
-                raise
-            config = known
-        with devices_to_oneself({state, paths.SYSTEM_STATE}):
-            failed += silence_all(config)
+            failed.append(error)
+            config = last_good(Config, state)
+        if config is not None:
+            with devices_to_oneself({state, paths.SYSTEM_STATE}):
+                failed += silence_all(config)
     except BinDaemonError as error:
-        failed = (str(error),)
+        failed.append(error)
     for words in failed:
         print(f"bin-daemon: silence: {words}", file=sys.stderr)
-    return 0
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -108,6 +104,6 @@ def run_demo(options: argparse.Namespace) -> int:
     if options.script is not None and not options.script.exists():
         raise UsageError(f"{options.script}: no such script")
     config = common.config_of(options)
-    source = {"source": str(options.script)} if options.script else {"source": "reel"}
-    config = common.changed(config, "camera", kind="replay", loop=not options.once, **source)
+    source = str(options.script or "reel")
+    config = common.changed(config, "camera", kind="replay", loop=not options.once, source=source)
     return Demo(config, fast=options.fast).run()

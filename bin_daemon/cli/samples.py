@@ -1,4 +1,4 @@
-"""`samples`: the pictures that the bin has kept, for people to label, take away and delete."""
+"""`samples`: the stored pictures of items, for people to label, take away and delete."""
 
 from __future__ import annotations
 
@@ -20,37 +20,32 @@ if TYPE_CHECKING:
 _DAY_S = 86_400.0
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
-    family = commands.add_parser("samples", help="the pictures that the bin has kept")
+    family = commands.add_parser("samples", help="the stored pictures of items")
     verbs = family.add_subparsers(metavar="VERB", required=True)
 
-    listing = verbs.add_parser("list", help="what is kept, oldest first")
+    listing = verbs.add_parser("list", help="what is stored, oldest first")
     which = listing.add_mutually_exclusive_group()
     which.add_argument("--unlabelled", action="store_true", help="only what has no label yet")
     which.add_argument("--label", metavar="CLASS", help="only what is labelled so")
-    listing.set_defaults(command=run_list)
+    common.set_up(listing, run_list, "--state", json="one object a line")
 
     label = verbs.add_parser("label", help="say what is on pictures")
     label.add_argument("ids", nargs="+", metavar="ID", help="or the beginning of one")
     label.add_argument("label", metavar="CLASS", help="what it is; '' takes the label away")
-    label.set_defaults(command=run_label)
+    common.set_up(label, run_label, "--state", json="one object")
 
     export = verbs.add_parser("export", help="write them as a folder for each class")
     export.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
-    export.set_defaults(command=run_export)
+    common.set_up(export, run_export, "--state", json="one object")
 
     delete = verbs.add_parser("delete", help="delete pictures for good")
     delete.add_argument("ids", nargs="*", metavar="ID", help="or the beginning of one")
     delete.add_argument("--all", action="store_true", help="every one, the taught ones too")
-    delete.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="those taken so long ago, taught or not"
-    )
-    delete.set_defaults(command=run_delete)
-
-    for command in (listing, label, export, delete):
-        command.add_argument("--json", action="store_true", help="for programs")
-        common.add_options(command, "state")
+    words = "those taken so long ago, taught or not"
+    delete.add_argument("--older-than", type=float, metavar="DAYS", help=words)
+    common.set_up(delete, run_delete, "--state", json="one object")
 
 
 def opened(options: argparse.Namespace) -> Samples:
@@ -63,7 +58,7 @@ def opened(options: argparse.Namespace) -> Samples:
     return Samples(folder)
 
 
-def run_list(options: argparse.Namespace) -> int:
+def run_list(options: argparse.Namespace) -> None:
     """One line a sample, or one object."""
     with opened(options) as samples:
         listed = samples.list(labelled=False if options.unlabelled else None)
@@ -74,13 +69,20 @@ def run_list(options: argparse.Namespace) -> int:
     if not options.json:
         words = f"{stats.count} samples, {stats.labelled} with a label, {_size(stats.size_bytes)}"
         print(f"{words}; {stats.dropped} dropped so far", file=sys.stderr)
-    return 0
 
 
 def _plain(sample: Sample) -> dict[str, Any]:
-    names = (
-        "id", "taken_at", "label", "predicted", "confidence", "source", "session", "item", "model"
-    )  # fmt: skip
+    names = [
+        "id",
+        "taken_at",
+        "label",
+        "predicted",
+        "confidence",
+        "source",
+        "session",
+        "item",
+        "model",
+    ]
     return {**{name: getattr(sample, name) for name in names}, "bytes": sample.size_bytes}
 
 
@@ -96,16 +98,14 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
-def run_label(options: argparse.Namespace) -> int:
+def run_label(options: argparse.Namespace) -> None:
     """Label samples; all ids are looked up before the first is changed."""
     with opened(options) as samples:
         found = [samples.find(prefix) for prefix in options.ids]
         for sample_id in found:
             samples.label(sample_id, options.label or None)
-    words = f"now {options.label}" if options.label else "without a label now"
-    data = {"label": options.label or None, "ids": found}
-    common.answer(options, data, f"{', '.join(found)}: {words}")
-    return 0
+    words = f"{', '.join(found)}: now {options.label or 'without a label'}"
+    common.answer(options, {"label": options.label or None, "ids": found}, words)
 
 
 def run_export(options: argparse.Namespace) -> int:
@@ -119,15 +119,14 @@ def run_export(options: argparse.Namespace) -> int:
     written = ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
     data = {"written": dict(counts), "skipped": len(lost)}
     common.answer(options, data, f"{options.folder}: {written or 'nothing to write'}")
-    return 1 if lost else 0
+    return int(bool(lost))
 
 
-def run_delete(options: argparse.Namespace) -> int:
+def run_delete(options: argparse.Namespace) -> None:
     """Delete by id, by age, or all."""
     from bin_daemon.teaching.sample_store import forget
 
-    chosen = [bool(options.ids), options.all, options.older_than is not None]
-    if chosen.count(True) != 1:
+    if [bool(options.ids), options.all, options.older_than is not None].count(True) != 1:
         raise UsageError("samples delete: give ids, or --older-than, or --all")
     if options.all:
         count = forget(paths.teaching(common.looked_into(options)))
@@ -135,7 +134,6 @@ def run_delete(options: argparse.Namespace) -> int:
         with opened(options) as samples:
             count = samples.delete(_condemned(samples, options))
     common.answer(options, {"deleted": count}, f"{count} deleted")
-    return 0
 
 
 def _condemned(samples: Samples, options: argparse.Namespace) -> list[str]:

@@ -29,19 +29,16 @@ _LOOK_S = 0.02
 _OUTPUT_S = 1.0
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: common.Commands) -> None:
     """Add this family to the command line."""
     sensors = commands.add_parser("sensor-test", help="show what every sensor says")
     sensors.add_argument("--seconds", type=float, metavar="N", help="else until Ctrl-C")
-    sensors.add_argument("--json", action="store_true", help="one object a change")
-    sensors.add_argument(
-        "--outputs", action="store_true", help="first switch light, lamp and buzzer on for a moment"
-    )
-    sensors.set_defaults(command=run_sensor_test)
-    common.add_options(sensors, "config", "state")
+    words = "first switch light, lamp and buzzer on for a moment"
+    sensors.add_argument("--outputs", action="store_true", help=words)
+    common.set_up(sensors, run_sensor_test, "--config", "--state", json="one object a change")
 
 
-def run_sensor_test(options: argparse.Namespace) -> int:
+def run_sensor_test(options: argparse.Namespace) -> None:
     """Show every sensor, live in a terminal, else a line for each change."""
     from bin_daemon.core.clock import SystemClock
     from bin_daemon.gpio.sensors import Sensors
@@ -57,10 +54,9 @@ def run_sensor_test(options: argparse.Namespace) -> int:
             _try_outputs(config, factory)
         shown: dict[str, str] = {}
         until = time.monotonic() + (options.seconds or float("inf"))
-        live = sys.stdout.isatty() and not options.json
         with (
             Sensors(section, factory, SystemClock()) as sensors,
-            _table(live) as table,
+            _display(options.json) as show,
             contextlib.suppress(KeyboardInterrupt),
         ):
             if not words_of(section, sensors.read()):
@@ -68,13 +64,9 @@ def run_sensor_test(options: argparse.Namespace) -> int:
             while time.monotonic() < until:
                 said = words_of(section, sensors.read())
                 if said != shown:
-                    changed = {
-                        name: words for name, words in said.items() if shown.get(name) != words
-                    }
+                    show(said, dict(said.items() - shown.items()))
                     shown = said
-                    table(shown) if live else _print_changes(changed, options.json)
                 time.sleep(_LOOK_S)
-    return 0
 
 
 def words_of(sensors: SensorSection, readings: Readings) -> dict[str, str]:
@@ -106,50 +98,49 @@ def _level(percent: float | None, empty_cm: float, full_cm: float) -> str:
     return f"{percent:.0f} percent ({distance_cm:.0f} cm {about})"
 
 
-def _print_changes(changed: Mapping[str, str], as_json: bool) -> None:
+@contextlib.contextmanager
+def _display(as_json: bool) -> Iterator[Callable[[Mapping[str, str], Mapping[str, str]], None]]:
+    """Yields what shows all sensors and those that changed: a table in a terminal, else lines."""
+    if as_json or not sys.stdout.isatty():
+        yield lambda said, changed: _print_lines(changed, as_json)
+        return
+    from rich.live import Live
+    from rich.table import Table
+
+    changed_at: dict[str, str] = {}
+    with Live(auto_refresh=False) as screen:
+
+        def draw(said: Mapping[str, str], changed: Mapping[str, str]) -> None:
+            changed_at.update(dict.fromkeys(changed, time.strftime("%H:%M:%S")))
+            table = Table("sensor", "says", "since", title="Ctrl-C ends", title_justify="left")
+            for name, words in said.items():
+                table.add_row(name, words, changed_at[name])
+            screen.update(table, refresh=True)
+
+        yield draw
+
+
+def _print_lines(changed: Mapping[str, str], as_json: bool) -> None:
     at = time.strftime("%H:%M:%S")
     for name, words in changed.items():
         line = json.dumps({"at": time.time(), "sensor": name, "says": words})
         print(line if as_json else f"{at}  {name:<20} {words}", flush=True)
 
 
-@contextlib.contextmanager
-def _table(live: bool) -> Iterator[Callable[[Mapping[str, str]], None]]:
-    """A table in the terminal; yields what redraws it, which does nothing where it is not live."""
-    if not live:
-        yield lambda said: None
-        return
-    from rich.live import Live
-    from rich.table import Table
-
-    with Live(auto_refresh=False) as screen:
-        changed_at: dict[str, tuple[str, str]] = {}
-
-        def draw(said: Mapping[str, str]) -> None:
-            table = Table("sensor", "says", "since", title="Ctrl-C ends", title_justify="left")
-            for name, words in said.items():
-                if changed_at.get(name, ("", ""))[0] != words:
-                    changed_at[name] = (words, time.strftime("%H:%M:%S"))
-                table.add_row(name, *changed_at[name])
-            screen.update(table, refresh=True)
-
-        yield draw
-
-
 def _try_outputs(config: Config, factory: Factory) -> None:
     from bin_daemon.gpio.outputs import Mode, Outputs
 
     named = config.outputs.named()
+    trials: dict[str, tuple[str, Callable[[Outputs], object]]] = {
+        "light": ("light on", lambda outputs: outputs.light(True)),
+        "led": ("status lamp on", lambda outputs: outputs.show(Mode.READY)),
+        "buzzer": ("buzzer, once", lambda outputs: outputs.beep(1)),
+    }
     with Outputs(config.outputs, factory) as outputs:
-        trials: dict[str, tuple[str, Callable[[], object]]] = {
-            "light": ("light on", lambda: outputs.light(True)),
-            "led": ("status lamp on", lambda: outputs.show(Mode.READY)),
-            "buzzer": ("buzzer, once", lambda: outputs.beep(1)),
-        }
         for name, output in named.items():
             words, switch = trials[name]
             print(f"{words} (GPIO {output.pin})", flush=True)
-            switch()
+            switch(outputs)
             time.sleep(_OUTPUT_S)
             outputs.light(False)
     if not named:

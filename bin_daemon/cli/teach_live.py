@@ -14,32 +14,29 @@ import select
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from bin_daemon.camera import Camera, open_camera
+from bin_daemon.chamber.chamber import Chamber
 from bin_daemon.cli import common, lessons
 from bin_daemon.cli import teach_screen as screen
 from bin_daemon.cli.hardware import devices
+from bin_daemon.cli.keyboard import Keyboard
+from bin_daemon.config.sections import Config
 from bin_daemon.core import paths
+from bin_daemon.core.clock import SystemClock
 from bin_daemon.core.errors import BinDaemonError, CameraFinishedError, UsageError
+from bin_daemon.gpio.outputs import Outputs
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base
+from bin_daemon.teaching.live import FrameViewer, ShotStore
+from bin_daemon.teaching.sample_store import Samples
 from bin_daemon.teaching.session import Stage, TeachingSession
-
-if TYPE_CHECKING:
-    from bin_daemon.camera import Camera
-    from bin_daemon.config.sections import Config
-    from bin_daemon.model.classifier import Classifier
-    from bin_daemon.teaching.live import FrameViewer, ShotStore
-    from bin_daemon.teaching.sample_store import Samples
 
 
 def teach_live(options: argparse.Namespace) -> int:
-    """Let a person teach, then learn from all that is kept; 1 where nothing could be learnt."""
-    from bin_daemon.camera import open_camera
-    from bin_daemon.core.clock import SystemClock
-    from bin_daemon.gpio.outputs import Outputs
-    from bin_daemon.model.head import Base
-    from bin_daemon.teaching.live import ShotStore
-    from bin_daemon.teaching.sample_store import Samples
-
+    """Let a person teach, then learn from all stored pictures; 1 where nothing could be learnt."""
     config, state = common.config_of(options), common.looked_into(options)
     clock = SystemClock()
     classifier = common.classifier_of(config, state)
@@ -51,20 +48,13 @@ def teach_live(options: argparse.Namespace) -> int:
             outputs.light(True)
             if light := config.outputs.light:
                 clock.sleep(light.warmup_s)
-            with open_camera(config.camera, clock) as camera, _kept_is_told(session):
-                bin_ = _Bin(camera, config, _viewer(config, options, classifier))
-                _teach(bin_, session, before)
+            with open_camera(config.camera, clock) as camera, _interruption_told(session):
+                chamber = Chamber(config.chamber)
+                if config.chamber.reference == "saved":
+                    chamber.load(state / "reference.npz")
+                viewer = FrameViewer(config.chamber, chamber, classifier)
+                _teach(_Bin(camera, config, viewer), session, before)
         return _learn(options, samples, classifier, store)
-
-
-def _viewer(config: Config, options: argparse.Namespace, classifier: Classifier) -> FrameViewer:
-    from bin_daemon.chamber.chamber import Chamber
-    from bin_daemon.teaching.live import FrameViewer
-
-    chamber = Chamber(config.chamber)
-    if config.chamber.reference == "saved":
-        chamber.load(common.looked_into(options) / "reference.npz")
-    return FrameViewer(config.chamber, chamber, classifier)
 
 
 def _session(
@@ -98,14 +88,14 @@ class _Bin:
 
 
 @contextlib.contextmanager
-def _kept_is_told(session: TeachingSession) -> Iterator[None]:
-    """Say what is kept, where the session is interrupted."""
+def _interruption_told(session: TeachingSession) -> Iterator[None]:
+    """Say what stays stored, where the session is interrupted."""
     try:
         yield
     except BaseException:
         if count := session.counts.total():
             print(
-                f"bin-daemon: interrupted; what was named is kept (items: {count}), and "
+                f"bin-daemon: interrupted; what was named is stored (items: {count}), and "
                 f"`bin-daemon teach` goes on with it",
                 file=sys.stderr,
             )
@@ -122,20 +112,14 @@ def _teach(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> None:
 
 
 def _on_screen(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> None:
-    from bin_daemon.cli.keyboard import Keyboard
-
-    draw = screen.drawing()
-    shown: list[str] = []
+    console = Console(highlight=False)
     with Keyboard() as keyboard:
-        keyboard.draw(draw(session, before))  # the first frame takes a while
+        keyboard.draw(screen.lines(session, before, console))  # the first frame takes a while
         while not session.done:
             bin_.step(session)
             for key in keyboard.keys(0):
                 session.press(key)
-            lines = draw(session, before)
-            if lines != shown:
-                shown = lines
-                keyboard.draw(lines)
+            keyboard.draw(screen.lines(session, before, console))
 
 
 def _by_lines(bin_: _Bin, session: TeachingSession) -> None:
@@ -148,10 +132,10 @@ def _by_lines(bin_: _Bin, session: TeachingSession) -> None:
         if (words := screen.line_of(session)) != shown:
             shown = words
             print(words, flush=True)
-        while not session.done and (line := lines.first()) is not None and session.hear(line):
-            lines.drop()
+        while not session.done and lines.come() and session.hear(lines.waiting[0]):
+            del lines.waiting[0]
             _say(session)
-        if lines.ended and lines.first() is None and not session.answered:
+        if lines.ended and not lines.waiting and not session.answered:
             return
 
 
@@ -163,42 +147,40 @@ def _say(session: TeachingSession) -> None:
 
 
 class _Lines:
-    """What comes in by lines, without waiting for it. ended: nothing more will come."""
+    """What comes in by lines. waiting: those to be taken. ended: nothing more will come."""
 
     def __init__(self, source: int) -> None:
         self._source, self._rest = source, b""
-        self._waiting: list[str] = []
+        self.waiting: list[str] = []
         self.ended = False
 
-    def first(self) -> str | None:
-        """The line to be taken next, if one is there."""
+    def come(self) -> bool:
+        """Whether a line waits, among them what has just come in; waits for none itself."""
         while not self.ended and select.select([self._source], [], [], 0)[0]:
             data = os.read(self._source, 4096)
             self.ended = not data
             *whole, self._rest = (self._rest + (data or b"\n")).split(b"\n")
-            self._waiting += (line.decode(errors="replace") for line in whole if line.strip())
-        return self._waiting[0] if self._waiting else None
-
-    def drop(self) -> None:
-        """The first line has been taken."""
-        del self._waiting[0]
+            self.waiting += (line.decode(errors="replace") for line in whole if line.strip())
+        return bool(self.waiting)
 
 
 def _learn(
     options: argparse.Namespace, samples: Samples, classifier: Classifier, store: ShotStore
 ) -> int:
-    """Learn from all that is kept, say what came of it, and put it in force if it is better."""
+    """Learn from all stored pictures, and put what comes of it in force if it is better."""
     try:
         config = common.config_of(options)  # a route may have been added while items were shown
         state = common.looked_into(options)
         with common.progress("learning") as progress:
-            result = lessons.learn_kept(samples, classifier, config, state, store.grounds, progress)
+            result = lessons.learn_stored(
+                samples, classifier, config, state, store.grounds, progress
+            )
     except UsageError as error:
         print(f"bin-daemon: nothing is learnt yet: {error}", file=sys.stderr)
-        print("What was taught is kept; `bin-daemon teach` goes on with it.", file=sys.stderr)
+        print("What was taught is stored; `bin-daemon teach` goes on with it.", file=sys.stderr)
         return 1
     except BinDaemonError:
-        print("bin-daemon: what was taught is kept", file=sys.stderr)
+        print("bin-daemon: what was taught is stored", file=sys.stderr)
         raise
     lessons.print_result(result)
     return 0

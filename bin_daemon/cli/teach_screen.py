@@ -6,14 +6,13 @@ A `TeachingSession` flows in, text flows out; it neither reads keys nor writes t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from bin_daemon.core.messages import View
 from bin_daemon.teaching.session import SHOTS, Stage, TeachingSession
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _HELP = "n  new class    s  skip this item    u  undo the last one    f  finish and learn"
 _VIEWS = {
@@ -27,50 +26,36 @@ _VIEWS = {
 }
 
 
-def drawing() -> Callable[[TeachingSession, Counter[str]], list[str]]:
-    """What turns a session into lines for the terminal, coloured."""
-    from rich.console import Console, Group
-    from rich.table import Table as Grid
-    from rich.text import Text
+def lines(session: TeachingSession, before: Counter[str], console: Console) -> list[str]:
+    """The session as lines for the terminal of `console`, coloured.
 
-    console = Console(highlight=False)
-
-    def draw(session: TeachingSession, before: Counter[str]) -> list[str]:
-        seen = session.shots[-1].prediction if session.shots else None
-        head = Grid.grid(padding=(0, 2, 0, 0))
-        head.add_row(Text("chamber", "dim"), Text(view_of(session), "bold"))
-        if seen is not None:
-            best = sorted(zip(seen.probabilities, seen.labels, strict=True), reverse=True)[:3]
-            words = ", ".join(f"{label} {share:.2f}" for share, label in best)
-            head.add_row(Text("the bin says", "dim"), f"{words}  ({len(session.shots)}/{SHOTS})")
-        else:
-            head.add_row(Text("the bin says", "dim"), "")
-        classes = Grid("key", "class", "items now", "pictures before", box=None, pad_edge=False)
-        keys = {label: key for key, label in session.keys.items()}
-        counts = session.counts
-        for label in session.classes:
-            now, kept = counts[label], before[label]
-            classes.add_row(keys.get(label, ""), label, str(now or ""), str(kept or ""))
-        parts: list[RenderableType] = [
-            Text("bin-daemon teach", "bold"), "", head, "", classes, "",
-            Text(prompt_of(session), "cyan"), "", Text(_HELP, "dim"),
-        ]  # fmt: skip
-        with console.capture() as drawn:
-            console.print(Group(*parts))
-        return drawn.get().splitlines()[: console.height]
-
-    return draw
+    before: pictures of each class that were stored before it.
+    """
+    seen, view, said = session.observation, view_of(session), ""
+    if seen and seen.view in (View.LEARNING, View.BLOCKED) and session.stage is not Stage.REMOVAL:
+        view = f"{view} ({seen.reason})" if seen.reason else view
+    if session.shots:
+        last = session.shots[-1].prediction
+        best = sorted(zip(last.probabilities, last.labels, strict=True), reverse=True)[:3]
+        words = ", ".join(f"{label} {share:.2f}" for share, label in best)
+        said = f"{words}  ({len(session.shots)}/{SHOTS})"
+    head = Table.grid(padding=(0, 2, 0, 0))
+    head.add_row(Text("chamber", "dim"), Text(view, "bold"))
+    head.add_row(Text("the bin says", "dim"), said)
+    classes = Table("key", "class", "items now", "pictures before", box=None, pad_edge=False)
+    keys = {label: key for key, label in session.keys.items()}
+    for label in session.classes:
+        counts = (str(count or "") for count in (session.counts[label], before[label]))
+        classes.add_row(keys.get(label, ""), label, *counts)
+    title, prompt = Text("bin-daemon teach", "bold"), Text(prompt_of(session), "cyan")
+    with console.capture() as drawn:
+        parts = (title, "", head, "", classes, "", prompt, "", Text(_HELP, "dim"))
+        console.print(*parts, sep="\n")
+    return drawn.get().splitlines()[: console.height]
 
 
 def view_of(session: TeachingSession) -> str:
-    """What the chamber sees, in words for the person at it, with the reason where there is one."""
-    seen = session.observation
-    why = seen.reason if seen and seen.view in (View.LEARNING, View.BLOCKED) else ""
-    removal = session.stage is Stage.REMOVAL
-    return f"{_view(session)} ({why})" if why and not removal else _view(session)
-
-
-def _view(session: TeachingSession) -> str:
+    """What the chamber sees, in words for the person at it."""
     if session.observation is None:
         return "waiting for the camera"
     if session.stage is Stage.REMOVAL:
@@ -90,8 +75,8 @@ def prompt_of(session: TeachingSession) -> str:
 
 
 def line_of(session: TeachingSession) -> str:
-    """The same in one line, for where there is no screen."""
+    """What the chamber and the network see in one line, for where there is no screen."""
     if session.stage is not Stage.NAME or not session.shots:
-        return _view(session)
+        return view_of(session)
     first = session.shots[0].prediction
     return f"{view_of(session)}; the bin says {first.label} {first.confidence:.2f}"

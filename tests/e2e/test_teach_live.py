@@ -38,7 +38,7 @@ def write_config(tmp_path: Path, *stills: str) -> Path:
     return path
 
 
-def kept(state: Path) -> list[Sample]:
+def stored(state: Path) -> list[Sample]:
     with Samples(paths.teaching(state)) as samples:
         return samples.list()
 
@@ -79,7 +79,7 @@ def test_items_are_taught_line_by_line_and_learnt_at_the_end(tmp_path, state):
     lines = ["paper"] * len(HOLLOW) + ["metal"] * len(FLAT) + ["f"]
     done = by_lines(write_reel(tmp_path), state, "\n".join(lines))
     assert done.returncode == 0, done.stderr
-    samples = kept(state)
+    samples = stored(state)
     assert Counter(s.label for s in samples) == {"paper": 18, "metal": 15}
     assert len({s.item for s in samples}) == 11
     assert len({s.session for s in samples}) == 1
@@ -98,7 +98,7 @@ def test_what_is_not_enough_to_learn_from_stays_for_the_next_session(tmp_path, s
     assert "no class 'nosuch'; 'n nosuch' makes one" in done.stdout
     assert "no route takes 'box' yet" in done.stdout
     assert "nothing is learnt yet: teaching needs pictures of two classes or more" in done.stderr
-    assert [s.label for s in kept(state)] == ["box"] * 3
+    assert [s.label for s in stored(state)] == ["box"] * 3
     assert not paths.taught_head(state).exists()
 
 
@@ -107,7 +107,7 @@ def test_nobody_teaches_beside_the_daemon(tmp_path, state):
         done = by_lines(write_config(tmp_path, "red"), state, "metal\n")
     assert done.returncode == 1
     assert "the daemon is running" in done.stderr
-    assert kept(state) == []
+    assert stored(state) == []
 
 
 @pytest.fixture
@@ -123,22 +123,22 @@ def test_keys_name_skip_and_undo_and_ctrl_c_keeps_what_was_taught(terminal, stat
     terminal.wait_for("what is it?", START_S)
     terminal.press("3")
     terminal.wait_for("kept as metal", START_S)
-    assert [s.label for s in kept(state)] == ["metal"] * 3  # at once, not at the end
+    assert [s.label for s in stored(state)] == ["metal"] * 3  # at once, not at the end
     terminal.wait_for("what is it?", START_S)
     terminal.press("nlid\r")
     terminal.wait_for("kept as lid", START_S)
-    assert Counter(s.label for s in kept(state)) == {"metal": 3, "lid": 3}
+    assert Counter(s.label for s in stored(state)) == {"metal": 3, "lid": 3}
     terminal.press("u")
     terminal.wait_for("undone: the last lid", START_S)
-    assert Counter(s.label for s in kept(state)) == {"metal": 3}
+    assert Counter(s.label for s in stored(state)) == {"metal": 3}
     terminal.wait_for("what is it?", START_S)
     terminal.press("s")
     terminal.wait_for("skipped", START_S)
     terminal.press("\x03")
     assert terminal.end() == 130
-    assert "is kept (items: 1)" in terminal.said
+    assert "is stored (items: 1)" in terminal.said
     assert terminal.settings == terminal.before
-    samples = kept(state)
+    samples = stored(state)
     assert Counter(s.label for s in samples) == {"metal": 3}
     crops = paths.teaching(state) / "crops"
     assert {name.removesuffix(".png") for name in os.listdir(crops)} == {s.id for s in samples}
