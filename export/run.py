@@ -32,8 +32,7 @@ from export.errors import ExportError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_RUNS = Path(__file__).resolve().parent / "runs"
-CURVES = "curves.csv"
-"""What each epoch of a training gave; `seconds` is how long it took."""
+CURVES = "curves.csv"  # what each epoch of a training gave; `seconds` is how long it took
 _FOLDED = "mobilenet_v2_1.0_224_imagenet_folded.npz"
 _SHARED_BACKBONE = REPOSITORY.parent / "shared" / "backbones" / _FOLDED
 MADE_BACKBONE = Path(__file__).resolve().parent / "sets" / _FOLDED
@@ -67,10 +66,7 @@ class Run:
         return self.folder / name
 
     def need(self, name: str, made_by: str) -> Path:
-        """The path of a file that an earlier step must have left.
-
-        Raises ExportError where it is not there; the message names the step to run first.
-        """
+        """The path of what step `made_by` must have left; ExportError where it is missing."""
         path = self.folder / name
         if not path.is_file():
             raise ExportError(f"{path}: missing; run `python -m export {made_by}` first")
@@ -122,12 +118,7 @@ def alone(lock: Path) -> Iterator[None]:
 def claimed(run: Run, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `config.json` says of the training that a run holds, or None where it holds none yet.
 
-    Args:
-        run: the run.
-        asked: what must be the same for that training to go on.
-
-    Raises:
-        ExportError: the run holds another training.
+    Raises ExportError where it is another training: one that differs in what is `asked`.
     """
     if not run.path("config.json").is_file():
         return None

@@ -39,11 +39,9 @@ class Instance:
     """One annotated thing in a picture."""
 
     image_path: Path
-    pixels: Array
-    """The whole picture, uint8 (h, w, 3) RGB; the instances of a picture share it."""
+    pixels: Array  # of the whole picture, uint8 (h, w, 3) RGB; its instances share it
     label: str
-    mask: Array
-    """bool (h, w)."""
+    mask: Array  # bool (h, w)
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -25,13 +25,10 @@ from export.errors import ExportError
 from export.recipes.schema import DataSpec, Relaid
 from export.run import REPOSITORY, alone
 
-SETS = Path(__file__).resolve().parents[1] / "sets"
-"""Where fetched sets are kept, a folder each; git ignores it."""
+SETS = Path(__file__).resolve().parents[1] / "sets"  # a folder each; git ignores it
 CHUNK = 1 << 20
-DEADLINE_S = 60.0
-"""Of each wait for the server, not of the download."""
-TRIES = 3
-"""Times that a broken-off download is taken up again before a person is asked."""
+DEADLINE_S = 60.0  # of each wait for the server, not of the download
+TRIES = 3  # of a download, each going on where the one before broke off
 MAX_DOWNLOAD = 8 << 30
 MAX_UNPACKED = 32 << 30
 """Bytes. The published sets are 40 MB to 3 GB; a hundred times that is a mistake or a bomb."""

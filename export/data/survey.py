@@ -35,8 +35,7 @@ class Surveyed:
     """What one readable picture is like."""
 
     file: str
-    side: int
-    """The shorter one, pixels."""
+    side: int  # the shorter one, pixels
     mode: str
     """`COLOUR`, `GREY` (three equal channels too), `TRANSPARENT` (laid on white where it is read),
     or `INKS` (a CMYK JPEG)."""
@@ -49,12 +48,9 @@ class Survey:
     """All pictures of a folder: `pictures`, `hashes` and `embeddings` go in step."""
 
     pictures: list[Surveyed]
-    hashes: Array
-    """bool (n, `HASH_BITS`)."""
-    embeddings: Array | None
-    """float32 (n, d)."""
-    broken: dict[str, str]
-    """Why a file cannot be read."""
+    hashes: Array  # bool (n, `HASH_BITS`)
+    embeddings: Array | None  # float32 (n, d)
+    broken: dict[str, str]  # why a file cannot be read
 
 
 def survey(

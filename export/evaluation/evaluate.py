@@ -17,13 +17,7 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.data.csv_tables import read_table
-from export.data.pictures import (
-    Picture,
-    label_indices,
-    load_squares,
-    read_split,
-    spread,
-)
+from export.data.pictures import Picture, label_indices, load_squares, read_split, spread
 from export.errors import ExportError
 from export.evaluation import chambers, gate, robustness
 from export.evaluation.figures import Judged, block, decide, figures, halves
@@ -35,8 +29,7 @@ from export.views.renderings import EMPTIES, STUDIO
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.npz"
 POOLED = "pooled.json"
-AGREEMENT_PICTURES = 100
-"""Training pictures on which runtimes are compared where none are held out."""
+AGREEMENT_PICTURES = 100  # of the training, to compare runtimes on where none are held out
 
 
 def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
@@ -86,15 +79,24 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
     }
     if held_out:
         judged = _judged(run, labels, held_out, outputs[main].logits, float_logits)
-        report["held_out"] = _block(judged, config, asked)
+        name, fold, groups = Path(config["data"]).name, config.get("fold"), len(set(judged.groups))
+        part = "held-out part" if fold is None else f"fold {fold}"
+        report["held_out"] = block(
+            judged,
+            data=f"{name}, {part} ({len(judged.truth)} pictures in {groups} groups)",
+            method="cross-fitted on halves of the held-out pictures by group",
+            target=asked.target_precision,
+            residual=asked.residual_labels,
+        )
         for name, out in outputs.items():
             report["runtimes"][name] |= figures(out.logits, judged.truth, judged.groups, labels)
         calibration = report["held_out"]["calibration"]
         report["robustness"] = _robustness(models[main], squares, judged.truth, calibration)
     if quotable := _pooled(run) or report["held_out"]:
+        organic = data.parent / "organic"
         report["unknown"] = unknown.measure(
-            _organic(data, labels),
-            _rendered_empties(),
+            organic if organic.is_dir() and "organic" not in labels else None,
+            spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN),
             size,
             lambda pictures: decide(models[main].run(pictures).logits, quotable["calibration"])[1],
         )
@@ -103,11 +105,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
 
 
 def read_evaluation(run: Run) -> dict[str, Any]:
-    """What `evaluation.json` holds, which is of the model that the run has now.
-
-    Raises:
-        ExportError: it is not there, or of another model.
-    """
+    """What `evaluation.json` holds; raises ExportError where it is missing or of another model."""
     found: dict[str, Any] = run.read_json(EVALUATION, "evaluate")
     content = run.need("model.tflite", "quantize").read_bytes()
     if found["model_sha256"] != hashlib.sha256(content).hexdigest():
@@ -120,17 +118,6 @@ def read_evaluation(run: Run) -> dict[str, Any]:
 def _pooled(run: Run) -> dict[str, Any] | None:
     """The figures of the folds of a run that holds nothing out, if they have been pooled."""
     return run.read_json(POOLED, "evaluate") if run.path(POOLED).is_file() else None
-
-
-def _organic(data: Path, labels: Sequence[str]) -> Path | None:
-    """The folder of fruit and vegetables beside the data, for a model that does not know them."""
-    folder = data.parent / "organic"
-    return folder if folder.is_dir() and "organic" not in labels else None
-
-
-def _rendered_empties() -> list[Path]:
-    """Rendered chambers with nothing in them, where `make studio` has been run."""
-    return spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN)
 
 
 def finish(run: Run, report: dict[str, Any], asked: gate.Demands) -> None:
@@ -163,8 +150,7 @@ def say(run: Run, name: str, found: dict[str, Any] | None) -> None:
 def _open(content: bytes) -> tuple[dict[str, Model], dict[str, str]]:
     """The model on each runtime that takes it, and why the others do not.
 
-    Raises:
-        ExportError: none takes it.
+    Raises ExportError where none takes it.
     """
     models: dict[str, Model] = {}
     refused: dict[str, str] = {}
@@ -195,8 +181,7 @@ def _judged(
 ) -> Judged:
     """What was said of the held-out pictures; saved as `predictions.npz` too.
 
-    Raises:
-        ExportError: the float logits are of other pictures.
+    Raises ExportError where the float logits are of other pictures.
     """
     truth = label_indices(pictures, labels)
     groups = np.array([picture.group for picture in pictures])
@@ -216,32 +201,18 @@ def _judged(
     return Judged(labels, logits, float_logits, truth, groups, halves(groups))
 
 
-def _block(judged: Judged, config: dict[str, Any], asked: gate.Demands) -> dict[str, Any]:
-    fold = config.get("fold")
-    part = "held-out part" if fold is None else f"fold {fold}"
-    groups = len(set(judged.groups))
-    return block(
-        judged,
-        data=f"{data_name(config)}, {part} ({len(judged.truth)} pictures in {groups} groups)",
-        method="cross-fitted on halves of the held-out pictures by group",
-        target=asked.target_precision,
-        residual=asked.residual_labels,
-    )
-
-
 def _chambers(
     folder: Path, labels: tuple[str, ...], size: int, model: Model
 ) -> dict[str, dict[str, Any]]:
     """Figures on each chamber beside the data with an item of one of the labels in it."""
     found = {}
-    for name in chambers.CHAMBERS:
-        table = folder / name / chambers.LABELS
-        if table.is_file() and any(
-            row["class"] in labels for _, row in read_table(table, ("file", "class"))
-        ):
-            found[name] = chambers.measure(
-                folder / name, labels, size, lambda pictures: model.run(pictures).logits
-            )
+    for chamber in (folder / name for name in chambers.CHAMBERS):
+        if (table := chamber / chambers.LABELS).is_file():
+            shown = {row["class"] for _, row in read_table(table, ("file", "class"))}
+            if not shown.isdisjoint(labels):
+                found[chamber.name] = chambers.measure(
+                    chamber, labels, size, lambda pictures: model.run(pictures).logits
+                )
     return found
 
 
@@ -269,29 +240,21 @@ def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict[
     """How far the runtimes are apart on the same pictures, and int8 from float."""
     first, *others = (out.logits for out in outputs.values())
     found: dict[str, Any] = {"pictures": len(first)}
+
+    def same_decision(other: Array) -> float:
+        return round(float(np.mean(first.argmax(1) == other.argmax(1))), 4)
+
     if others:
-        found |= {
-            "largest_logit_difference": round(
-                max(float(np.abs(first - other).max()) for other in others), 4
-            ),
-            "same_decision": round(
-                min(float(np.mean(first.argmax(1) == other.argmax(1))) for other in others), 4
-            ),
-        }
+        differences = [float(np.abs(first - other).max()) for other in others]
+        found["largest_logit_difference"] = round(max(differences), 4)
+        found["same_decision"] = min(map(same_decision, others))
     if float_logits is not None:
-        same = first.argmax(1) == float_logits.argmax(1)
-        found |= {
-            "rms_error_to_float": round(float(np.sqrt(np.mean((first - float_logits) ** 2))), 4),
-            "same_decision_as_float": round(float(np.mean(same)), 4),
-        }
+        error = np.sqrt(np.mean((first - float_logits) ** 2))
+        found["rms_error_to_float"] = round(float(error), 4)
+        found["same_decision_as_float"] = same_decision(float_logits)
     return found
 
 
 def command(arguments: Sequence[str]) -> str:
     """The command line of a step, to keep beside what it found."""
     return shlex.join(["python", "-m", "export", *arguments])
-
-
-def data_name(config: dict[str, Any]) -> str:
-    """The name of the set a run was trained on: its folder's."""
-    return Path(config["data"]).name

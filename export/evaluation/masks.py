@@ -27,12 +27,9 @@ from export.data.outlines import box_of
 from export.errors import ExportError
 
 TRUTH_NAME = "truth.yaml"
-GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""Between two items of a pair, as shares of the longer side of the picture."""
-PAIR_SIDE = 0.3
-"""Longer side of an item in a pair, as a share of the longer side of the picture."""
-FOUND = 0.5
-"""Overlap from which an item counts as found (the loosest that COCO counts)."""
+GAPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # between two items, shares of the picture's longer side
+PAIR_SIDE = 0.3  # longer side of an item in a pair, likewise
+FOUND = 0.5  # overlap from which an item counts as found (the loosest that COCO counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +98,7 @@ def measure(picture: MaskedPicture, config: ChamberSection | None = None) -> dic
 def reel_pictures(reel: Path) -> Iterator[MaskedPicture]:
     """Every picture of a reel with items in it, before the empty view that the script plays last.
 
-    Raises:
-        ExportError: the truth is missing or names what is not there.
+    Raises ExportError where the truth is missing or names what is not there.
     """
     path = reel / TRUTH_NAME
     try:

@@ -15,12 +15,9 @@ from bin_daemon.core.messages import Array
 
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017, arXiv:1706.04599."""
-REPLICATES = 2000
-"""Bootstrap draws behind an interval."""
-DIGITS = 5
-"""Decimals that figures are kept with."""
-CURVE_POINTS = 80
-"""Points of a curve that are kept for drawing; areas are of the whole curve."""
+REPLICATES = 2000  # bootstrap draws behind an interval
+DIGITS = 5  # decimals that figures are kept with
+CURVE_POINTS = 80  # of a curve that are kept for drawing; areas are of the whole curve
 
 
 def interval(figure: Callable[[Array], float], tables: Array) -> tuple[float, float]:

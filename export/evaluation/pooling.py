@@ -6,6 +6,7 @@ temperature and thresholds that a model trained on all pictures is shipped with.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from export.evaluation.evaluate import (
     POOLED,
     PREDICTIONS,
     command,
-    data_name,
     finish,
     read_evaluation,
     say,
@@ -66,7 +66,7 @@ def pool(run: Run, others: list[Run], arguments: list[str]) -> dict[str, Any]:
                 arrays["groups"],
                 arrays["fold"],
             ),
-            data=f"{data_name(config)}, {of_all} pooled ({count} pictures in "
+            data=f"{Path(config['data']).name}, {of_all} pooled ({count} pictures in "
             f"{len(set(arrays['groups'].tolist()))} groups), each judged by the one model that "
             f"has not seen it",
             method="cross-fitted over folds: each with what the others gave",

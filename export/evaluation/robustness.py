@@ -20,11 +20,8 @@ from bin_daemon.model.calibration import accuracy, confusion, macro
 from export.views.augment import GAMMA
 from export.views.cutouts import cut_out
 
-REFERENCE_SIDE = 224
-"""Lengths are in pixels of a picture of this side, and grow with it."""
-
-PICTURES = 500
-"""As many are disturbed; more would tell little more and take long."""
+REFERENCE_SIDE = 224  # lengths are in pixels of a picture of this side, and grow with it
+PICTURES = 500  # as many are disturbed; more would tell little more and take long
 
 Rng = np.random.Generator
 

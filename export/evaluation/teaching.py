@@ -10,15 +10,15 @@ judged on such ones.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
+import itertools
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from bin_daemon.chamber.chamber import isolate
@@ -33,11 +33,12 @@ from bin_daemon.model.head import Base, Head
 from bin_daemon.model.package import open_package
 from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.training import TrainingExample, train
+from export.data.csv_tables import write_table
+from export.data.pictures import save_picture
 from export.errors import ExportError
 from export.evaluation.chambers import Frame, by_session, read_chamber
 
-TAUGHT = 10
-"""Pictures of each session that are taught."""
+TAUGHT = 10  # pictures of each session
 CANS, BOTTLES = ("20180419_1", "20180423_11"), ("20180419_3", "20180423_4")
 """Sessions of chamber_a that show one class each."""
 _AVERAGED = (
@@ -84,8 +85,7 @@ def frames_and_views(folder: Path, empties: Path) -> tuple[list[Frame], dict[str
     for session, members in by_session(frames).items():
         if session not in views:
             views[session] = empties / f"{folder.name}-{session}.png"
-            empty = median_empty([frame.path for frame in members])
-            cv2.imwrite(str(views[session]), empty[..., ::-1])
+            save_picture(views[session], median_empty([frame.path for frame in members]))
     return frames, views
 
 
@@ -114,26 +114,23 @@ class Embedder:
         return np.stack([self._look(one)[0] for one in frames])
 
     def control(self, taught: Sequence[Frame], tested: Sequence[Frame]) -> dict[str, float]:
-        """What a head tells of pictures whose items are painted out, taught on such pictures.
+        """How well a head tells classes by the background: items are painted out for both parts.
 
-        Returns:
-            accuracy, of telling classes by the background; and majority, that of always saying the
-            commonest class.
+        Returns its `accuracy`, and as `majority` that of always saying the commonest class.
         """
-        result = train(self._painted_out(taught), self._classifier, 0.0)
+        head = train(self._painted_out(taught), self._classifier, 0.0).head
         grounds = self._painted_out(tested)
-        truth = [one.label for one in grounds]
-        found = result.head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
-        right = [result.head.labels[at] == label for at, label in zip(found, truth, strict=True)]
-        commonest = max(truth.count(label) for label in set(truth))
-        return {"accuracy": float(np.mean(right)), "majority": commonest / len(truth)}
+        truth = np.array([one.label for one in grounds])
+        found = head.logits(np.stack([one.embedding for one in grounds])).argmax(axis=1)
+        commonest = Counter(truth.tolist()).most_common(1)[0][1]
+        accuracy = float(np.mean(np.array(head.labels)[found] == truth))
+        return {"accuracy": accuracy, "majority": commonest / len(truth)}
 
     def _painted_out(self, frames: Sequence[Frame]) -> list[TrainingExample]:
-        seen = [(one, self._look(one)[1]) for one in frames]
         return [
-            TrainingExample(g, one.label, one.session, str(one.path))
-            for one, g in seen
-            if g is not None
+            TrainingExample(ground, one.label, one.session, str(one.path))
+            for one in frames
+            if (ground := self._look(one)[1]) is not None
         ]
 
     def shipped(self) -> Head:
@@ -156,26 +153,23 @@ class Embedder:
         """The embedding of the item, and that of the same crop without it, where one is found."""
         if one.path not in self._seen:
             image, view = read_picture(one.path), self._views[one.session]
-            item, ground = isolate(image, view), None
-            if item is not None:
+            crop, ground = image, None
+            if item := isolate(image, view):
                 out = painted_out(image, view, item, ChamberSection())
-                ground = self._classifier.classify(out).embedding
-            crop = image if item is None else item.crop
+                crop, ground = item.crop, self._classifier.classify(out).embedding
             self._seen[one.path] = self._classifier.classify(crop).embedding, ground
         return self._seen[one.path]
 
 
 def _lay_out(folder: Path, taught: Sequence[Frame], views: Mapping[str, Path], by: str) -> None:
     """A folder of pictures as `bin-daemon teach --from` takes it."""
-    rows = [("file", "empty", "session")]
+    rows = []
     for number, frame in enumerate(taught):
-        target = folder / getattr(frame, by) / f"{number}{frame.path.suffix}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(frame.path.resolve())
-        file = target.relative_to(folder).as_posix()
+        file = f"{getattr(frame, by)}/{number}{frame.path.suffix}"
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).symlink_to(frame.path.resolve())
         rows.append((file, str(views[frame.session].resolve()), frame.session))
-    with (folder / "sessions.csv").open("w", newline="", encoding="utf-8") as table:
-        csv.writer(table).writerows(rows)
+    write_table(folder / "sessions.csv", ("file", "empty", "session"), rows)
 
 
 def judge(
@@ -230,36 +224,29 @@ def _unseen(
     that stands for the empty view shows them too, and nothing paints them out.
     """
     sessions = {one.session for one in frames}
-    if set(CANS) <= sessions:
-        for cans in CANS:
-            for bottles in BOTTLES:
-                held = {*CANS, *BOTTLES} - {cans, bottles}
-                taught, tested = _apart(frames, held)
-                result = judge(taught, tested, views, embedder, "label", common)
-                control = embedder.control(taught, tested)
-                ground = {f"ground_{name}": value for name, value in control.items()}
-                yield {"held": sorted(held), **result, **ground}
+    with_control = set(CANS) <= sessions
+    if with_control:
+        parted = [{*CANS, *BOTTLES} - {*two} for two in itertools.product(CANS, BOTTLES)]
     else:
-        for ending in ("NoLid", "NoWindow", ""):
-            held = {s for s in sessions if s in (f"metal{ending}", f"plastic{ending}")}
-            result = judge(*_apart(frames, held), views, embedder, "label", common)
-            yield {"held": sorted(held), **result}
-
-
-def _apart(frames: Sequence[Frame], held: set[str]) -> tuple[list[Frame], list[Frame]]:
-    """The pictures of the other sessions, and of those held out."""
-    chosen = [frame for frame in frames if frame.session in held]
-    return [frame for frame in frames if frame not in chosen], chosen
+        parted = [sessions & {f"metal{end}", f"plastic{end}"} for end in ("NoLid", "NoWindow", "")]
+    for held in parted:
+        taught = [frame for frame in frames if frame.session not in held]
+        tested = [frame for frame in frames if frame.session in held]
+        result = judge(taught, tested, views, embedder, "label", common)
+        if with_control:
+            control = embedder.control(taught, tested)
+            result |= {f"ground_{name}": value for name, value in control.items()}
+        yield {"held": sorted(held), **result}
 
 
 def _config(folder: Path) -> str:
     """A bin that takes every class of both chambers; returns the file."""
     text = (paths.profiles() / "simulator.yaml").read_text(encoding="utf-8")
-    new = "metal_can, plastic_bottle, plastic_cup, paper_cup"
     if "[trash" not in text:
         raise ExportError("simulator.yaml: its residual route no longer takes [trash]")
+    new = "[metal_can, plastic_bottle, plastic_cup, paper_cup, trash"
     path = folder / "config.yaml"
-    path.write_text(text.replace("[trash", f"[{new}, trash"), encoding="utf-8")
+    path.write_text(text.replace("[trash", new), encoding="utf-8")
     return str(path)
 
 

@@ -27,14 +27,9 @@ def card(
     *,
     teachable: bool,
 ) -> str:
-    """Write the card.
+    """The card of the package `name` and `version`.
 
-    Args:
-        name: of the package.
-        version: of the package.
-        report: content of evaluation.json.
-        config: content of the run's config.json.
-        teachable: the model gives an embedding beside the scores.
+    Takes the content of evaluation.json and config.json, and whether the model gives an embedding.
     """
     text = fill(
         TEMPLATE,

@@ -82,11 +82,14 @@ def package(
             f"runtimes differ by {spread:.1f} steps on the golden inputs, more than half of the "
             f"{TOLERANCE_STEPS} allowed: too little is left for other processors"
         )
+    figures, labels = gate.quoted(report), config["labels"]
+    table, bins = np.array(figures["int8"]["confusion"]), figures["calibration"]["reliability"]
     files = {
         model_store.MODEL: content,
-        model_store.LABELS: ("\n".join(config["labels"]) + "\n").encode(),
+        model_store.LABELS: ("\n".join(labels) + "\n").encode(),
         model_store.GOLDEN: pack(golden),
-        **_plots(gate.quoted(report), config["labels"]),
+        CONFUSION: confusion_plot(table, labels, "int8: held-out pictures").encode(),
+        RELIABILITY: reliability_plot(bins, "int8, cross-fitted").encode(),
     }
     outputs = OutputSpec(**Model(content, report["main_runtime"]).positions)
     teachable = outputs.embedding is not None
@@ -95,31 +98,19 @@ def package(
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
     files[model_store.MANIFEST] = text.encode()
     with tempfile.TemporaryDirectory() as tried:
-        _check(Path(tried) / folder.name, files, runtimes)
+        # Opened as the daemon does, apart from the package that it takes the place of.
+        apart = Path(tried) / folder.name
+        _write(apart, files)
+        made = open_package(apart)
+        made.verify()
+        for runtime in runtimes:
+            Classifier(made, runtime).check_golden()
     _write(folder, files)
     run.log(
         f"package: {manifest.name}@{manifest.version} in {folder.name}; golden inputs pass on "
         f"{' and '.join(runtimes)}, which differ by {spread:.1f} steps at most"
     )
     return manifest
-
-
-def _check(folder: Path, files: dict[str, bytes], runtimes: Sequence[Runtime]) -> None:
-    """Open the package as the daemon does, apart from the one that it takes the place of."""
-    _write(folder, files)
-    made = open_package(folder)
-    made.verify()
-    for runtime in runtimes:
-        Classifier(made, runtime).check_golden()
-
-
-def _plots(figures: dict[str, Any], labels: Sequence[str]) -> dict[str, bytes]:
-    """The plots of the card by their names in the package."""
-    table, bins = figures["int8"]["confusion"], figures["calibration"]["reliability"]
-    return {
-        CONFUSION: confusion_plot(np.array(table), labels, "int8: held-out pictures").encode(),
-        RELIABILITY: reliability_plot(bins, "int8, cross-fitted").encode(),
-    }
 
 
 def _manifest(
@@ -134,6 +125,7 @@ def _manifest(
     """The manifest of the package that holds `files` and runs on `runtimes`."""
     calibration, size = gate.quoted(report)["calibration"], config["size"]
     pixels = config.get("input", {"mean": MEAN, "std": STD})
+    mean, std = tuple(pixels["mean"]), tuple(pixels["std"])
     tested = MINIMUM_RUNTIME if config["kind"] == "folded" else report["versions"]
     return Manifest(
         format=1,
@@ -145,14 +137,7 @@ def _manifest(
             for file, data in files.items()
         },
         signature=None,
-        input=InputSpec(
-            width=size,
-            height=size,
-            colour="RGB",
-            dtype="uint8",
-            mean=tuple(pixels["mean"]),
-            std=tuple(pixels["std"]),
-        ),
+        input=InputSpec(width=size, height=size, colour="RGB", dtype="uint8", mean=mean, std=std),
         outputs=outputs,
         temperature=calibration["temperature"],
         thresholds=calibration["thresholds"],

@@ -53,14 +53,9 @@ def parse(text: str, file: str) -> AnyRecipe:
 
 
 def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """The recipe with some settings changed.
+    """The recipe with some settings changed, by dotted keys such as `training.epochs`.
 
-    Args:
-        recipe: stays as it is.
-        changes: values by dotted key, such as `training.epochs`.
-
-    Raises:
-        ExportError: a recipe has no such setting, or the value is none it may have.
+    Raises ExportError where a recipe has no such setting, or the value is none it may have.
     """
     if not changes:
         return recipe
@@ -88,14 +83,13 @@ def _checked(
     kind = network.get("kind") if isinstance(network, dict) else None
     if kind not in _KINDS:
         raise ExportError(located(("network", "kind"), f"must be one of {', '.join(_KINDS)}"))
-    faults = list(faults)
     try:
         recipe = check(_KINDS[kind], data)
-        faults += [located(key, words) for key, words in _rules(recipe, file)]
+        wrong = list(_rules(recipe, file))
     except InvalidError as invalid:
-        faults += [located(key, words) for key, words in invalid.faults]
-    if faults:
-        raise ExportError("\n".join(faults))
+        wrong = invalid.faults
+    if faults or wrong:
+        raise ExportError("\n".join([*faults, *(located(key, words) for key, words in wrong)]))
     return recipe
 
 

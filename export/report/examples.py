@@ -23,15 +23,8 @@ from export.evaluation.figures import decide
 from export.evaluation.pooling import POOLED_PREDICTIONS
 from export.run import Run
 
-SIDE = 144
-"""Side of a thumbnail in pixels."""
-QUALITY = 78
-MOST = 16
-"""Examples of each kind."""
-SURE_AND_WRONG = "Sure and wrong"
-UNSURE_AND_WRONG = "Unsure and wrong: rightly turned away"
-UNSURE_AND_RIGHT = "Unsure and right: what is given up"
-SURE_AND_RIGHT = "Sure and right"
+SIDE, QUALITY = 144, 78  # of a thumbnail, in pixels, and of its JPEG
+MOST = 16  # examples of each kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +47,7 @@ def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Ex
     """Examples of each kind, the surest mistakes first; of what is right, some of each class.
 
     Sure is what the shipped thresholds accept. Pictures that are no longer in `data` are left out.
-
-    Raises:
-        ExportError: a picture cannot be read.
+    Raises ExportError where one cannot be read.
     """
     name = POOLED_PREDICTIONS if report["pooled"] else PREDICTIONS
     with np.load(run.need(name, "evaluate")) as archive:
@@ -66,35 +57,28 @@ def choose(run: Run, report: Mapping[str, Any], data: Path) -> dict[str, list[Ex
     right, confidence = probability.argmax(axis=1) == truth, probability.max(axis=1)
     surest = np.argsort(-confidence, kind="stable")
     kinds = {
-        SURE_AND_WRONG: surest[(sure & ~right)[surest]],
-        UNSURE_AND_WRONG: surest[(~sure & ~right)[surest]],
-        UNSURE_AND_RIGHT: surest[::-1][(~sure & right)[surest[::-1]]],
-        SURE_AND_RIGHT: _of_each_class(surest[(sure & right)[surest]], truth),
+        "Sure and wrong": surest[(sure & ~right)[surest]],
+        "Unsure and wrong: rightly turned away": surest[(~sure & ~right)[surest]],
+        "Unsure and right: what is given up": surest[::-1][(~sure & right)[surest[::-1]]],
+        "Sure and right": _of_each_class(surest[(sure & right)[surest]], truth),
     }
-    chosen: dict[str, list[Example]] = {}
+
+    def example(i: int) -> Example:
+        file, found = str(files[i]), labels[int(probability[i].argmax())]
+        return Example(file, labels[truth[i]], found, float(confidence[i]), _thumbnail(data / file))
+
+    chosen = {}
     for kind, order in kinds.items():
-        there = [i for i in order if (data / str(files[i])).is_file()]
-        if there:
-            chosen[f"{kind} ({len(order)} of {len(truth)})"] = [
-                Example(
-                    str(files[i]),
-                    labels[truth[i]],
-                    labels[int(probability[i].argmax())],
-                    float(confidence[i]),
-                    _thumbnail(data / str(files[i])),
-                )
-                for i in there[:MOST]
-            ]
+        if there := [i for i in order if (data / str(files[i])).is_file()]:
+            chosen[f"{kind} ({len(order)} of {len(truth)})"] = [example(i) for i in there[:MOST]]
     return chosen
 
 
 def _of_each_class(order: Array, truth: Array) -> Array:
     """The same pictures, the first of each class first, then the second of each, and so on."""
-    seen: dict[int, int] = {}
-    turns = []
-    for i in order:
-        turns.append(seen.setdefault(int(truth[i]), 0))
-        seen[int(truth[i])] += 1
+    classes, turns = truth[order], np.empty(len(order), int)
+    for one in np.unique(classes):
+        turns[classes == one] = np.arange(np.count_nonzero(classes == one))
     return order[np.argsort(turns, kind="stable")]
 
 

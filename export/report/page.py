@@ -16,15 +16,8 @@ from export.data.csv_tables import read_table
 from export.evaluation import gate
 from export.evaluation.chambers import STEPS
 from export.evaluation.evaluate import read_evaluation
+from export.report import plots
 from export.report.examples import choose
-from export.report.plots import (
-    confusion_plot,
-    coverage_plot,
-    reliability_plot,
-    roc_plot,
-    themed,
-    training_plot,
-)
 from export.report.template import fill
 from export.run import CURVES, Run, relative
 
@@ -33,17 +26,10 @@ TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 def report(run: Run, data: Path) -> Path:
-    """Write the report of a run.
+    """Write the report of an evaluated run; returns its path.
 
-    Args:
-        run: a run that has been evaluated.
-        data: the folder of its pictures; examples are left out where they are not there.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ExportError: the run has not been evaluated, or has no figures yet.
+    Examples are left out where their pictures are not in `data`. Raises ExportError where the run
+    has not been evaluated, or has no figures yet.
     """
     found, config = read_evaluation(run), run.read_json("config.json", "train")
     figures = gate.quoted(found)
@@ -53,8 +39,8 @@ def report(run: Run, data: Path) -> Path:
         found=found,
         config=config,
         figures=figures,
-        charts=[themed(chart) for chart in _charts(figures, found["labels"])],
-        training=[themed(chart) for chart in _training(run)],
+        charts=[plots.themed(chart) for chart in _charts(figures, found["labels"])],
+        training=[plots.themed(chart) for chart in _training(run)],
         checked=run.read_json("data.json", "train") if run.path("data.json").is_file() else None,
         examples=choose(run, found, data),
         steps=STEPS,
@@ -68,22 +54,17 @@ def report(run: Run, data: Path) -> Path:
 def _charts(figures: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
     calibration, curves = figures["calibration"], figures["roc"]["per_class"]
     table = np.array(figures["int8"]["confusion"])
-    yield confusion_plot(table, labels, "Confusion (rows: truth), pictures")
-    yield coverage_plot(
+    yield plots.confusion_plot(table, labels, "Confusion (rows: truth), pictures")
+    yield plots.coverage_plot(
         calibration["coverage_precision"],
         (calibration["accepted_share"], calibration["accepted_precision"] or 0.0),
         calibration["target_precision"],
         "Coverage and precision",
     )
-    yield reliability_plot(calibration["reliability"], "Reliability (area: pictures)")
-    yield roc_plot(
-        {
-            label: (curves[label]["auc"], curves[label]["points"])
-            for label in labels
-            if label in curves
-        },
-        "ROC, one class against the rest (area)",
-    )
+    yield plots.reliability_plot(calibration["reliability"], "Reliability (area: pictures)")
+    shown = [label for label in labels if label in curves]
+    areas = {label: (curves[label]["auc"], curves[label]["points"]) for label in shown}
+    yield plots.roc_plot(areas, "ROC, one class against the rest (area)")
 
 
 def _training(run: Run) -> Iterator[str]:
@@ -92,14 +73,11 @@ def _training(run: Run) -> Iterator[str]:
         return
     rows = [row for _, row in read_table(run.path(CURVES), ("epoch",))]
     for name in ("loss", "accuracy"):
+        columns = [column for column in (rows[0] if rows else {}) if column and name in column]
         curves = {
             column.replace("_", " "): points
-            for column in (rows[0] if rows else {})
-            if column
-            and name in column
-            and (
-                points := [(float(row["epoch"]), float(row[column])) for row in rows if row[column]]
-            )
+            for column in columns
+            if (points := [(float(r["epoch"]), float(r[column])) for r in rows if r[column]])
         }
         if curves:
-            yield training_plot(curves, name, f"Training: {name}")
+            yield plots.training_plot(curves, name, f"Training: {name}")

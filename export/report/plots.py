@@ -17,6 +17,7 @@ from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 try:
+    from cycler import cycler
     from matplotlib import style
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -38,7 +39,8 @@ _VARIABLES = {
     LINE: "line",
     PAPER: "card",
 }
-_styled = style.context(["default", Path(__file__).with_name("plots.mplstyle")])
+_style = Path(__file__).with_name("plots.mplstyle")
+_styled = style.context(["default", _style, {"axes.prop_cycle": cycler(color=SERIES)}])
 
 Point = Sequence[float]
 
@@ -91,8 +93,8 @@ def roc_plot(curves: Mapping[str, tuple[float, Sequence[Point]]], title: str) ->
     figure, axes = _figure()
     _diagonal(axes)
     # A label that began with an underscore would be left out of the legend: a space goes before it.
-    for i, (label, (area, points)) in enumerate(curves.items()):
-        axes.plot(*np.transpose(points), color=_colour(i), label=f" {label} {area:.3f}")
+    for label, (area, points) in curves.items():
+        axes.plot(*np.transpose(points), label=f" {label} {area:.3f}")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     if curves:
         axes.legend(loc="lower right")
@@ -105,11 +107,8 @@ def coverage_plot(
 ) -> str:
     """Share right against share accepted as one threshold falls, and what is shipped in it.
 
-    Args:
-        points: (threshold, coverage, precision).
-        chosen: coverage and precision of the shipped thresholds, cross-fitted.
-        target: the precision aimed at.
-        title: of the chart.
+    `points` are (threshold, coverage, precision); `chosen` is coverage and precision of the shipped
+    thresholds, cross-fitted; `target` the precision aimed at.
     """
     figure, axes = _figure()
     _, coverage, precision = np.array(points, float).reshape(-1, 3).T
@@ -128,9 +127,9 @@ def coverage_plot(
 def training_plot(curves: Mapping[str, Sequence[Point]], name: str, title: str) -> str:
     """Curves over the epochs, (epoch, value) each; `name` says what the values are."""
     figure, axes = _figure()
-    for i, (label, points) in enumerate(curves.items()):
+    for label, points in curves.items():
         marker = "o" if len(points) == 1 else "none"
-        axes.plot(*np.transpose(points), marker=marker, color=_colour(i), label=f" {label}")
+        axes.plot(*np.transpose(points), marker=marker, label=f" {label}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel=name)
     axes.legend(loc="best")
@@ -147,10 +146,6 @@ def _diagonal(axes: Axes) -> None:
     """Shares from 0 to 1 on both axes, and the line on which they are the same."""
     axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-
-
-def _colour(index: int) -> str:
-    return SERIES[index % len(SERIES)]
 
 
 def _svg(figure: Figure, title: str) -> str:

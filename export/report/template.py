@@ -6,7 +6,7 @@ that it is markup of ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,15 @@ def fill(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "share": share, "span": span, "words": gate.words}
+    environment.filters |= {
+        "number": _optional("{:.3f}"),
+        "share": _optional("{:.1%}"),
+        "span": lambda pair: "{:.3f} to {:.3f}".format(*pair),
+        "words": gate.words,
+    }
     return environment.get_template(template.name).render(values)
 
 
-def number(value: float | None) -> str:
-    """Three decimals, or a dash for what was not measured."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def share(value: float | None) -> str:
-    """A percentage, or a dash for what was not measured."""
-    return "-" if value is None else f"{value:.1%}"
-
-
-def span(pair: Sequence[float]) -> str:
-    """An interval."""
-    return f"{pair[0]:.3f} to {pair[1]:.3f}"
+def _optional(pattern: str) -> Callable[[float | None], str]:
+    """Writes a figure, or a dash for what was not measured."""
+    return lambda value: "-" if value is None else pattern.format(value)

@@ -15,8 +15,7 @@ from bin_daemon.core.messages import Array
 ROTATION_DEG = 20.0
 ZOOM_OUT_SHARE = 0.2
 FLAT_BACKGROUND_SHARE = 0.6
-GAMMA = 2.2
-"""Exponent between pixel values and light, close to that of sRGB."""
+GAMMA = 2.2  # exponent between pixel values and light, close to that of sRGB
 
 
 def augment(square: Array, size: int, rng: np.random.Generator) -> Array:

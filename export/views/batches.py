@@ -24,9 +24,7 @@ from export.views.augment import blend, jitter, starve
 from export.views.renderings import Rendered, read_renderings
 from export.views.view_cache import cached_views, photograph_views, rendered_views, unknown_views
 
-CACHE = "banks"
-"""The folder of cached views, beside the runs."""
-
+CACHE = "banks"  # the folder of cached views, beside the runs
 Batch = tuple[Array, Array]
 """Pixels uint8 (batch, size, size, 3), targets float32 (batch, classes)."""
 

@@ -19,13 +19,11 @@ from export.views.augment import recompressed
 from export.views.backgrounds import draw_background, draw_light, noise
 from export.views.cutouts import CutOut
 
-FRAME = 256
-"""Side of the composed frame in pixels."""
+FRAME = 256  # side of the composed frame, pixels
 NORMALISED = 0.75  # of the frames: the rest is seen as it is, as where no empty view is known
 MARGIN = ChamberSection().margin
 STRIDE = 3  # of the empty view, of which only the light is wanted
-CASTS = (0.04, 0.04, 0.12, 0.2, 0.4)
-"""Spreads of the log gains of a coloured light, drawn alike."""
+CASTS = (0.04, 0.04, 0.12, 0.2, 0.4)  # spreads of the log gains of a coloured light, drawn alike
 
 
 def cropped(item: CutOut, rng: np.random.Generator) -> Array:

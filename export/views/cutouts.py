@@ -15,8 +15,7 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 
-WORK = 160
-"""Longer side at which the mask is made, in pixels; it is scaled up softly."""
+WORK = 160  # pixels: longer side at which the mask is made; it is scaled up softly
 RIM = 0.06  # of the picture: where the background is looked for
 _BRIGHT = 90.0  # grey levels: darker borders are no lit background
 _COLOURLESS = 0.22  # spread of the channels over their mean: more is not white
@@ -30,10 +29,8 @@ _LEAST, _MOST = 0.02, 0.8  # of the picture that an item covers
 class CutOut:
     """An item without its background."""
 
-    picture: Array
-    """uint8 (h, w, 3) RGB."""
-    mask: Array
-    """float32 (h, w), 0 to 1."""
+    picture: Array  # uint8 (h, w, 3) RGB
+    mask: Array  # float32 (h, w), 0 to 1
     background: Array = field(default_factory=lambda: np.full(3, 0.9, np.float32))
     """Colour of the background, float32 (3,), 0 to 1; white where it is not known."""
 
@@ -64,11 +61,9 @@ def rounded(size: int, rng: np.random.Generator) -> Array:
     reach = np.full(48, 0.32)
     for wave in range(2, 6):
         reach += rng.normal(0.0, 0.12 / wave) * np.cos(wave * turns + rng.uniform(0.0, 7.0))
-    outline = 0.5 + np.clip(reach, 0.08, 0.48)[:, None] * np.stack(
-        [np.cos(turns), np.sin(turns)], axis=1
-    )
+    outline = 0.5 + np.clip(reach, 0.08, 0.48) * np.array([np.cos(turns), np.sin(turns)])
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [(outline * size).astype(np.int32)], (1,))
+    cv2.fillPoly(mask, [(outline.T * size).astype(np.int32)], (1,))
     return mask
 
 

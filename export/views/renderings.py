@@ -15,8 +15,7 @@ from export.run import REPOSITORY
 
 TABLE = "items.csv"
 EMPTIES = "empties"
-STUDIO = REPOSITORY / "export/sets/studio"
-"""Where `make studio` leaves its set."""
+STUDIO = REPOSITORY / "export/sets/studio"  # where `make studio` leaves its set
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +24,8 @@ class Rendered:
 
     file: str
     label: str
-    empty: str
-    """The same chamber without the item."""
-    mask: str
-    """Grey, white where the item lies."""
+    empty: str  # the same chamber without the item
+    mask: str  # grey, white where the item lies
 
 
 def read_renderings(folder: Path, labels: Sequence[str]) -> list[Rendered]:

@@ -38,7 +38,7 @@ def arm(rng: np.random.Generator) -> Array:
     if rng.random() < 0.6:
         sleeve = round(tip * rng.uniform(0.3, 0.8))
         picture[:sleeve] = rng.integers(0, 256, 3)
-    return _crop_of(picture, mask, rng)
+    return cropped(CutOut(picture, softened(mask)), rng)
 
 
 def blob(rng: np.random.Generator) -> Array:
@@ -52,7 +52,8 @@ def blob(rng: np.random.Generator) -> Array:
     patches = np.clip(patches * rng.uniform(0.5, 3.0), 0.0, 1.0)[..., None]
     colours = rng.integers(0, 256, (2, 3))
     picture = (colours[0] * patches + colours[1] * (1.0 - patches)) * shade[..., None]
-    return _crop_of(np.clip(picture, 0, 255).astype(np.uint8), mask, rng)
+    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    return cropped(CutOut(picture, softened(mask)), rng)
 
 
 def noise_picture(rng: np.random.Generator) -> Array:
@@ -64,16 +65,11 @@ def noise_picture(rng: np.random.Generator) -> Array:
     return np.dstack([picture] * 3) if channels == 1 else picture
 
 
-def _crop_of(picture: Array, mask: Array, rng: np.random.Generator) -> Array:
-    return cropped(CutOut(picture, softened(mask)), rng)
-
-
 SHOWN = {"drawn empty chambers": empty_crop, "blobs": blob}
 """Shown in training, in equal parts."""
 KEPT = {"arms": arm, "noise": noise_picture}
 """Kept for measuring."""
-DRAWN = 200
-"""Of each kind that is measured."""
+DRAWN = 200  # of each kind that is measured
 
 
 def measure(
