@@ -151,19 +151,18 @@ class PiCamera(Camera):
         self._pace_s = 0.0
         self._last_s = -math.inf
         library = _library()
-        try:
-            within(OPEN_DEADLINE_S, lambda: self._open(library), "camera")
+        with contextlib.ExitStack() as opened:
+            opened.callback(self.close)
+            try:
+                within(OPEN_DEADLINE_S, lambda: self._open(library), "camera")
+            except OverdueError as error:
+                raise CameraError(
+                    f"{self._name}: does not open within {OPEN_DEADLINE_S:g} s; restart the Pi, "
+                    f"and check the ribbon cable if it happens again"
+                ) from error
             with _explained(f"{self._name}: does not warm up", "restart the Pi"):
                 self._warm_up()
-        except OverdueError as error:
-            self.close()
-            raise CameraError(
-                f"{self._name}: does not open within {OPEN_DEADLINE_S:g} s; restart the Pi, and "
-                f"check the ribbon cable if it happens again"
-            ) from error
-        except BaseException:
-            self.close()
-            raise
+            opened.pop_all()
 
     def _open(self, library: Any) -> None:
         with _explained(
@@ -182,6 +181,7 @@ class PiCamera(Camera):
 
     def _start(self, device: Any) -> None:
         size = (self._config.width // 2 * 2, self._config.height // 2 * 2)
+        there = device.camera_controls
         device.configure(
             # The preview's colour space is sYCC: full range for both streams.
             device.create_preview_configuration(
@@ -189,10 +189,7 @@ class PiCamera(Camera):
                 lores={"size": small_size(*size), "format": "YUV420"},
                 buffer_count=BUFFERS,
                 queue=False,  # each request waits for the next frame
-                controls={
-                    **self._pacing(device.camera_controls),
-                    **self._focus(device.camera_controls),
-                },
+                controls=self._pacing(there) | self._focus(there),
             )
         )
         got = device.camera_configuration()

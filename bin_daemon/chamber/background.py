@@ -13,6 +13,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -86,9 +87,9 @@ class Background:
         self.relight()
 
     @classmethod
-    def learn(cls, frames: list[Bytes]) -> Background:
+    def learn(cls, frames: Collection[Bytes]) -> Background:
         """The empty view from several still frames, uint8 (h, w, 3); noise from their spread."""
-        stack = np.stack(frames).astype(np.float32)
+        stack = np.stack(list(frames)).astype(np.float32)
         mean = np.median(stack, axis=0) if len(frames) > 2 else stack.mean(axis=0)
         # Differences of neighbouring frames do not see slow drift.
         noise = 0.0

@@ -100,7 +100,7 @@ class Chamber:
         differing = cv2.countNonZero(weak)
         if differing <= SPECK * least:
             self._stillness.reset()
-            self._still_frames.clear()
+            self._still_frames.reset()
             return self._empty(small, now, differing / weak.size)
         still_s = self._stillness.still_s(small, now, self._background.noise)
         settled = still_s >= self._config.settle_s
@@ -160,7 +160,7 @@ class Chamber:
 
     def _learn_from(self, small: Bytes, now: float) -> Observation:
         """Gather still frames until there are enough to learn the background from."""
-        still_s = self._still_frames.add(small, now, 1.0)
+        still_s = self._still_frames.still_s(small, now, 1.0)
         gathered = len(self._still_frames.frames)
         if gathered >= LEARN_FRAMES and still_s >= self._config.settle_s:
             self._take(Background.learn(self._still_frames.frames))
@@ -197,7 +197,7 @@ class Chamber:
         now, changed = frame.captured_at, seen.changed
         if changed > COVERED_SHARE or not seen.recognised:
             return self._unknown(small, now, changed)
-        self._still_frames.clear()
+        self._still_frames.reset()
         if not (seen.lid or seen.segments):
             return self._empty(small, now, changed)
         self._empty_since = None
@@ -223,7 +223,7 @@ class Chamber:
         """
         assert self._background is not None
         self._pause()
-        still_s = self._still_frames.add(small, now, self._background.noise)
+        still_s = self._still_frames.still_s(small, now, self._background.noise)
         elsewhere = self._loaded or changed > ELSEWHERE_SHARE
         if still_s >= ELSEWHERE_S and elsewhere and len(self._still_frames.frames) >= LEARN_FRAMES:
             background = Background.learn(self._still_frames.frames)

@@ -5,6 +5,8 @@ Small frames (uint8, `images.shrink`) flow in with their times, seconds flow out
 
 from __future__ import annotations
 
+from collections import deque
+
 import cv2
 
 from bin_daemon.chamber.pixels import SIGMAS, Bytes, as_bytes, spans, tolerances
@@ -42,25 +44,17 @@ class StillnessDetector:
         return 0.0
 
 
-class StillFrames:
-    """Gathers small frames for as long as they show the same, to learn an empty view from."""
-
-    LIMIT = 12
+class StillFrames(StillnessDetector):
+    """Keeps the latest small frames that show the same, to learn an empty view from."""
 
     def __init__(self) -> None:
-        self.frames: list[Bytes] = []
-        self._stillness = StillnessDetector()
+        super().__init__()
+        self.frames: deque[Bytes] = deque(maxlen=12)
 
-    def clear(self) -> None:
-        """Start over."""
-        self.frames.clear()
-        self._stillness.reset()
-
-    def add(self, small: Bytes, now: float, noise: float) -> float:
-        """Take one more, as `StillnessDetector.still_s`; the seconds that all of them span."""
-        still_s = self._stillness.still_s(small, now, noise)
+    def still_s(self, small: Bytes, now: float, noise: float) -> float:
+        """As of the base class; `small` becomes the last of `frames`."""
+        still_s = super().still_s(small, now, noise)
         if still_s == 0.0:
             self.frames.clear()
         self.frames.append(small)
-        del self.frames[: -self.LIMIT]
         return still_s

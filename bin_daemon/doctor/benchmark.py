@@ -129,10 +129,8 @@ def _steps(
     def frames(picture: Path, start: int) -> Iterator[Frame]:
         """Ten a second without end, with eight patterns of noise in turn."""
         image = read_picture(picture)
-        noisy = [
-            (image + noise.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
-            for _ in range(8)
-        ]
+        grains = noise.normal(0, 2, (8, *image.shape))
+        noisy = (image + grains).clip(0, 255).astype(np.uint8)
         return (Frame(noisy[n % 8], n * 0.1, n) for n in itertools.count(start))
 
     metal = min((paths.reel() / "items").glob("metal_*.jpg"), default=None)

@@ -110,19 +110,14 @@ def _lgpio_directory() -> str:
 
 @contextlib.contextmanager
 def claiming(where: str) -> Iterator[None]:
-    """Turn whatever is raised within into a ChuteError that says who may have the pin.
-
-    where: key and name of the pin, for the message.
-    """
+    """Turn whatever is raised within into a ChuteError; where: key and name of the pin."""
     try:
         yield
-    except ChuteError as error:  # one that knows the cause, and what to do
-        raise ChuteError(f"{where} cannot be used: {error}") from error
     except Exception as error:
-        raise ChuteError(
-            f"{where} cannot be used: {error}; is it wired to something else, or held by another "
-            f"program (see `gpioinfo`)?"
-        ) from error
+        hint = "; is it wired to something else, or held by another program (see `gpioinfo`)?"
+        # A ChuteError knows the cause, and what to do.
+        known = isinstance(error, ChuteError)
+        raise ChuteError(f"{where} cannot be used: {error}{'' if known else hint}") from error
 
 
 def release(device: Any, pin: Any, pull: str, where: str) -> None:

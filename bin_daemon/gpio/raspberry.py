@@ -148,7 +148,8 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
         self._frequency, self._state = None, 0.0
         if value == "output" and self._pwm is None:
             for other in self.factory.pins.values():
-                if isinstance(other, KernelPwmPin) and other._drives(self._channel):
+                driven = isinstance(other, KernelPwmPin) and other._pwm is not None
+                if driven and other._channel == self._channel:
                     raise ChuteError(
                         f"it is on the same PWM channel as {other!r} ({self._channel}), so both "
                         f"would get the same pulses; take GPIO 12 or 18 for one servo and GPIO 13 "
@@ -158,9 +159,6 @@ class KernelPwmPin(LocalPiPin):  # type: ignore[misc]
         elif value != "output" and self._pwm is not None:
             pwm, self._pwm = self._pwm, None
             pwm.close()
-
-    def _drives(self, channel: Channel) -> bool:
-        return self._pwm is not None and self._channel == channel
 
     def _get_frequency(self) -> float | None:
         return self._frequency
