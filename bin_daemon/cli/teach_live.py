@@ -30,9 +30,8 @@ from bin_daemon.core.errors import BinDaemonError, CameraFinishedError, UsageErr
 from bin_daemon.gpio.outputs import Outputs
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base
-from bin_daemon.teaching.live import FrameViewer, ShotStore
 from bin_daemon.teaching.sample_store import Samples
-from bin_daemon.teaching.session import Stage, TeachingSession
+from bin_daemon.teaching.session import FrameViewer, ShotStore, Stage, TeachingSession
 
 
 def teach_live(options: argparse.Namespace) -> int:

@@ -110,8 +110,6 @@ def negative_log_likelihood(
     """Mean negative log likelihood in nats; doubt: share that counts for the other classes."""
     logs = np.log(np.maximum(softmax(logits, temperature), 1e-12))
     chosen = logs[np.arange(len(truth)), truth]
-    if not doubt:
-        return float(-chosen.mean())
     others = (logs.sum(axis=1) - chosen) / (logs.shape[1] - 1)
     return float(-((1 - doubt) * chosen + doubt * others).mean())
 

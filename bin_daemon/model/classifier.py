@@ -25,7 +25,6 @@ from bin_daemon.model.runtime import (
     load_runtime,
     open_accelerated,
     tensor_values,
-    version_of,
 )
 
 if TYPE_CHECKING:
@@ -60,8 +59,14 @@ class Classifier:
 
     @property
     def runtime(self) -> str:
-        """The runtime in use: name, version, acceleration."""
-        return f"{self._name} {version_of(self._name)} ({self._accelerated})"
+        """The runtime in use: name, version ("unknown" where it is not recorded), acceleration."""
+        # It costs more than the classifier itself, and is paid where it is asked for.
+        from importlib.metadata import PackageNotFoundError, version
+
+        number = "unknown"
+        with contextlib.suppress(PackageNotFoundError):
+            number = version(self._name)
+        return f"{self._name} {number} ({self._accelerated})"
 
     @property
     def id(self) -> str:

@@ -140,7 +140,10 @@ def open_package(name: str | Path, cache_dir: Path | None = None) -> Package:
     cache_dir: the folder that remembers what was checked before.
     Raises ModelError where there is none, or its manifest or labels make no sense.
     """
-    folder = _find(name)
+    folder = next((f for f in (Path(name), paths.models() / name) if f.is_dir()), None)
+    if folder is None:
+        have = ", ".join(sorted(p.parent.name for p in paths.models().glob(f"*/{MANIFEST}")))
+        raise ModelError(f"no model package '{name}'; in {paths.models()}: {have or 'none'}")
     path = folder / MANIFEST
     try:
         text = path.read_bytes()
@@ -179,11 +182,3 @@ def _manifest(text: bytes, path: Path) -> Manifest:
     except InvalidError as invalid:
         key, words = invalid.faults[0]
         raise ModelError(f"{path}: {'.'.join(key) or 'file'}: {words}") from invalid
-
-
-def _find(name: str | Path) -> Path:
-    for folder in (Path(name), paths.models() / name):
-        if folder.is_dir():
-            return folder
-    have = ", ".join(sorted(p.parent.name for p in paths.models().glob(f"*/{MANIFEST}"))) or "none"
-    raise ModelError(f"no model package '{name}'; in {paths.models()}: {have}")

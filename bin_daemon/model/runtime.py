@@ -51,17 +51,6 @@ def load_runtime(runtime: Runtime) -> tuple[str, ModuleType]:
     raise ModelError(f"no TFLite runtime ({'; '.join(reasons)}); pip install {wanted[0]}")
 
 
-def version_of(name: str) -> str:
-    """The version of an installed runtime; "unknown" where it is not recorded."""
-    # importlib.metadata costs more than the classifier itself; it is paid where it is asked for.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def open_interpreter(module: ModuleType, content: bytes, name: str, **options: Any) -> Any:
     """An interpreter of a runtime for the TFLite file `content`, with its tensors allocated.
 

@@ -206,7 +206,9 @@ def listed(folder: Path, empty: Path | None = None) -> list[Listed]:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give one with a folder for each class in it")
-    rows, items = _sessions(folder / SESSIONS), _items(folder / GROUPS)
+    rows = _sessions(folder / SESSIONS)
+    groups = _rows(folder / GROUPS, ("group",))
+    items = {row["file"]: row["group"] for _, row in groups if row["group"]}
     views = {view.resolve() for view in (empty, *(view for _, view, _ in rows.values())) if view}
     found = []
     for one in sorted(folder.iterdir()):
@@ -252,11 +254,6 @@ def _sessions(path: Path) -> dict[str, tuple[str, Path | None, bool]]:
             )
         rows[row["file"]] = (given or name, empty, bool(cropped))
     return rows
-
-
-def _items(path: Path) -> dict[str, str]:
-    """The thing that each file shows, as `groups.csv` says."""
-    return {row["file"]: row["group"] for _, row in _rows(path, ("group",)) if row["group"]}
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

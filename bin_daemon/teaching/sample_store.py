@@ -163,9 +163,8 @@ class Samples(Database):
         count, used = db.execute("SELECT COUNT(*), TOTAL(size_bytes) FROM samples").fetchone()
         limit, gone = self._keep.max_mb * 1e6, []
         rows = db.execute(
-            f"SELECT id, size_bytes FROM samples WHERE {_RANK} <= ? AND {_RANK} < {_TAUGHT_RANK}"
-            f" ORDER BY {_RANK}, n",
-            (rank,),
+            f"SELECT id, size_bytes FROM samples WHERE {_RANK} <= ? ORDER BY {_RANK}, n",
+            (min(rank, _TAUGHT_RANK - 1),),
         )
         while count >= self._keep.max_samples or used + size > limit:
             if (row := rows.fetchone()) is None:

@@ -1,19 +1,28 @@
 """A person shows the bin one item after another and says what each is.
 
-Observations, shots and keys flow in; named shots flow out through `keep`, and what to show is read
-off. A state machine without camera, clock or terminal of its own; nothing is learnt here.
+Frames and keys flow in; named shots flow out into the store, and what to show is read off. The
+session itself is a state machine without camera, clock or terminal; it is shown frames by a
+`FrameViewer`, and keeps its shots in a `ShotStore`. Opens no device, and nothing is learnt here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
-from bin_daemon.core.errors import BinDaemonError, UsageError
-from bin_daemon.core.messages import Image, Observation, Prediction, Vector, View
+from bin_daemon.chamber.chamber import Chamber
+from bin_daemon.config.sections import ChamberSection
+from bin_daemon.core.errors import BinDaemonError, PictureError, UsageError
+from bin_daemon.core.messages import Frame, Image, Observation, Prediction, Vector, View, stamp
+from bin_daemon.model.classifier import Classifier
+from bin_daemon.model.head import Base
+from bin_daemon.teaching.folder import painted_out
 from bin_daemon.teaching.sample import check_label
+from bin_daemon.teaching.sample_store import Samples
 
 SHOTS = 3  # fresh frames of each item, so that the noise of the camera is learnt as noise
 NEW, SKIP, UNDO, FINISH = "n", "s", "u", "f"
@@ -127,7 +136,9 @@ class TeachingSession:
         elif key == NEW:
             self.typed = ""
         elif key == SKIP:
-            self._skip()
+            if self.stage is Stage.NAME:
+                self._start_over(Stage.REMOVAL)
+                self.said = "skipped"
         elif key == UNDO:
             self._undo()
         elif key == FINISH:
@@ -145,11 +156,6 @@ class TeachingSession:
         self._answer = label
         if len(self.shots) >= SHOTS:
             self._commit(label)
-
-    def _skip(self) -> None:
-        if self.stage is Stage.NAME:
-            self._start_over(Stage.REMOVAL)
-            self.said = "skipped"
 
     def _undo(self) -> None:
         if self._answer is not None:  # named, but not looked at long enough to be kept
@@ -223,4 +229,76 @@ class TeachingSession:
             self.said = f"no class '{line}'; '{NEW} {line}' makes one"
         else:
             self.press(line)
+        return True
+
+
+class ShotStore:
+    """Where the shots of one session go: into the store, and their grounds into memory.
+
+    grounds: by id of a sample, the embedding of its crop with the item painted out.
+    """
+
+    def __init__(self, samples: Samples, base: Base) -> None:
+        self._samples, self._base = samples, base
+        self._session = f"teach-{stamp(time.time())}"
+        self._items = 0
+        self.grounds: dict[str, Vector] = {}
+
+    def keep(self, shots: Sequence[Shot], label: str) -> Sequence[str]:
+        """Store all shots of an item under its class or, where one cannot be kept, none; the ids.
+
+        Raises as `Samples.add`.
+        """
+        self._items += 1
+        ids: list[str] = []
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.forget, ids)
+            for shot in shots:
+                sample_id = self._samples.add(
+                    shot.crop,
+                    shot.prediction.embedding,
+                    label,
+                    "taught",
+                    base=self._base,
+                    taken_at=time.time(),
+                    session=self._session,
+                    predicted=shot.prediction.label,
+                    confidence=shot.prediction.confidence,
+                    item=f"{self._session}/{self._items}",
+                )
+                ids.append(sample_id)
+                if shot.ground is not None:
+                    self.grounds[sample_id] = shot.ground
+            failed.pop_all()
+        return ids
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete what `keep` stored. Raises StoreError."""
+        self._samples.delete(ids)
+        for sample_id in ids:
+            self.grounds.pop(sample_id, None)
+
+
+class FrameViewer:
+    """Chamber and network, which look at frames for a session."""
+
+    def __init__(self, config: ChamberSection, chamber: Chamber, classifier: Classifier) -> None:
+        self._config, self._chamber, self._classifier = config, chamber, classifier
+        self._empty: Image | None = None
+
+    def show(self, frame: Frame, session: TeachingSession) -> bool:
+        """Show the session one frame; False where the frame is unusable."""
+        try:
+            observation = self._chamber.observe(frame)
+            if observation.view is View.EMPTY:
+                self._empty = frame.image
+            if session.see(observation) and (item := observation.item) is not None:
+                prediction = self._classifier.classify(item.crop)
+                ground, empty = None, self._empty
+                if not session.shots and empty is not None and empty.shape == frame.image.shape:
+                    without = painted_out(frame.image, empty, item, self._config)
+                    ground = self._classifier.classify(without).embedding
+                session.take(Shot(item.crop, prediction, ground))
+        except PictureError:
+            return False
         return True

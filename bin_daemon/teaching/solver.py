@@ -48,7 +48,8 @@ def fits(
     """Each strength with what `fit` gives for it, in half the time of as many single fits."""
     # The answer differs from the prior by a combination of the pictures (representer theorem), so
     # it is sought in the space that they span.
-    basis, known = np.linalg.qr(_with_bias(features).T)
+    with_bias = np.hstack([features, np.ones((len(features), 1))]).astype(np.float64)
+    basis, known = np.linalg.qr(with_bias.T)
     coordinates = known.T.copy()
     offset = (features @ prior[0] + prior[1]).astype(np.float64)
     shift = np.zeros((len(known), offset.shape[1]))
@@ -67,10 +68,6 @@ def compact(features: Floats, prior: Linear) -> tuple[Floats, Linear]:
     """
     basis, known = np.linalg.qr(features.T)
     return np.asarray(known.T, np.float32), (np.asarray(basis.T @ prior[0]), prior[1])
-
-
-def _with_bias(features: Floats) -> Doubles:
-    return np.hstack([features, np.ones((len(features), 1))]).astype(np.float64)
 
 
 def _newton(
