@@ -65,7 +65,7 @@ def _session(
         return f"no route takes '{name}' yet: add it to one's 'takes' before you finish"
 
     classes = dict.fromkeys((*classifier.labels, *sorted(before)))
-    return TeachingSession(classes, store.keep, store.forget, trouble)
+    return TeachingSession(classes, store, trouble)
 
 
 class _Bin:

@@ -38,10 +38,9 @@ def by_session(labels: Sequence[str], sessions: Sequence[str]) -> bool:
 
 
 def joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Which of 0 to count - 1 belong together, by union-find over `pairs`.
+    """For each of 0 to count - 1 a member of its set: all that a chain of pairs connects.
 
-    Returns:
-        A member of its set for each; the same one for all that a chain of pairs connects.
+    By union-find.
     """
     parent = list(range(count))
 
@@ -59,12 +58,8 @@ def deal(groups: Iterable[tuple[str, str, int]], folds: int) -> dict[str, int]:
     """The fold of each group: of a class, each group goes where that class is rarest so far.
 
     Whole groups are dealt (no group straddles two folds), stratified by class, without a seed: the
-    order of the groups alone decides.
-
-    Args:
-        groups: (group, label, pictures), in the order they are dealt in. A group that comes again
-            with another class stays where it is.
-        folds: how many there are; the first of the emptiest is taken.
+    order of the groups alone decides. groups: (group, label, pictures); one that comes again with
+    another class stays where it is. folds: how many; the first of the emptiest is taken.
     """
     filled: dict[str, list[int]] = defaultdict(lambda: [0] * folds)
     dealt: dict[str, int] = {}

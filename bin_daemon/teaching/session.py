@@ -47,26 +47,21 @@ class Shot:
     ground: Vector | None = None
 
 
-Keep = Callable[[Sequence[Shot], str], Sequence[str]]
-
-
 class TeachingSession:
     """What the person has taught so far, and what is to be done next.
 
-    classes: their names; each gets a key. keep: stores the shots of an item under a class and gives
-    the ids; forget: deletes them; either may raise BinDaemonError. trouble: what the person should
-    know of a new class, "" for nothing.
+    classes: their names; each gets a key. trouble: what the person should know of a new class, ""
+    for nothing.
     """
 
     def __init__(
         self,
         classes: Iterable[str],
-        keep: Keep,
-        forget: Callable[[Sequence[str]], object],
+        store: ShotStore,
         trouble: Callable[[str], str] = lambda name: "",
     ) -> None:
         self.classes = list(classes)
-        self._keep, self._forget, self._trouble = keep, forget, trouble
+        self._store, self._trouble = store, trouble
         self._taught: list[tuple[str, Sequence[str]]] = []
         self._answer: str | None = None
         self.stage = Stage.ITEM
@@ -116,7 +111,7 @@ class TeachingSession:
 
     def _commit(self, label: str) -> None:
         try:
-            ids = self._keep(self.shots, label)
+            ids = self._store.keep(self.shots, label)
         except BinDaemonError as error:
             self.said = f"not kept: {error}"
         else:
@@ -167,7 +162,7 @@ class TeachingSession:
             return
         label, ids = self._taught[-1]
         try:
-            self._forget(ids)
+            self._store.forget(ids)
         except BinDaemonError as error:
             self.said = f"not undone: {error}"
             return

@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from bin_daemon.core.softmax import softmax
 from bin_daemon.model.calibration import (
     Counts,
     Doubles,
+    Flags,
     Floats,
     clustered_se,
     cross_fit,
@@ -76,55 +77,148 @@ class TrainingResult:
     warnings: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _TrainingSet:
-    """What is learnt from, as numbers.
+class _Trial:
+    """Examples as numbers, and what a head that is learnt from them is worth.
 
-    embeddings: float32 (n, d). truth: int (n,), into `labels`. sessions, things: str (n,). groups:
-    the one of the two that is never split; whole_sessions says which. folds: int (n,). weights:
-    float (n,), 1 in all for each thing. prior: of `solver.fit`.
+    labels: k, those of the package first. embeddings: float32 (n, d). truth: int (n,), into
+    `labels`. sessions, things: str (n,). groups: the one of the two that is never split;
+    whole_sessions says which. folds: int (n,). weights: float (n,), 1 in all for each thing.
+    prior: of `solver.fit`. strength: of least cross-validated log loss. logits: float64 (n, k) with
+    that, cross-validated.
     """
 
-    labels: tuple[str, ...]
-    embeddings: Floats
-    truth: Counts
-    sessions: npt.NDArray[np.str_]
-    things: npt.NDArray[np.str_]
-    whole_sessions: bool
-    groups: npt.NDArray[np.str_]
-    folds: Counts
-    weights: Doubles
-    prior: solver.Linear
-
-    @classmethod
-    def of(
-        cls, examples: Sequence[TrainingExample], shipped: solver.Linear, package: Package
-    ) -> Self:
-        """The set of these examples, for heads that start from the shipped one."""
+    def __init__(
+        self,
+        examples: Sequence[TrainingExample],
+        package: Package,
+        shipped: solver.Linear,
+        progress: Progress,
+    ) -> None:
+        self._examples, self._progress = examples, progress
         names = [one.label for one in examples]
         sessions = [one.session for one in examples]
-        embeddings = np.stack([one.embedding for one in examples])
-        labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
-        shown = things(unit(embeddings), names, sessions, [one.item for one in examples])
+        self.labels = package.labels + tuple(sorted(set(names) - set(package.labels)))
+        self.embeddings = np.stack([one.embedding for one in examples])
+        self.truth = np.array([self.labels.index(name) for name in names], np.int64)
+        shown = things(unit(self.embeddings), names, sessions, [one.item for one in examples])
         counts = Counter(shown)
-        whole_sessions = by_session(names, sessions)
-        groups = sessions if whole_sessions else shown
-        return cls(
-            labels=labels,
-            embeddings=embeddings,
-            truth=np.array([labels.index(name) for name in names], np.int64),
-            sessions=np.array(sessions),
-            things=np.array(shown),
-            whole_sessions=whole_sessions,
-            groups=np.array(groups),
-            folds=folds_of(groups, names, whole_sessions),
-            weights=np.array([1 / counts[thing] for thing in shown]),
-            prior=_prior(*shipped, len(labels), embeddings),
-        )
+        self.weights = np.array([1 / counts[thing] for thing in shown])
+        self.whole_sessions = by_session(names, sessions)
+        groups = sessions if self.whole_sessions else shown
+        self.folds = folds_of(groups, names, self.whole_sessions)
+        self.sessions, self.things = np.array(sessions), np.array(shown)
+        self.groups = np.array(groups)
+        self.prior = _prior(*shipped, len(self.labels), self.embeddings)
+        tried = self._held_out(self.embeddings, self.truth, self.folds, STRENGTHS)
+        self.strength, self.logits = min(tried.items(), key=lambda pair: self._loss(pair[1]))
+
+    def _loss(self, logits: Doubles) -> float:
+        """After the temperature, which is fitted to them anyway."""
+        temperature = fit_temperature(logits, self.truth)
+        return negative_log_likelihood(logits, self.truth, temperature)
+
+    def _held_out(
+        self,
+        embeddings: Floats,
+        truth: Counts,
+        folds: npt.NDArray[Any],
+        strengths: Sequence[float],
+    ) -> dict[float, Doubles]:
+        """By strength, logits float64 (n, k) of each picture from a head not taught its fold.
+
+        folds: (n,) of any names.
+        """
+        features, prior = solver.compact(unit(embeddings), self.prior)
+        found = {strength: np.zeros((len(features), len(self.labels))) for strength in strengths}
+        parts = np.unique(folds)
+        for number, fold in enumerate(parts, start=1):
+            mine = folds == fold
+            heads = solver.fits(features[~mine], truth[~mine], prior, strengths)
+            for strength, (kernel, bias) in heads:
+                self._progress(f"testing on part {number} of {len(parts)}")
+                found[strength][mine] = features[mine] @ kernel + bias
+        return found
 
     def per_class(self, classes: Iterable[int]) -> dict[str, int]:
         """How many there are of each class, by label in order."""
         return dict(sorted(Counter(self.labels[c] for c in classes).items()))
+
+    def unseen_session(self) -> dict[str, Any] | None:
+        """Each session judged by a head taught the others, where those show the same class.
+
+        None where no class was seen in two sessions.
+        """
+        twice = np.array([len(set(self.sessions[self.truth == c])) > 1 for c in self.truth])
+        if not twice.any():
+            return None
+        strengths = [self.strength]
+        found = self._held_out(self.embeddings, self.truth, self.sessions, strengths)
+        right = found[self.strength].argmax(axis=1) == self.truth
+        return {"accuracy": float(right[twice].mean()), "pictures": int(twice.sum())}
+
+    def control(self) -> dict[str, Any] | None:
+        """The same head on the same crops without the item; None where too few show that.
+
+        Where they are all of one session, that cannot be held out whole: then by things. majority:
+        the accuracy of always saying the commonest class.
+        """
+        known = np.array([one.ground is not None for one in self._examples])
+        truth, folds, groups = self.truth[known], self.folds[known], self.groups[known]
+        if len(truth) < 2 * LEAST or len(set(truth)) < 2:
+            return None
+        if len(set(folds)) < 2:
+            groups = self.things[known]
+            names = [self.labels[c] for c in truth]
+            folds = folds_of(groups.tolist(), names, whole_sessions=False)
+        if len(set(folds)) < 2:
+            return None
+        grounds = np.stack([one.ground for one in self._examples if one.ground is not None])
+        found = self._held_out(grounds, truth, folds, [self.strength])[self.strength]
+        right = (found.argmax(axis=1) == truth).astype(float)
+        return {
+            "accuracy": float(right.mean()),
+            "se": clustered_se(right, groups),
+            "majority": float(np.bincount(truth).max() / len(truth)),
+            "pictures": len(right),
+        }
+
+    def former(self, head: Head | None) -> dict[str, Any] | None:
+        """The head in force beside the new one, on pictures that neither was taught; or None."""
+        fresh = np.array([one.fresh for one in self._examples])
+        if head is None or not fresh.any():
+            return None
+        said, truth = head.logits(self.embeddings[fresh]).argmax(axis=1), self.truth[fresh]
+        then = np.array(head.labels)[said] == np.array(self.labels)[truth]
+        now = self.logits[fresh].argmax(axis=1) == truth
+        return {
+            "model": head.id,
+            "pictures": len(truth),
+            "before": float(then.mean()),
+            "after": float(now.mean()),
+            "se": clustered_se(now.astype(float) - then, self.groups[fresh]),
+        }
+
+    def trust(self, some: Flags | slice = slice(None)) -> tuple[float, Doubles]:
+        """Temperature, and the confidence from which to trust each class, float64 (k,).
+
+        Few pictures may all be right, and then any threshold would do for them. What the head is
+        less sure of than of nearly all of those is unlike what it was taught, and goes to residual.
+        Looks at one thing count as one. some: the pictures to go by.
+        """
+        logits, truth, weights = self.logits[some], self.truth[some], self.weights[some]
+        temperature = fit_temperature(logits, truth, doubt=1 / (weights.sum() + 2))
+        likely = softmax(logits, temperature)
+        sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth
+        least = np.quantile(sure[right], UNLIKE) if right.any() else 1.0
+        shown = fit_thresholds(likely, truth, TARGET, weights=weights)
+        return temperature, np.maximum(shown, np.floor(least * 1000) / 1000)
+
+    def accepted(self) -> dict[str, Any]:
+        """What passes thresholds, and is right, where each fold has those that the others gave."""
+        crossed = cross_fit(self.logits, self.truth, self.folds, self.trust)
+        passed = crossed.accepted
+        right = float(crossed.right[passed].mean()) if passed.any() else None
+        return {"share": float(passed.mean()), "right": right}
 
 
 def train(
@@ -137,55 +231,51 @@ def train(
 ) -> TrainingResult:
     """Learn from pictures, given one after another so that their crops need not be in memory.
 
-    Args:
-        examples: the pictures.
-        classifier: with the network that has seen them, and the head in force, if there is one.
-        taught_at: wall clock.
-        progress: takes words on how far it is, before each step.
-        taken: the classes that have a route; None where that does not matter.
-        known: the classes of the head that this one may follow; the figures say which are lost.
-
-    Raises:
-        UsageError: as `left_out`.
-        ModelError: the package cannot be taught.
+    classifier: with the network that has seen them, and the head in force, if there is one.
+    progress: takes words on how far it is, before each step. taken: the classes that have a route;
+    None where that does not matter. known: the classes of the head that this one may follow; the
+    figures say which are lost. Raises UsageError as `left_out`, and ModelError where the package
+    cannot be taught.
     """
     started = time.perf_counter()
     shipped, package = classifier.shipped_head(), classifier.package
     seen = list(examples)
     needs = left_out((one.label for one in seen), taken, set(known) - set(package.labels))
     seen = [one for one in seen if one.label not in needs]
-    pictures = _TrainingSet.of(seen, shipped, package)
-    labels, truth, groups = pictures.labels, pictures.truth, pictures.groups
-    strength, logits = _best(pictures, progress)
+    trial = _Trial(seen, package, shipped, progress)
+    labels, truth, groups, logits = trial.labels, trial.truth, trial.groups, trial.logits
     # The shipped head never says a class that is new.
     missing = ((0, 0), (0, len(labels) - len(package.labels)))
-    before = np.pad(pictures.embeddings @ shipped[0] + shipped[1], missing, constant_values=-1e9)
+    before = np.pad(trial.embeddings @ shipped[0] + shipped[1], missing, constant_values=-1e9)
     change = (logits.argmax(axis=1) == truth).astype(float) - (before.argmax(axis=1) == truth)
     gain, error = float(change.mean()), clustered_se(change, groups)
     figures: dict[str, Any] = {
-        "pictures": pictures.per_class(truth),
+        "pictures": trial.per_class(truth),
         "left_out": needs,
-        "things": pictures.per_class(c for c, _ in set(zip(truth, pictures.things, strict=True))),
-        "sessions": len(set(pictures.sessions)),
-        "tested_on": "sessions" if pictures.whole_sessions else "things",
-        "strength": strength,
+        "things": trial.per_class(c for c, _ in set(zip(truth, trial.things, strict=True))),
+        "sessions": len(set(trial.sessions)),
+        "tested_on": "sessions" if trial.whole_sessions else "things",
+        "strength": trial.strength,
         "before": scores(before, truth, groups, labels),
         "after": scores(logits, truth, groups, labels),
         "gain": {"accuracy": gain, "se": error},
-        "unseen_session": _unseen_session(pictures, strength, progress),
-        "control": _control(pictures, [one.ground for one in seen], strength, progress),
-        "former": _former(classifier.head, pictures, logits, [one.fresh for one in seen]),
-        "accepted": _accepted(pictures, logits),
+        "unseen_session": trial.unseen_session(),
+        "control": trial.control(),
+        "former": trial.former(classifier.head),
+        "accepted": trial.accepted(),
     }
     progress("learning from all")
-    temperature, thresholds = _trust(logits, truth, pictures.weights)
-    kernel, bias = solver.fit(unit(pictures.embeddings), truth, pictures.prior, strength)
+    temperature, own = trial.trust()
+    # A class without pictures is trusted no sooner than before.
+    least = {n: t for n, t in package.thresholds.items() if n not in figures["pictures"]}
+    thresholds = {n: max(t, least.get(n, 0.0)) for n, t in zip(labels, own.tolist(), strict=True)}
+    kernel, bias = solver.fit(unit(trial.embeddings), truth, trial.prior, trial.strength)
     head = Head(
         labels=labels,
         kernel=kernel,
         bias=bias,
         temperature=temperature,
-        thresholds=_trusted(pictures, thresholds, package),
+        thresholds=thresholds,
         base=Base.of(package),
         taught_at=taught_at,
         figures=figures,
@@ -204,153 +294,3 @@ def _prior(kernel: Floats, bias: Floats, count: int, embeddings: Floats) -> solv
     kernel = (kernel - kernel.mean(axis=1, keepdims=True)) * length
     new = count - len(bias)
     return np.pad(kernel, ((0, 0), (0, new))), np.pad(bias - bias.mean(), (0, new))
-
-
-def _held_out(
-    embeddings: Floats,
-    truth: Counts,
-    prior: solver.Linear,
-    folds: npt.NDArray[Any],
-    strengths: Sequence[float],
-    progress: Progress,
-) -> dict[float, Doubles]:
-    """By strength, logits float64 (n, k) of each picture from a head not taught its fold.
-
-    folds: (n,) of any names.
-    """
-    features, prior = solver.compact(unit(embeddings), prior)
-    found = {strength: np.zeros((len(features), len(prior[1]))) for strength in strengths}
-    parts = np.unique(folds)
-    for number, fold in enumerate(parts, start=1):
-        mine = folds == fold
-        heads = solver.fits(features[~mine], truth[~mine], prior, strengths)
-        for strength, (kernel, bias) in heads:
-            progress(f"testing on part {number} of {len(parts)}")
-            found[strength][mine] = features[mine] @ kernel + bias
-    return found
-
-
-def _best(pictures: _TrainingSet, progress: Progress) -> tuple[float, Doubles]:
-    """The strength of least cross-validated log loss, with its logits.
-
-    After the temperature, which is fitted to them anyway.
-    """
-    truth = pictures.truth
-
-    def loss(pair: tuple[float, Doubles]) -> float:
-        return negative_log_likelihood(pair[1], truth, fit_temperature(pair[1], truth))
-
-    embeddings, prior, folds = pictures.embeddings, pictures.prior, pictures.folds
-    tried = _held_out(embeddings, truth, prior, folds, STRENGTHS, progress)
-    return min(tried.items(), key=loss)
-
-
-def _unseen_session(
-    pictures: _TrainingSet, strength: float, progress: Progress
-) -> dict[str, Any] | None:
-    """Each session judged by a head taught the others, where those show the same class.
-
-    None where no class was seen in two sessions.
-    """
-    truth, sessions = pictures.truth, pictures.sessions
-    twice = np.array([len(set(sessions[truth == c])) > 1 for c in truth])
-    if not twice.any():
-        return None
-    embeddings, prior = pictures.embeddings, pictures.prior
-    logits = _held_out(embeddings, truth, prior, sessions, [strength], progress)[strength]
-    right = logits.argmax(axis=1) == truth
-    return {"accuracy": float(right[twice].mean()), "pictures": int(twice.sum())}
-
-
-def _control(
-    pictures: _TrainingSet,
-    grounds: Sequence[Floats | None],
-    strength: float,
-    progress: Progress,
-) -> dict[str, Any] | None:
-    """The same head on the same crops without the item; None where too few show that.
-
-    Where they are all of one session, that cannot be held out whole: then by things. majority: the
-    accuracy of always saying the commonest class.
-    """
-    known = np.array([ground is not None for ground in grounds])
-    truth = pictures.truth[known]
-    if len(truth) < 2 * LEAST or len(set(truth)) < 2:
-        return None
-    folds, groups = pictures.folds[known], pictures.groups[known]
-    if len(set(folds)) < 2:
-        groups = pictures.things[known]
-        names = [pictures.labels[c] for c in truth]
-        folds = folds_of(groups.tolist(), names, whole_sessions=False)
-    if len(set(folds)) < 2:
-        return None
-    embeddings = np.stack([ground for ground in grounds if ground is not None])
-    logits = _held_out(embeddings, truth, pictures.prior, folds, [strength], progress)[strength]
-    right = (logits.argmax(axis=1) == truth).astype(float)
-    return {
-        "accuracy": float(right.mean()),
-        "se": clustered_se(right, groups),
-        "majority": float(np.bincount(truth).max() / len(truth)),
-        "pictures": len(right),
-    }
-
-
-def _former(
-    head: Head | None, pictures: _TrainingSet, logits: Doubles, fresh: Sequence[bool]
-) -> dict[str, Any] | None:
-    """The head in force beside the new one, on pictures that neither was taught; None for none.
-
-    logits: of the new one, cross-validated. fresh: which the head in force was not taught.
-    """
-    if head is None or not any(fresh):
-        return None
-    new = np.array(fresh)
-    said, truth = head.logits(pictures.embeddings[new]).argmax(axis=1), pictures.truth[new]
-    then = np.array(head.labels)[said] == np.array(pictures.labels)[truth]
-    now = logits[new].argmax(axis=1) == truth
-    return {
-        "model": head.id,
-        "pictures": len(truth),
-        "before": float(then.mean()),
-        "after": float(now.mean()),
-        "se": clustered_se(now.astype(float) - then, pictures.groups[new]),
-    }
-
-
-def _trust(logits: Doubles, truth: Counts, weights: Doubles) -> tuple[float, Doubles]:
-    """Temperature, and the confidence from which to trust each class, float64 (k,).
-
-    Few pictures may all be right, and then any threshold would do for them. What the head is less
-    sure of than of nearly all of those is unlike what it was taught, and goes to residual. Looks at
-    one thing count as one.
-
-    logits: float64 (n, k), cross-validated. weights: float64 (n,), see `_TrainingSet`.
-    """
-    temperature = fit_temperature(logits, truth, doubt=1 / (weights.sum() + 2))
-    likely = softmax(logits, temperature)
-    sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth
-    least = np.quantile(sure[right], UNLIKE) if right.any() else 1.0
-    shown = fit_thresholds(likely, truth, TARGET, weights=weights)
-    return temperature, np.maximum(shown, np.floor(least * 1000) / 1000)
-
-
-def _accepted(pictures: _TrainingSet, logits: Doubles) -> dict[str, Any]:
-    """What passes thresholds, and is right, where each fold has those that the others gave."""
-    truth, weights = pictures.truth, pictures.weights
-    crossed = cross_fit(
-        logits, truth, pictures.folds, lambda some: _trust(logits[some], truth[some], weights[some])
-    )
-    passed = crossed.accepted
-    return {
-        "share": float(passed.mean()),
-        "right": float(crossed.right[passed].mean()) if passed.any() else None,
-    }
-
-
-def _trusted(pictures: _TrainingSet, thresholds: Doubles, package: Package) -> dict[str, float]:
-    """A threshold for each class; one without pictures is trusted no sooner than before."""
-    taught, shipped = set(pictures.truth.tolist()), package.manifest.thresholds
-    return {
-        label: float(own if at in taught else max(own, shipped.get(label, 0.0)))
-        for at, (label, own) in enumerate(zip(pictures.labels, thresholds, strict=True))
-    }

@@ -36,7 +36,7 @@ def kept() -> Kept:
 
 @pytest.fixture
 def session(kept: Kept) -> TeachingSession:
-    return TeachingSession(("glass", "metal"), kept.keep, kept.forget)
+    return TeachingSession(("glass", "metal"), kept)
 
 
 def show(session: TeachingSession, frames: int) -> None:
