@@ -38,7 +38,7 @@ def _train(options: Namespace) -> None:
     recipe = override(recipe, changes)
     run = _run_named(options.run or recipe.name)
     if options.finetune_from:
-        from export.training.finetune import finetune
+        from export.training.folded import finetune
 
         finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
         return

@@ -34,7 +34,7 @@ from export.data.check import check_data
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
 from export.evaluation.runtimes import RUNTIMES, Model, Outputs
-from export.networks.embedding import embedding_at_hand
+from export.networks.mobilenet import embedding_at_hand
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
 CALIBRATING_FOLD = 0

@@ -14,7 +14,7 @@ from bin_daemon.core.messages import Array
 from export.conversion import int8
 from export.conversion.metadata import stamp
 from export.data.pictures import load_squares, read_split, spread
-from export.networks.keras_models import load
+from export.networks.keras_backbones import load
 from export.run import Run
 
 

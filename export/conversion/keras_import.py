@@ -24,8 +24,7 @@ from export.conversion import golden
 from export.conversion.keras import convert
 from export.conversion.tflite_import import LARGEST_EMBEDDING
 from export.errors import ExportError
-from export.networks.keras_backbones import NORMALISATIONS, normalise
-from export.networks.keras_models import MODEL, answers
+from export.networks.keras_backbones import MODEL, NORMALISATIONS, answers, normalise
 from export.run import Run
 
 _SMALLEST = 1e-6  # probability, where logits can only be had by a logarithm

@@ -33,7 +33,7 @@ from export.data.pictures import (
 )
 from export.data.survey import COLOUR, Survey, survey
 from export.errors import ExportError
-from export.networks.embedding import Embed
+from export.networks.mobilenet import Embed
 from export.run import Run
 
 REPORT = "data.json"

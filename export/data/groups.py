@@ -18,7 +18,7 @@ from bin_daemon.teaching.folds import joined
 from export.data.hashing import alike
 from export.data.pictures import GROUPS, label_of, read_groups
 from export.data.survey import survey
-from export.networks.embedding import backbone_embedding
+from export.networks.mobilenet import backbone_embedding
 
 
 def name_groups(files: Sequence[str], pairs: Array) -> dict[str, str]:

@@ -20,7 +20,7 @@ from bin_daemon.core.errors import PictureError
 from bin_daemon.core.images import prepare, read_with_mode
 from bin_daemon.core.messages import Array
 from export.data.hashing import HASH_BITS, perceptual_hash
-from export.networks.embedding import Embed
+from export.networks.mobilenet import Embed
 
 COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
 

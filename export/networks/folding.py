@@ -18,9 +18,7 @@ from bin_daemon.core.files import READABLE, write_whole
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
 from export.networks.keras_backbones import norms
-from export.networks.mobilenet import Weights
-
-SIZE = 224
+from export.networks.mobilenet import SIZE, Weights
 
 
 def fold(layer: str, kernel: Array, statistics: list[Array], epsilon: float) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
 """Published backbones as Keras models that take pixels: normalisation inside, head on top.
 
-A recipe's network flows in, a Keras model flows out: float pixels 0..255 (n, s, s, 3) RGB to
-`logits` (n, classes) before softmax and `embedding` (n, d), the pooled features. TensorFlow is
-imported when a model is built and not before. Nothing here trains.
+A recipe's network or a run flows in, a Keras model flows out: float pixels 0..255 (n, s, s, 3) RGB
+to `logits` (n, classes) before softmax and `embedding` (n, d), the pooled features. TensorFlow is
+imported when a model is built, read or asked, and not before. Nothing here trains.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.errors import ExportError
-from export.networks.mobilenet import layer_names, read_weights
-from export.recipes.schema import Backbone, Head, KerasNetwork
-from export.run import REPOSITORY
+from export.networks.mobilenet import in_batches, layer_names, read_weights
+from export.recipes.schema import Backbone, KerasNetwork
+from export.run import REPOSITORY, Run
 
+MODEL = "model.keras"
 NORMALISATIONS = ("0-1", "-1-1", "0-255", "imagenet", "caffe")
 """What networks expect of pixels: `imagenet` as in torchvision, `caffe` BGR without its mean."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -28,8 +29,6 @@ SCRATCH_MOMENTUM = 0.9
 
 Keras's 0.99 needs some 500 steps to forget its start, more than a small set has in all its epochs.
 """
-
-
 LICENCE = "Apache-2.0"
 """Of Keras's ImageNet weights."""
 EXPECTED: dict[Backbone, str] = {
@@ -78,8 +77,37 @@ def build(network: KerasNetwork, classes: int, seed: int) -> Any:
     elif not fetched:
         load_folded(backbone, network)
     freeze(backbone, network)
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(backbone.output)
-    return keras.Model(pixels, [_head(embedding, network.head, classes), embedding])
+    x = embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(backbone.output)
+    if network.head.dropout:
+        x = keras.layers.Dropout(network.head.dropout)(x)
+    for i, width in enumerate(network.head.dense):
+        x = keras.layers.Dense(width, activation="relu", name=f"hidden_{i + 1}")(x)
+    return keras.Model(pixels, [keras.layers.Dense(classes, name="logits")(x), embedding])
+
+
+def load(run: Run) -> Any:
+    """The trained Keras model of a run; raises ExportError where there is none."""
+    import keras
+
+    path = run.need(MODEL, "train")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ExportError(f"{path}: cannot be read as a Keras model: {error}") from error
+
+
+def answers(model: Any, squares: Array) -> list[Array]:
+    """The outputs of a Keras model for pictures, uint8 (n, s, s, 3), as float32 arrays.
+
+    Keras's own `predict` compiles with XLA first, which takes minutes for a deep network.
+    """
+    import tensorflow as tf
+
+    def forward(pixels: Any) -> Any:
+        return tf.nest.flatten(model(tf.cast(pixels, tf.float32), training=False))
+
+    spec = tf.TensorSpec((None, *squares.shape[1:]), tf.uint8)
+    return in_batches(tf.function(forward, input_signature=[spec]), squares, 16)
 
 
 def normalise(pixels: Any, how: str) -> Any:
@@ -88,30 +116,17 @@ def normalise(pixels: Any, how: str) -> Any:
 
     if how == "0-255":
         return pixels
-    if how == "0-1":
-        return keras.layers.Rescaling(1 / 255.0, name="scale")(pixels)
-    if how == "-1-1":
-        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    if how in ("0-1", "-1-1"):
+        scale, offset = (1 / 255.0, 0.0) if how == "0-1" else (1 / 127.5, -1.0)
+        return keras.layers.Rescaling(scale, offset, name="scale")(pixels)
     # One step for all channels, and no reversal that a quantised file would need an operator for.
     layer = keras.layers.Conv2D(3, 1, trainable=False, name="normalise")
-    turned = layer(pixels)
+    normalised = layer(pixels)
     mean, std, order = np.array(CAFFE_MEAN), np.ones(3), np.eye(3)[::-1]
     if how == "imagenet":
         mean, std, order = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), np.eye(3)
     layer.set_weights([(order / std).reshape(1, 1, 3, 3), -mean / std])
-    return turned
-
-
-def _head(embedding: Any, head: Head, classes: int) -> Any:
-    """Hidden layers and scores on the embedding; the scores are logits."""
-    import keras
-
-    x = embedding
-    if head.dropout:
-        x = keras.layers.Dropout(head.dropout)(x)
-    for i, width in enumerate(head.dense):
-        x = keras.layers.Dense(width, activation="relu", name=f"hidden_{i + 1}")(x)
-    return keras.layers.Dense(classes, name="logits")(x)
+    return normalised
 
 
 def freeze(backbone: Any, network: KerasNetwork) -> None:

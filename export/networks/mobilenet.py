@@ -2,13 +2,14 @@
 
 Weights travel as a flat dictionary: `<Keras layer name>/kernel` and `/bias`, as in the backbone
 file, with `logits/kernel` (1280, classes) and `logits/bias` added. `Network` turns such a
-dictionary into TensorFlow variables that can be trained or converted; TensorFlow is imported in it
-and not before. Architecture: Sandler et al. 2018, arXiv:1801.04381.
+dictionary into TensorFlow variables that can be trained or converted; TensorFlow is imported only
+where something is computed. Architecture: Sandler et al. 2018, arXiv:1801.04381.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from bin_daemon.core.messages import Array
 from export.errors import ExportError
 
 Weights = dict[str, Array]
+Embed = Callable[[Array], Array]
+"""uint8 (n, 224, 224, 3) RGB to float32 (n, d): what a network makes of prepared pictures."""
 
 EMBEDDING = 1280
 SIZE = 224
@@ -153,14 +156,8 @@ class Network:
         import tensorflow as tf
 
         convolve = tf.nn.depthwise_conv2d if layer.endswith("depthwise") else tf.nn.conv2d
-        return (
-            convolve(x, self._kernel(layer), [1, stride, stride, 1], "SAME") + self.parts[layer][2]
-        )
-
-    def _relu(self, x: Any, layer: str, stride: int = 1) -> Any:
-        import tensorflow as tf
-
-        return tf.nn.relu6(self._conv(x, layer, stride))
+        x = convolve(x, self._kernel(layer), [1, stride, stride, 1], "SAME") + self.parts[layer][2]
+        return x if layer.endswith("project") else tf.nn.relu6(x)
 
     def embed(self, x: Any, taps: dict[str, Any] | None = None) -> Any:
         """Float pictures in [-1, 1], (n, s, s, 3), to embeddings (n, 1280).
@@ -170,15 +167,15 @@ class Network:
         import tensorflow as tf
 
         taps = {} if taps is None else taps
-        x = taps["Conv1"] = self._relu(x, "Conv1", 2)
+        x = taps["Conv1"] = self._conv(x, "Conv1", 2)
         for block in blocks():
             entry = x
             if block.expand:
-                x = taps[block.expand] = self._relu(x, block.expand)
-            x = taps[block.depthwise] = self._relu(x, block.depthwise, block.stride)
+                x = taps[block.expand] = self._conv(x, block.expand)
+            x = taps[block.depthwise] = self._conv(x, block.depthwise, block.stride)
             x = self._conv(x, block.project)
             x = taps[block.project] = x + entry if block.residual else x
-        x = taps["Conv_1"] = self._relu(x, "Conv_1")
+        x = taps["Conv_1"] = self._conv(x, "Conv_1")
         return tf.reduce_mean(x, [1, 2])
 
     def classify(self, embedding: Any) -> Any:
@@ -223,7 +220,27 @@ def compiled(weights: Mapping[str, Array]) -> Any:
 
 def predict(weights: Mapping[str, Array], squares: Array) -> tuple[Array, Array]:
     """Logits (n, classes) and embeddings (n, 1280) of uint8 pictures, float32 on TensorFlow."""
-    forward = compiled(weights)
-    parts = [forward(squares[i : i + 32]) for i in range(0, len(squares), 32)]
-    logits, embedding = zip(*parts, strict=True)
-    return np.concatenate(logits), np.concatenate(embedding)
+    logits, embedding = in_batches(compiled(weights), squares, 32)
+    return logits, embedding
+
+
+def in_batches(forward: Callable[[Array], Sequence[Any]], squares: Array, size: int) -> list[Array]:
+    """The outputs of `forward` for pictures, asked `size` at a time and joined again."""
+    parts = [forward(squares[i : i + size]) for i in range(0, len(squares), size)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def backbone_embedding(backbone: Path) -> Embed:
+    """The embedding of the untouched backbone: vectors that lie close where pictures look alike.
+
+    Raises ExportError where the file is missing or is no backbone.
+    """
+    forward = compiled({**read_weights(backbone), **blank_head()})
+    return lambda squares: np.asarray(forward(squares)[1])
+
+
+def embedding_at_hand(backbone: Path) -> Embed | None:
+    """`backbone_embedding` where TensorFlow and the file are here, else None: hashes must do."""
+    if backbone.is_file() and importlib.util.find_spec("tensorflow"):
+        return backbone_embedding(backbone)
+    return None

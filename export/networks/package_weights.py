@@ -26,12 +26,9 @@ those of 53 layers. The first `waste6` differs by 3.4 at most."""
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A package as a start: its id, labels, licences, SHA-256 of its model, and float weights."""
+    """A package as a start, and the float weights of its network."""
 
-    id: str
-    labels: tuple[str, ...]
-    licences: dict[str, str]
-    sha256: str
+    package: Package
     weights: Weights
 
     def for_labels(self, labels: Sequence[str]) -> Weights:
@@ -41,14 +38,15 @@ class Shipped:
         then begins as likely as the average known one.
         """
         kernel, bias = self.weights[f"{HEAD}/kernel"], self.weights[f"{HEAD}/bias"]
-        kernel, bias = kernel - kernel.mean(axis=1, keepdims=True), bias - bias.mean()
-        known = [
-            (at, self.labels.index(one)) for at, one in enumerate(labels) if one in self.labels
-        ]
-        head = np.zeros((EMBEDDING, len(labels)), np.float32), np.zeros(len(labels), np.float32)
-        for at, row in known:
-            head[0][:, at], head[1][at] = kernel[:, row], bias[row]
-        return {**self.weights, f"{HEAD}/kernel": head[0], f"{HEAD}/bias": head[1]}
+        kernel = np.pad(kernel - kernel.mean(axis=1, keepdims=True), ((0, 0), (0, 1)))
+        bias = np.pad(bias - bias.mean(), (0, 1))
+        known = self.package.labels
+        rows = [known.index(label) if label in known else -1 for label in labels]
+        return {
+            **self.weights,
+            f"{HEAD}/kernel": kernel.take(rows, axis=1),
+            f"{HEAD}/bias": bias[rows],
+        }
 
 
 def read_shipped(folder: Path) -> Shipped:
@@ -67,13 +65,7 @@ def read_shipped(folder: Path) -> Shipped:
             f"{package.id}: its float weights give scores {worst:.0f} steps from those of its "
             f"int8 file; start from another package"
         )
-    return Shipped(
-        package.id,
-        package.labels,
-        dict(package.manifest.licences),
-        package.manifest.files[MODEL].sha256,
-        weights,
-    )
+    return Shipped(package, weights)
 
 
 def steps_apart(package: Package, weights: Weights) -> float:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
 from bin_daemon.model.head import unit
+from bin_daemon.model.package import MODEL
 from bin_daemon.teaching import solver
-from export.data.check import check_data
-from export.data.pictures import FOLDS, SPLIT, Picture, labels_of, read_split, write_split
+from bin_daemon.teaching.folder import listed
 from export.errors import ExportError
-from export.networks.embedding import embedding_at_hand
 from export.networks.mobilenet import (
     EMBEDDING,
     HEAD,
@@ -30,11 +27,10 @@ from export.networks.mobilenet import (
     predict,
     read_weights,
 )
-from export.networks.package_weights import Shipped
-from export.recipes.load import settings
-from export.recipes.schema import FoldedRecipe
-from export.run import Run, claimed, relative, versions
-from export.training.held_out import hold_out, measure
+from export.networks.package_weights import Shipped, read_shipped
+from export.recipes.schema import AnyRecipe, FoldedRecipe
+from export.run import Run
+from export.training.claim import Parts, claim_run, measure
 from export.training.loop import learn
 from export.views.batches import TrainingViews, gather
 
@@ -70,11 +66,13 @@ def train(
             f"{backbone}: no such weights file; `python -m export backbone` makes it of Keras's "
             f"ImageNet weights"
         )
-    pictures, labels = claim(run, recipe, data, backbone, fold, shipped)
+    parts, labels = claim(run, recipe, data, backbone, fold, shipped)
     if run.path("weights.npz").is_file():
         run.log("train: weights.npz is there already; only the held-out part is measured again")
         trained = read_weights(run.path("weights.npz"))
     else:
+        # The cached views of all folds are in the order of the files.
+        pictures = sorted([*parts["train"], *parts["held_out"]], key=lambda picture: picture.file)
         views = gather(run, recipe, data, pictures, labels, fold)
         if len(views.chosen) < recipe.training.batch:
             raise ExportError(
@@ -87,8 +85,43 @@ def train(
         trained = learn(run, views, len(labels), weights, recipe.training)
         run.write_arrays("weights.npz", **trained)
         run.log(f"train: {(time.monotonic() - started) / 60:.0f} minutes in all")
-    held_out = hold_out(pictures, fold)["held_out"]
-    measure(run, data, held_out, labels, SIZE, functools.partial(predict, trained))
+    measure(run, data, parts["held_out"], labels, SIZE, functools.partial(predict, trained))
+
+
+def finetune(
+    run: Run, recipe: AnyRecipe, folder: Path, start: Path, backbone: Path, fold: int | None
+) -> None:
+    """Train on the crops that bins have kept and people have labelled, starting from a package.
+
+    The run is quantised, evaluated and packaged like any other. Whole pictures are refused: a bin
+    shows its network crops.
+
+    Args:
+        run: where everything is kept.
+        recipe: how to train.
+        folder: what `bin-daemon samples export` wrote.
+        start: folder of the package.
+        backbone: folded weights to find near-duplicates with.
+        fold: as `train` takes it.
+
+    Raises:
+        ExportError: the recipe is of another kind, the folder is no export, or as `train` does.
+        UsageError: the tables of the folder do not fit its pictures.
+        ModelError: `start` is no package.
+    """
+    if not isinstance(recipe, FoldedRecipe):
+        raise ExportError(
+            f"recipe {recipe.name}: trains a network of kind '{recipe.network.kind}'; "
+            f"--finetune-from goes on with a package of kind 'folded'"
+        )
+    if whole := [one.path for one in listed(folder) if not one.cropped]:
+        raise ExportError(
+            f"{folder}: {whole[0].relative_to(folder)} is no crop of a bin ({len(whole)} such "
+            f"pictures). `bin-daemon teach --from` with an empty view cuts whole pictures and "
+            f"keeps the crops, which `samples export` then writes. What was kept without a view "
+            f"is taken out by `samples delete ID...`; ids are the names of the exported files"
+        )
+    train(run, recipe, folder, backbone, fold, read_shipped(start))
 
 
 def claim(
@@ -98,52 +131,16 @@ def claim(
     backbone: Path,
     fold: int | None,
     shipped: Shipped | None = None,
-) -> tuple[list[Picture], tuple[str, ...]]:
-    """Make the run folder and say in it what is trained, or check that it says the same.
-
-    Args are those of `train`.
-
-    Returns:
-        The pictures, and the labels.
-
-    Raises:
-        ExportError: the pictures are unfit, or the run folder holds another training.
-    """
-    run.create()
-    start = {"start": f"{shipped.id}, model.tflite sha256 {shipped.sha256}"} if shipped else {}
-    asked: dict[str, Any] = {
-        "settings": {**settings(recipe), **start},
-        "data": relative(data),
-        "fold": fold,
-        **({"labels": list(recipe.labels)} if recipe.labels else {}),
-    }
-    claimed(run, asked)  # before the report on the pictures of the other training is overwritten
-    pictures = check_data(run, data, recipe.labels, parts=FOLDS, embed=embedding_at_hand(backbone))
-    labels = recipe.labels or labels_of(pictures)
-    asked["labels"] = list(labels)
-    if claimed(run, asked) is None:
-        run.write_json("versions.json", versions())
-    config = {**asked, **recipe.of_package(), **_origin(recipe, fold, shipped, start)}
-    config |= {"recipe": recipe.name, "kind": recipe.network.kind, "size": SIZE}
-    run.write_json("config.json", config)
-    parts = hold_out(pictures, fold)
-    _keep_split(run, parts)
-    run.log(f"train: {len(parts['train'])} pictures, {len(parts['held_out'])} held out")
-    if shipped is not None:
-        new = [label for label in labels if label not in shipped.labels]
-        gone = [label for label in shipped.labels if label not in labels]
-        run.log(
-            f"train: starts from {shipped.id}; new classes: {', '.join(new) or 'none'}; without "
-            f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
-        )
-    return pictures, labels
-
-
-def _origin(
-    recipe: FoldedRecipe, fold: int | None, shipped: Shipped | None, start: Mapping[str, str]
-) -> dict[str, Any]:
-    """`provenance` and `licences` of what is trained."""
+) -> tuple[Parts, tuple[str, ...]]:
+    """`claim_run` with the arguments of `train`: the pictures by part, and the labels."""
     learnt = "all folds" if fold is None else f"folds other than {fold}, by group"
+    start, licences = {}, {"backbone": "Apache-2.0"}
+    if shipped is not None:
+        package = shipped.package
+        sha256 = package.manifest.files[MODEL].sha256
+        start = {"start": f"{package.id}, model.tflite sha256 {sha256}"}
+        for name, words in package.manifest.licences.items():
+            licences[f"{name} of {package.id}"] = words
     provenance = {
         "data": f"{recipe.data.title}, {learnt}",
         "backbone": "MobileNetV2 1.0/224, ImageNet (TF-slim checkpoint), batch norm folded",
@@ -153,30 +150,17 @@ def _origin(
         provenance["rendered"] = (
             "items and chambers drawn by export/rendering/studio, for training only"
         )
-    licences = {"backbone": "Apache-2.0"}
-    if shipped:
-        licences |= {f"{name} of {shipped.id}": words for name, words in shipped.licences.items()}
     licences |= {"data": recipe.data.licence, "weights": recipe.weights_licence}
-    return {"provenance": provenance, "licences": licences}
-
-
-def _keep_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
-    """Write the split down, or check that the one of a broken-off training is the same.
-
-    Raises:
-        ExportError: it is not: what is held out now may have been learnt from.
-    """
-    if run.path(SPLIT).is_file():
-        known = read_split(run)
-        if any(
-            [one.file for one in known[part]] != [one.file for one in pictures]
-            for part, pictures in parts.items()
-        ):
-            raise ExportError(
-                f"{run.folder}: the pictures or their groups have changed since its training "
-                f"began; name another run with --run"
-            )
-    write_split(run, parts)
+    about = {"size": SIZE, "provenance": provenance, "licences": licences}
+    parts, labels = claim_run(run, recipe, data, fold, backbone, about, start=start)
+    if shipped is not None:
+        new = [label for label in labels if label not in package.labels]
+        gone = [label for label in package.labels if label not in labels]
+        run.log(
+            f"train: starts from {package.id}; new classes: {', '.join(new) or 'none'}; without "
+            f"pictures, so the model will not know them: {', '.join(gone) or 'none'}"
+        )
+    return parts, labels
 
 
 def _ridge_head(backbone: Weights, views: TrainingViews, classes: int) -> Weights:

@@ -140,7 +140,7 @@ def test_the_model_is_measured_like_any_other_and_held_against_the_gate(run: Run
 
 def test_a_known_class_keeps_its_row_and_a_new_one_starts_at_zero() -> None:
     package = open_package(WASTE6)
-    shipped = Shipped(package.id, package.labels, {}, "", dequantised(package))
+    shipped = Shipped(package, dequantised(package))
 
     head = shipped.for_labels(("paper", "hat", "glass"))
 

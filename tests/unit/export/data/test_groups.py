@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.data.groups import agreement, agreement_of, copies, merge_groups, name_groups
-from export.networks.embedding import embedding_at_hand
+from export.networks.mobilenet import embedding_at_hand
 from export.run import DEFAULT_BACKBONE
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "trashnet"
