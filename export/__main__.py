@@ -29,6 +29,7 @@ Action = Callable[[Namespace], int | None]
 
 def _train(options: Namespace) -> None:
     from export.data.fetch import locate
+    from export.training import folded, keras
     from export.views.relaid import relaid_set
 
     recipe = read_recipe(options.recipe or ("finetune" if options.finetune_from else "waste6"))
@@ -38,31 +39,20 @@ def _train(options: Namespace) -> None:
     recipe = override(recipe, changes)
     run = _run_named(options.run or recipe.name)
     if options.finetune_from:
-        from export.training.folded import finetune
-
-        finetune(run, recipe, options.finetune_from, options.start, options.backbone, options.fold)
+        start, backbone = options.start, options.backbone
+        folded.finetune(run, recipe, options.finetune_from, start, backbone, options.fold)
         return
     data = locate(recipe.name, recipe.data, options.data, options.sha256, relaid_set)
     if isinstance(recipe, FoldedRecipe):
-        from export.training.folded import train
-
-        train(run, recipe, data, options.backbone, options.fold)
+        folded.train(run, recipe, data, options.backbone, options.fold)
     else:
-        from export.training import keras
-
         keras.train(run, recipe, data, options.fold, options.backbone)
 
 
 def _quantize(options: Namespace) -> None:
-    run, data = _run_and_data(options)
-    if run.read_json("config.json", "train").get("kind", "folded") == "folded":
-        from export.conversion.folded import quantise
+    from export.conversion.int8 import quantise
 
-        quantise(run, data, plain=options.plain)
-    else:
-        from export.conversion import keras
-
-        keras.quantise(run, data)
+    quantise(*_run_and_data(options), plain=options.plain)
 
 
 def _evaluate(options: Namespace) -> None:

@@ -8,32 +8,22 @@ nothing is trained.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
 from bin_daemon.core.softmax import softmax
-from bin_daemon.model.runtime import Runtime
 from export.conversion import golden
 from export.conversion.int8 import CALIBRATION
 from export.conversion.metadata import stamp
-from export.conversion.tflite_import import (
-    LINEAR_SCALES,
-    feed_pixels,
-    open_model,
-    quantise_float,
-)
 from export.data.check import check_data
 from export.data.pictures import Picture, label_indices, load_squares, spread, write_split
 from export.errors import ExportError
-from export.evaluation.runtimes import RUNTIMES, Model, Outputs
+from export.evaluation.runtimes import RUNTIMES, run_apart
 from export.networks.mobilenet import embedding_at_hand
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
@@ -48,7 +38,26 @@ another: where both are as good, all of six that only one gets right are of the 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
 
 Answer = Callable[[Array], Sequence[Array]]
-"""uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model."""
+"""uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model, float32."""
+
+
+class Source(Protocol):
+    """A classifier as somebody made it, whatever the format of its file.
+
+    side: of its input in pixels. scales: the ways to scale pixels that it may want.
+    """
+
+    side: int
+    scales: Sequence[str]
+
+    def input_spec(self, scale: str) -> dict[str, list[float]]:
+        """Mean and standard deviation by channel that the manifest says of the pixels."""
+
+    def answer(self, scale: str) -> Answer:
+        """What the source says where pixels are scaled so."""
+
+    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
+        """The int8 file on plain pixels, calibrated on uint8 (n, s, s, 3)."""
 
 
 def import_model(
@@ -72,9 +81,11 @@ def import_model(
     if file.suffix not in SUFFIXES or not file.is_file():
         raise ExportError(f"{file}: must be a file that ends in {', '.join(SUFFIXES)}")
     labels = read_labels(labels_file)
-    source: Any
+    source: Source
     if file.suffix == ".tflite":
-        source = _TfliteSource(file, labels)
+        from export.conversion.tflite_import import TfliteSource
+
+        source = TfliteSource(file, labels)
     else:
         from export.conversion.keras_import import KerasSource
 
@@ -152,7 +163,7 @@ def read_labels(file: Path) -> tuple[str, ...]:
 
 def _choose_scale(
     run: Run,
-    source: Any,
+    source: Source,
     scale: str | None,
     folder: Path,
     pictures: Sequence[Picture],
@@ -216,7 +227,7 @@ def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) 
     for runtime in RUNTIMES:
         try:
             for name, squares in shown.items():
-                found, expected = apart(content, runtime, squares).logits, answer(squares)[0]
+                found, expected = run_apart(content, runtime, squares).logits, answer(squares)[0]
                 same = int(np.sum(found.argmax(1) == expected.argmax(1)))
                 error = np.sqrt(np.mean(np.square(found - expected))) / expected.std()
                 run.log(
@@ -229,57 +240,3 @@ def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) 
     run.write_json("refusals.json", refusals)
     if len(refusals) == len(RUNTIMES):
         raise ExportError(f"{run.folder}: no runtime takes the file; see log.txt there")
-
-
-def apart(content: bytes, runtime: Runtime, values: Array) -> Outputs:
-    """What a runtime gives for inputs as the file takes them.
-
-    In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
-
-    Raises:
-        ExportError: the runtime refuses the file.
-    """
-    return _other_process().submit(_run_model, content, runtime, values).result()
-
-
-@functools.cache
-def _other_process() -> ProcessPoolExecutor:
-    """The one process without TensorFlow; it ends with this one."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-
-def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
-    return Model(content, runtime).run(values)
-
-
-class _TfliteSource:
-    """A TFLite classifier as somebody made it, float or quantised."""
-
-    def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        self.opened = open_model(file.read_bytes(), len(labels), str(file))
-        self.side = self.opened.side
-        # An integer input says by itself what a pixel is.
-        self.scales = tuple(LINEAR_SCALES) if self.opened.kind == "float32" else ("0-255",)
-
-    def input_spec(self, scale: str) -> dict[str, list[float]]:
-        mean, std = LINEAR_SCALES[scale]
-        return {"mean": [mean] * 3, "std": [std] * 3}
-
-    def answer(self, scale: str) -> Answer:
-        mean, std = LINEAR_SCALES[scale]
-
-        def ask(squares: Array) -> tuple[Array, Array]:
-            values = squares
-            if self.opened.kind == "int8":
-                values = (squares.astype(np.int16) - 128).astype(np.int8)
-            elif self.opened.kind == "float32":
-                values = (squares.astype(np.float32) - np.float32(mean)) / np.float32(std)
-            outputs = apart(self.opened.content, RUNTIMES[0], values)
-            return outputs.logits, outputs.embedding
-
-        return ask
-
-    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
-        if self.opened.quantised:
-            return feed_pixels(self.opened, scale)
-        return quantise_float(self.opened, squares, scale)

@@ -1,21 +1,106 @@
-"""One way to int8 for every network: uint8 or float pictures in, int8 logits and embedding out.
+"""Turn a trained network into the int8 TFLite file that a bin runs.
 
-A function on TensorFlow and pictures to calibrate on flow in, the bytes of a TFLite file that both
-runtimes take flow out. What the pixels mean is the business of whoever made the function.
+Reads the weights or the Keras model of a run; equalises the folded network, calibrates on pictures
+of the training, converts, and embeds the metadata. Leaves `model.tflite`, which is not touched
+afterwards: its figures, its hash and what is shipped are of one and the same file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bin_daemon.core.messages import Array
+from export.conversion.equalise import equalise, watch
+from export.conversion.metadata import stamp
+from export.data.pictures import load_squares, read_split, spread
 from export.errors import ExportError
+from export.networks.keras_backbones import load
+from export.networks.mobilenet import SIZE, Network, Weights, normalise, predict, read_weights
+from export.run import Run
+from export.views.view_cache import photograph_views
 
 CALIBRATION = 256
 """Pictures to watch activations on, for equalisation and for the ranges of the int8 tensors."""
+
+
+def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
+    """Make `model.tflite` of a run; of a folded network, `equalised.npz` too.
+
+    Args:
+        run: a run that has been trained.
+        data: the pictures it was trained on.
+        plain: leave the equalisation out, to measure what it is worth.
+
+    Raises:
+        ExportError: the run has no weights or no model, or pictures are missing.
+    """
+    config = run.read_json("config.json", "train")
+    files = [picture.file for picture in spread(read_split(run)["train"], CALIBRATION)]
+    if config.get("kind", "folded") == "folded":
+        squares = _views(data, files, config["settings"]["training"])
+        weights = _equalised(run, squares, plain=plain)
+        run.write_arrays("equalised.npz", **weights)
+        content = convert_folded(weights, squares)
+    else:
+        content = convert_keras(load(run), load_squares(data, files, config["size"]))
+    model = stamp(content, config)
+    run.write_bytes("model.tflite", model)
+    run.log(f"quantize: model.tflite, {len(model)} bytes")
+
+
+def _views(data: Path, files: Sequence[str], plan: Mapping[str, Any]) -> Array:
+    """The pictures as they are, every second one in a chamber if the training showed chambers."""
+    chambers = 1 if plan["chamber_views"] else 0
+    return np.stack(
+        [photograph_views(data, files, 0, chambers * (i % 2), i)[-1] for i in range(len(files))]
+    )
+
+
+def _equalised(run: Run, squares: Array, *, plain: bool) -> Weights:
+    """The weights of a run, equalised on training views unless `plain`."""
+    weights = read_weights(run.need("weights.npz", "train"))
+    if plain:
+        return weights
+    before = predict(weights, squares)[0]
+    weights = equalise(weights, watch(weights, squares))
+    after = predict(weights, squares)[0]
+    run.log(
+        f"quantize: equalised; on {len(squares)} training views float logits moved by "
+        f"{np.abs(after - before).max():.1e} at most, "
+        f"{np.sum(after.argmax(1) != before.argmax(1))} decisions changed"
+    )
+    return weights
+
+
+def convert_folded(weights: Weights, squares: Array) -> bytes:
+    """The TFLite file of folded weights, calibrated on uint8 (n, 224, 224, 3)."""
+    network = Network(weights)
+
+    def forward(image: Any) -> tuple[Any, Any]:
+        embedding = network.embed(image)
+        return network.classify(embedding), embedding
+
+    def inputs() -> Iterator[Array]:
+        return (normalise(square[np.newaxis].astype(np.float32)) for square in squares)
+
+    return convert(forward, SIZE, inputs)
+
+
+def convert_keras(model: Any, squares: Array) -> bytes:
+    """The TFLite file of a Keras model, calibrated on uint8 (n, s, s, 3).
+
+    `model` takes float pixels (n, s, s, 3), 0..255, and gives [logits, embedding].
+    """
+
+    def forward(image: Any) -> tuple[Any, Any]:
+        logits, embedding = model(image, training=False)
+        return logits, embedding
+
+    return convert(forward, squares.shape[1], lambda: calibration(squares))
 
 
 def calibration(squares: Array) -> Iterator[Array]:
@@ -34,15 +119,12 @@ def calibration(squares: Array) -> Iterator[Array]:
 def convert(
     forward: Callable[[Any], tuple[Any, Any]], side: int, inputs: Callable[[], Iterable[Array]]
 ) -> bytes:
-    """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out.
+    """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out, no metadata.
 
     Args:
         forward: float32 (1, side, side, 3) to logits (1, classes) and embedding (1, d).
         side: of the picture, pixels.
         inputs: gives pictures, float32 (1, side, side, 3), to calibrate activation ranges on.
-
-    Returns:
-        The TFLite file, without metadata.
 
     Raises:
         ExportError: the converter has no int8 form of the network.

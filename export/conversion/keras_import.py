@@ -21,7 +21,7 @@ import numpy as np
 
 from bin_daemon.core.messages import Array
 from export.conversion import golden
-from export.conversion.keras import convert
+from export.conversion.int8 import convert_keras
 from export.conversion.tflite_import import LARGEST_EMBEDDING
 from export.errors import ExportError
 from export.networks.keras_backbones import MODEL, NORMALISATIONS, answers, normalise
@@ -59,7 +59,7 @@ class KerasSource:
         """The int8 file, calibrated on uint8 (n, s, s, 3); the run gets the Keras model too."""
         model = from_pixels(self.model, scale, self.side)
         model.save(run.path(MODEL))
-        return convert(model, squares)
+        return convert_keras(model, squares)
 
 
 def read_model(path: Path) -> Any:

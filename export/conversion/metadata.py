@@ -42,13 +42,27 @@ def licences(config: Mapping[str, Any]) -> str:
 
 
 def stamp(model: bytes, config: Mapping[str, Any]) -> bytes:
-    """A TFLite file with the metadata and the labels of the run that it was made in.
+    """Put metadata and labels into a TFLite file; metadata that it has already are replaced.
+
+    The outputs are put in order of size: the converter orders them as it likes, while tools that
+    know classifiers in general take the first output for the scores.
 
     Args:
         model: the file, with logits and perhaps an embedding as its outputs.
-        config: of the run, as in its `config.json`.
+        config: of the run that it was made in, as in its `config.json`.
     """
-    return embed(model, encode(config), config["labels"])
+    from tensorflow.lite.tools import flatbuffer_utils as tflite
+
+    content = tflite.convert_bytearray_to_object(model)
+    graph = content.subgraphs[0]
+    graph.outputs = sorted(graph.outputs, key=lambda tensor: prod(graph.tensors[tensor].shape))
+    buffer, note = tflite.schema_fb.BufferT(), tflite.schema_fb.MetadataT()
+    buffer.data = list(encode(config))
+    note.name, note.buffer = BUFFER_NAME, len(content.buffers)
+    content.buffers.append(buffer)
+    others = [one for one in content.metadata or [] if one.name != BUFFER_NAME.encode()]
+    content.metadata = [*others, note]
+    return append_labels(tflite.convert_object_to_bytearray(content), config["labels"])
 
 
 def encode(config: Mapping[str, Any]) -> bytes:
@@ -105,43 +119,6 @@ def _written(builder: flatbuffers.Builder, value: Any) -> Any:
         elif part is not None:
             builder.PrependUOffsetTRelativeSlot(slot, place, 0)
     return builder.EndObject()
-
-
-def embed(model: bytes, metadata: bytes, labels: Sequence[str]) -> bytes:
-    """Put metadata and labels into a TFLite model; a model that has metadata gets it replaced.
-
-    The outputs are put in order of size: the converter orders them as it likes, while tools that
-    know classifiers in general take the first output for the scores.
-
-    Needs the model schema, which TensorFlow brings.
-    """
-    schema = tflite_schema()
-    content = schema.ModelT.InitFromPackedBuf(model, 0)
-    graph = content.subgraphs[0]
-    graph.outputs = sorted(graph.outputs, key=lambda tensor: prod(graph.tensors[tensor].shape))
-    buffer = schema.BufferT()
-    buffer.data = list(metadata)
-    content.buffers.append(buffer)
-    note = schema.MetadataT()
-    note.name = BUFFER_NAME
-    note.buffer = len(content.buffers) - 1
-    others = [m for m in content.metadata or [] if m.name not in (BUFFER_NAME, b"TFLITE_METADATA")]
-    content.metadata = [*others, note]
-    return append_labels(pack(content), labels)
-
-
-def tflite_schema() -> Any:
-    """The classes of a TFLite file's tables, which TensorFlow brings."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    return schema
-
-
-def pack(model: Any) -> bytes:
-    """The bytes of a TFLite file that was edited as objects (`ModelT`)."""
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def append_labels(model: bytes, labels: Sequence[str]) -> bytes:

@@ -6,8 +6,11 @@ implementations of the same integer arithmetic, so agreement between them is wor
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,3 +83,24 @@ class Model:
             logits.append(self._read("logits"))
             embedding.append(self._read("embedding"))
         return Outputs(np.stack(logits), np.stack(embedding), np.array(times))
+
+
+def run_apart(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+    """What a runtime gives for inputs as the file takes them.
+
+    In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
+
+    Raises:
+        ExportError: the runtime refuses the file.
+    """
+    return _other_process().submit(_run_model, content, runtime, values).result()
+
+
+@functools.cache
+def _other_process() -> ProcessPoolExecutor:
+    """The one process without TensorFlow; it ends with this one."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+    return Model(content, runtime).run(values)
