@@ -145,6 +145,7 @@ def test_a_kill_at_any_moment_leaves_a_store_that_holds_together(tmp_path):
         )
         assert writer.stdout is not None
         ids = [writer.stdout.readline().strip() for _ in range(told)]
+        assert all(ids), "the writer ended by itself"
         writer.kill()
         ids += [line.strip() for line in writer.stdout]
         writer.wait()

@@ -11,7 +11,6 @@ import dataclasses
 import resource
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -275,9 +274,7 @@ def test_an_event_that_no_store_can_take_does_not_hold_up_the_others(
 
     publisher.decided(sort_event(1, 1, confidence=float("nan")))
     (good,) = sort_items(publisher, 1, first=2)
-    deadline = time.monotonic() + 10
-    while _rows(tmp_path) < 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: _rows(tmp_path) >= 1, "the good one to be stored")
     publisher.close()
 
     with History(tmp_path / STORE_NAME) as history:

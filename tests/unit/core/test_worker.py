@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from waiting import wait_until
 
 from bin_daemon.core.errors import OverdueError
 from bin_daemon.core.worker import Worker, within
@@ -21,10 +22,9 @@ def test_work_goes_on_until_it_is_stopped() -> None:
 
     worker = Worker("ticker", work)
     worker.start()
-    while len(passes) < 3:
-        time.sleep(0.001)
+    wait_until(lambda: len(passes) >= 3, "three passes")
 
-    assert worker.stop(5.0)
+    assert worker.stop(30.0)
     assert set(passes) == {"ticker"}
     assert worker.stopping
     assert worker.error is None

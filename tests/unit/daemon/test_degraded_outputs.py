@@ -1,9 +1,9 @@
 """Pins of a bin that does not sort: one that another program has, and none where it stops."""
 
 import dataclasses
-import time
 
 import pytest
+from waiting import wait_until
 
 from bin_daemon.config.hardware import Input, Light, Output, OutputSection
 from bin_daemon.config.load import load_config
@@ -46,10 +46,7 @@ def test_the_others_are_switched_off_after_a_daemon_was_killed(config, factory):
 def test_the_status_lamp_says_trouble_all_the_same(config, factory):
     with Degraded(config, SimulatedClock(), parked=True) as parts:
         assert [problem.startswith(TAKEN) for problem in parts.problems] == [True]
-        until = time.monotonic() + 5.0
-        while not factory.pin(LED).state:  # it blinks in a thread of gpiozero
-            assert time.monotonic() < until, "the lamp stays dark"
-            time.sleep(0.01)
+        wait_until(lambda: factory.pin(LED).state, "the lamp to blink")
 
 
 def test_a_daemon_that_is_stopped_before_it_began_claims_nothing(config, factory, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from bin_daemon.config.sections import KeepSection
 from bin_daemon.core.clock import SimulatedClock
@@ -179,7 +180,7 @@ def test_sorting_never_waits_and_what_a_slow_disk_loses_is_counted(new, tmp_path
     disk = SlowDisk(monkeypatch)
     collector = new(unsure=True, corrected=True)
     notice(collector, "e0", unsure=True)
-    disk.reached.wait(20)
+    assert disk.reached.wait(30)
     for number in range(1, QUEUED + 4):  # would hang here if it waited for the disk
         notice(collector, f"e{number}", unsure=True)
     assert collector.lost == 3
@@ -198,7 +199,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(new, monkeypatch, caplog):
     disk = SlowDisk(monkeypatch)
     collector = new(unsure=True)
     notice(collector, "stuck", unsure=True)
-    disk.reached.wait(20)
+    assert disk.reached.wait(30)
     with monkeypatch.context() as patch:
         patch.setattr(module, "CLOSE_S", 0.05)
         collector.close()  # would hang here if it waited for the disk
@@ -212,13 +213,12 @@ def test_a_picture_that_cannot_be_written_costs_only_itself(new, tmp_path, monke
     disk.error = error
     collector = new(unsure=True)
     notice(collector, "lost", unsure=True)
-    disk.reached.wait(20)
+    assert disk.reached.wait(30)
     disk.reached.clear()
     disk.go.set()
     notice(collector, "lost too", unsure=True)
-    disk.reached.wait(20)
-    while collector.lost < 2:
-        time.sleep(0.01)
+    assert disk.reached.wait(30)
+    wait_until(lambda: collector.lost == 2, "both to be lost")
     assert ("the disk is full" if isinstance(error, StoreError) else "ZeroDivisionError") in (
         collector.problems()[0]
     )
@@ -232,8 +232,7 @@ def test_a_store_that_cannot_be_opened_is_told_and_tried_again(new, tmp_path):
     (tmp_path / "samples.db").write_bytes(b"this is no database, " * 100)
     collector = new(unsure=True)
     notice(collector, "lost", unsure=True)
-    while not collector.lost:
-        time.sleep(0.01)
+    wait_until(lambda: collector.lost, "the picture to be lost")
     assert "samples delete --all" in collector.problems()[0]
     (tmp_path / "samples.db").unlink()
     notice(collector, "kept", unsure=True)
