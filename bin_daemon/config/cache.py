@@ -55,12 +55,13 @@ def cached(kind: type[T], text: bytes, folder: Path | None, check: Callable[[], 
     if folder is None:
         return check()
     key = hashlib.sha256(f"{__version__} {_edition()}\0".encode() + text).hexdigest()
-    path = folder / _name(kind)
-    found = _read(path)
-    if found and found[0] == key and isinstance(found[1], kind):
-        return found[1]
+    stored_key, stored = _read(kind, folder)
+    if stored is not None and stored_key == key:
+        return stored
     result = check()
-    _write(path, key, result)
+    with contextlib.suppress(OSError, BinDaemonError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(_file(kind, folder), pickle.dumps((key, result)), synced=False)
     return result
 
 
@@ -69,12 +70,11 @@ def last_good(kind: type[T], folder: Path) -> T | None:
 
     For what must be done even where the file of today cannot be read.
     """
-    found = _read(folder / _name(kind))
-    return found[1] if found and isinstance(found[1], kind) else None
+    return _read(kind, folder)[1]
 
 
-def _name(kind: type) -> str:
-    return f"{kind.__name__.lower()}.checked"
+def _file(kind: type, folder: Path) -> Path:
+    return folder / f"{kind.__name__.lower()}.checked"
 
 
 def _edition() -> str:
@@ -86,15 +86,10 @@ def _edition() -> str:
     return ""
 
 
-def _read(path: Path) -> tuple[str, Any] | None:
-    """The key and the result of a file. A damaged one can raise nearly anything: check again."""
-    with contextlib.suppress(Exception):
-        key, result = _Unpickler(io.BytesIO(path.read_bytes())).load()
-        return key, result
-    return None
-
-
-def _write(path: Path, key: str, result: object) -> None:
-    with contextlib.suppress(OSError, BinDaemonError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, pickle.dumps((key, result)), synced=False)
+def _read(kind: type[T], folder: Path) -> tuple[str, T | None]:
+    """What is stored, and its key; None where there is no such thing or the file is damaged."""
+    with contextlib.suppress(Exception):  # a damaged file can raise nearly anything
+        key, result = _Unpickler(io.BytesIO(_file(kind, folder).read_bytes())).load()
+        if isinstance(result, kind):
+            return key, result
+    return "", None

@@ -1,14 +1,14 @@
 """Changes single values in the text of a configuration and leaves every other letter as it was.
 
 A text and values by key flow in, the changed text flows out, checked to mean exactly what was
-wanted. Only the places of those values are replaced: a text that is parsed and dumped again loses
-its columns, and every line of the difference that a person is to approve but one would be noise.
+wanted. A text that is parsed and dumped again would lose its columns, and nearly every line of the
+difference that a person is to approve would be noise.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ def edited(text: str, name: str, changes: Mapping[Key, Any]) -> str:
     Raises ConfigError where that cannot be done by changing these values alone (anchors, merged
     keys), or where the result would be no good configuration; the text is not half changed then.
     """
-    wanted = _unshared(Document(text, name).data)
+    wanted = Document(text, name).data
     for key, value in changes.items():
-        _put_data(wanted, key, value)
         text = _put(text, name, key, value)
+        wanted = _with(wanted, key, value)
     if Document(text, name).data != wanted:
         keys = ", ".join(".".join(key) for key in changes)
         raise ConfigError(f"{name}: {keys}: too interwoven to be changed here; edit it by hand")
@@ -56,7 +56,7 @@ def migration(text: str, name: str) -> dict[Key, Any]:
     """
     version_in(text, name)
     data = Document(text, name).data
-    return dict(_changes(data, migrated(data), ()))
+    return dict(_changes(data, migrated(data)))
 
 
 def difference(old: str, new: str, name: str) -> str:
@@ -93,27 +93,23 @@ def replace(path: Path, text: str, like: Path | None = None) -> None:
         raise ConfigError(f"{path}: cannot write it: {error.strerror}; try it with sudo") from error
 
 
-def _unshared(data: Any) -> Any:
-    """A copy in which no two places are the same object, as an anchor makes them."""
-    if isinstance(data, dict):
-        return {key: _unshared(value) for key, value in data.items()}
-    return [_unshared(value) for value in data] if isinstance(data, list) else data
+def _with(data: Any, key: Key, value: Any) -> Any:
+    """`data` with a value put at a key; what an anchor shares with other places stays there."""
+    if not key:
+        return value
+    inner = data or {}
+    return {**inner, key[0]: _with(inner.get(key[0]), key[1:], value)}
 
 
-def _put_data(data: Any, key: Key, value: Any) -> None:
-    for part in key[:-1]:
-        data = data.setdefault(part, {})
-    data[key[-1]] = value
-
-
-def _changes(old: Any, new: Any, key: Key) -> list[tuple[Key, Any]]:
+def _changes(old: Any, new: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() <= new.keys():
-        found: list[tuple[Key, Any]] = []
         for name, value in new.items():
-            inner = (*key, str(name))
-            found += _changes(old[name], value, inner) if name in old else [(inner, value)]
-        return found
-    return [] if old == new else [(key, new)]
+            if name in old:
+                yield from _changes(old[name], value, (*key, name))
+            else:
+                yield (*key, name), value
+    elif old != new:
+        yield key, new
 
 
 def _put(text: str, name: str, key: Key, value: Any) -> str:
@@ -129,7 +125,7 @@ def _put(text: str, name: str, key: Key, value: Any) -> str:
         node = inner
     assert node is not None
     style = node.style if isinstance(node, yaml.ScalarNode) and isinstance(value, str) else None
-    return text[: node.start_mark.index] + _flow(value, style, "") + text[node.end_mark.index :]
+    return text[: node.start_mark.index] + _flow(value, style) + text[node.end_mark.index :]
 
 
 def _insert(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
@@ -139,27 +135,26 @@ def _insert(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
         return f"{text[:at]}{_flow(key)}: {_flow(value)}{text[at:]}"
     last_key, last = mapping.value[-1]
     air = " " if text.startswith("{ ", last.start_mark.index) else ""
+    entry = f"{_flow(key)}:", _flow(value, None, air)
     if mapping.flow_style:
         at = last.end_mark.index
-        return f"{text[:at]}, {_flow(key)}: {_flow(value, None, air)}{text[at:]}"
-    column: int = last_key.start_mark.column
+        return f"{text[:at]}, {' '.join(entry)}{text[at:]}"
+    column = last_key.start_mark.column
     same_line = last.start_mark.line == last_key.start_mark.line
     width = last.start_mark.column - column - 1 if same_line else 0
     ending = "\r\n" if "\r\n" in text else "\n"
     at = text.find("\n", _end(last)) + 1
     if not at:
         text, at = text + ending, len(text) + len(ending)
-    line = " " * column + f"{_flow(key)}:".ljust(width) + f" {_flow(value, None, air)}{ending}"
-    return text[:at] + line + text[at:]
+    return f"{text[:at]}{' ' * column}{entry[0]:<{width}} {entry[1]}{ending}{text[at:]}"
 
 
 def _end(node: yaml.Node) -> int:
     """Where the text of a node ends; a block's end mark comes after the comments that follow."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
-        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
-    end: int = node.end_mark.index
-    return end
+        node = last[1] if isinstance(node, yaml.MappingNode) else last
+    return int(node.end_mark.index)
 
 
 def _flow(value: Any, style: str | None = None, air: str = "") -> str:
@@ -167,8 +162,7 @@ def _flow(value: Any, style: str | None = None, air: str = "") -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{_flow(k)}: {_flow(v)}" for k, v in value.items())
         return f"{{{air}{inner}{air}}}"
-    dumped = yaml.safe_dump(
+    text: str = yaml.safe_dump(
         value, default_flow_style=True, default_style=style, width=1_000_000, allow_unicode=True
     )
-    text: str = dumped
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,8 +1,7 @@
 """Reads the YAML file of a bin and says, for every mistake at once, in which line it is.
 
 A path flows in, a validated `Config` flows out, or a `ConfigError` whose message has one line per
-mistake: `file:line: key: what is wrong`. The values themselves are never part of a message for keys
-that may hold a secret.
+mistake: `file:line: key: what is wrong`. No value of a key that may hold a secret is part of it.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ def load_config(path: Path | str, cache_dir: Path | None = None) -> Config:
     """Read and check a configuration.
 
     path: a YAML file, or the bare name of a shipped profile ("simulator"). cache_dir: the folder
-    that remembers what was checked before.
-    Raises ConfigError with one line for each mistake.
+    of the cache. Raises ConfigError with one line for each mistake.
     """
     path = find_config(path)
     text = read(path)
@@ -101,10 +99,7 @@ def _rules_of_the_rest(data: dict[str, Any], invalid: list[Fault]) -> list[Fault
 
 
 def validate(kind: type[T], raw: Any) -> T:
-    """Check plain data against a section, or against the whole `Config` and its rules.
-
-    Raises ConfigError with one line for each mistake.
-    """
+    """Check plain data against a section, or the whole `Config` and its rules, as `load_config`."""
     try:
         section = check(kind, raw)
         faults = list(rules.faults(section)) if isinstance(section, Config) else []
@@ -142,6 +137,5 @@ def find_config(path: Path | str) -> Path:
 
 def digest(config: Config) -> str:
     """Twelve hex digits that change with the configuration (never with a secret's value)."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(config), default=str).encode()).hexdigest()[
-        :12
-    ]
+    plain = json.dumps(dataclasses.asdict(config), default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]

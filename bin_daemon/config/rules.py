@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bin_daemon.config.hardware import OutputSection, SensorSection
+from bin_daemon.config.hardware import SensorSection
 from bin_daemon.config.sections import Config
 from bin_daemon.config.validate import Fault, Key
 
@@ -47,8 +47,13 @@ def _pins(config: Config) -> Iterator[Fault]:
         (line, ("chute", "servos", name, "pin"), servo.pin)
         for name, servo in config.chute.servos.items()
     ]
-    used += [("GPIO", *pin) for pin in _sensor_pins(config.sensors)]
-    used += [("GPIO", *pin) for pin in _output_pins(config.outputs)]
+    for name, switch in config.sensors.switches().items():
+        used.append(("GPIO", ("sensors", *name.split("."), "pin"), switch.pin))
+    for name, fill in config.sensors.fill.items():
+        used.append(("GPIO", ("sensors", "fill", name, "trigger"), fill.trigger))
+        used.append(("GPIO", ("sensors", "fill", name, "echo"), fill.echo))
+    for name, output in config.outputs.named().items():
+        used.append(("GPIO", ("outputs", name, "pin"), output.pin))
     bus: Key = ("chute", "board", "bus")
     if on_board and config.chute.board.bus == 1:
         used += [("GPIO", bus, pin) for pin in _BUS_PINS]
@@ -59,24 +64,8 @@ def _pins(config: Config) -> Iterator[Fault]:
         if (owner := owners.setdefault((line, pin), key)) is not key:
             yield key, f"{line} {pin} is already used by {'.'.join(owner)}"
         if line == "GPIO" and pin in RESERVED_PINS and pin not in config.free_pins and key != bus:
-            yield (
-                key,
-                f"GPIO {pin} serves {RESERVED_PINS[pin]}; take another pin, "
-                f"or list it under free_pins once that is switched off",
-            )
-
-
-def _sensor_pins(sensors: SensorSection) -> Iterator[tuple[Key, int]]:
-    for name, switch in sensors.switches().items():
-        yield ("sensors", *name.split("."), "pin"), switch.pin
-    for name, sensor in sensors.fill.items():
-        yield ("sensors", "fill", name, "trigger"), sensor.trigger
-        yield ("sensors", "fill", name, "echo"), sensor.echo
-
-
-def _output_pins(outputs: OutputSection) -> Iterator[tuple[Key, int]]:
-    for name, output in outputs.named().items():
-        yield ("outputs", name, "pin"), output.pin
+            words = f"GPIO {pin} serves {RESERVED_PINS[pin]}; take another pin, or list it under "
+            yield key, words + "free_pins once that is switched off"
 
 
 def _fill(sensors: SensorSection) -> Iterator[Fault]:
@@ -93,18 +82,16 @@ def _poses(config: Config) -> Iterator[Fault]:
     if "home" not in poses:
         yield ("chute", "poses"), "a pose named 'home' is needed: where the chute rests"
     elif missing := sorted(set(servos) - set(poses["home"])):
-        yield (
-            ("chute", "poses", "home"),
-            f"no angle for {', '.join(missing)}; every servo must rest",
-        )
+        words = f"no angle for {', '.join(missing)}; every servo must rest"
+        yield ("chute", "poses", "home"), words
     for pose, angles in poses.items():
         for name, angle in angles.items():
             key = ("chute", "poses", pose, name)
-            servo = servos.get(name)
-            if servo is None:
+            if (servo := servos.get(name)) is None:
                 yield key, f"no such servo; chute.servos has {', '.join(servos)}"
-            elif not servo.min_angle_deg <= angle <= servo.max_angle_deg:
-                low, high = servo.min_angle_deg, servo.max_angle_deg
+                continue
+            low, high = servo.min_angle_deg, servo.max_angle_deg
+            if not low <= angle <= high:
                 yield key, f"{angle:g} is outside {low:g} to {high:g} of this servo"
 
 
@@ -113,9 +100,8 @@ def _routes(config: Config) -> Iterator[Fault]:
     for name, route in config.routes.items():
         for i, step in enumerate(route.steps):
             if step.pose not in config.chute.poses:
-                key = ("routes", name, "steps", str(i), "pose")
-                poses = ", ".join(config.chute.poses)
-                yield key, f"no pose '{step.pose}'; chute.poses has {poses}"
+                words = f"no pose '{step.pose}'; chute.poses has {', '.join(config.chute.poses)}"
+                yield ("routes", name, "steps", str(i), "pose"), words
         for label in route.takes:
             if label in taken:
                 yield ("routes", name, "takes"), f"'{label}' is already taken by {taken[label]}"
@@ -128,8 +114,8 @@ def _route_names(config: Config) -> Iterator[Fault]:
     named: list[tuple[Key, str]] = [(("decision", "residual"), config.decision.residual)]
     for label, costs in config.decision.costs.table.items():
         named += [(("decision", "costs", "table", label, name), name) for name in costs]
-    named += [(("sensors", "full", name), name) for name in config.sensors.full]
-    named += [(("sensors", "fill", name), name) for name in config.sensors.fill]
+    for kind, routes in (("full", config.sensors.full), ("fill", config.sensors.fill)):
+        named += [(("sensors", kind, name), name) for name in routes]
     for key, name in named:
         if name not in config.routes:
             yield key, f"no route '{name}'; routes has {known}"

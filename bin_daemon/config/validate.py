@@ -71,11 +71,10 @@ def _target(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unknown_key(schema: dict[str, Any], key: tuple[str, ...]) -> str:
-    known = list(_target(schema, _node(schema, key[:-1])).get("properties", ()))
     import difflib
 
-    close = difflib.get_close_matches(key[-1], known, n=1)
-    if close:
+    known = list(_target(schema, _node(schema, key[:-1])).get("properties", ()))
+    if close := difflib.get_close_matches(key[-1], known, n=1):
         return f"unknown key; did you mean '{close[0]}'?"
     return "unknown key" + (f"; known here: {', '.join(known)}" if known else "")
 
