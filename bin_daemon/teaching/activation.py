@@ -38,10 +38,8 @@ def activate(state: Path, head: Head) -> None:
     """Put `head` in force; `undo` brings the former one back. Raises StoreError."""
     active = paths.taught_head(state)
     with _translated_errors(active):
-        try:
-            former = active.read_bytes()
-        except FileNotFoundError:
-            former = b""  # nothing to go back to but the package as it ships
+        # Where there is none, an empty file: nothing to go back to but the package as it ships.
+        former = active.read_bytes() if active.exists() else b""
         like = _owner(active.parent)
         write_whole(_previous(state), former, like=like)
         head.save(active, like)
@@ -58,10 +56,9 @@ def undo(
     """
     active, previous = paths.taught_head(state), _previous(state)
     with _translated_errors(active):
-        try:
+        former = None
+        with contextlib.suppress(ModelError):
             former = Head.load(previous)
-        except ModelError:
-            former = None
         if former is not None and former.base == base:
             check(former)
             previous.replace(active)
@@ -94,45 +91,36 @@ def retrain(
     to store embeddings that were missing, for the next time. known: as for `training.train`, where
     no head is in force; that says the rest, and what is raised.
     """
-    from bin_daemon.teaching.training import train
-
-    examples = _examples(samples, classifier, grounds, progress, keep)
-    known = classifier.head.labels if classifier.head else known
-    return train(examples, classifier, time.time(), progress, config.route_of, known)
-
-
-def _examples(
-    samples: Samples,
-    classifier: Classifier,
-    grounds: Mapping[str, Vector],
-    progress: Progress,
-    keep: bool,
-) -> Iterator[TrainingExample]:
-    from bin_daemon.teaching.training import TrainingExample
+    from bin_daemon.teaching.training import TrainingExample, train
 
     network = Base.of(classifier.package).sha256
     taught_before = classifier.head.taught_at if classifier.head else float("inf")
     listed = samples.list(labelled=True)
-    renewed: dict[str, Vector] = {}
-    for number, sample in enumerate(listed, start=1):
-        embedding = sample.embedding
-        if sample.network != network:
-            progress(f"looking at picture {number} of {len(listed)}")
+
+    def examples() -> Iterator[TrainingExample]:
+        renewed: dict[str, Vector] = {}
+        for number, sample in enumerate(listed, start=1):
+            embedding = sample.embedding
+            if sample.network != network:
+                progress(f"looking at picture {number} of {len(listed)}")
+                try:
+                    embedding = classifier.classify(samples.crop(sample.id)).embedding
+                except PictureError as error:
+                    log.warning("a kept picture is left out: %s", error)
+                    continue
+                renewed[sample.id] = embedding
+            fresh = sample.taken_at > taught_before
+            ground = grounds.get(sample.id)
+            label = sample.label or ""
+            yield TrainingExample(embedding, label, sample.session, sample.item, ground, fresh)
+        if keep and renewed:
             try:
-                embedding = classifier.classify(samples.crop(sample.id)).embedding
-            except PictureError as error:
-                log.warning("a kept picture is left out: %s", error)
-                continue
-            renewed[sample.id] = embedding
-        fresh = sample.taken_at > taught_before
-        ground = grounds.get(sample.id)
-        label = sample.label or ""
-        yield TrainingExample(embedding, label, sample.session, sample.item, ground, fresh)
-    if keep and renewed:
-        try:
-            samples.renew(network, renewed)
-        except StoreError as error:
-            log.warning("what was seen on the kept pictures has to be seen again: %s", error)
+                samples.renew(network, renewed)
+            except StoreError as error:
+                log.warning("what was seen on the kept pictures has to be seen again: %s", error)
+
+    known = classifier.head.labels if classifier.head else known
+    return train(examples(), classifier, time.time(), progress, config.route_of, known)
 
 
 def head_for(
@@ -170,14 +158,14 @@ def head_for(
         lost = [label for label in head.labels if label not in package.labels]
         but = f" but knows no {', '.join(lost)}" if lost else ""
         return None, f"{words}, which is as good by itself on the kept pictures{but}; {cure}"
-    log.info("learnt anew: %s", result.head.id)
-    needs = result.figures["left_out"]
-    needed = {label: need for label, need in needs.items() if label not in result.head.labels}
-    if needed:
-        from bin_daemon.teaching.advice import in_words
+    head = result.head
+    log.info("learnt anew: %s", head.id)
+    needed = {n: need for n, need in result.figures["left_out"].items() if n not in head.labels}
+    if not needed:
+        return head, ""
+    from bin_daemon.teaching.advice import in_words
 
-        return result.head, f"{words}, learnt anew; {'; '.join(in_words(needed))}; then teach again"
-    return result.head, ""
+    return head, f"{words}, learnt anew; {'; '.join(in_words(needed))}; then teach again"
 
 
 def _carried_over(

@@ -46,13 +46,8 @@ class _Seen:
     embedding: Vector
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Task:
-    """Keep what was seen, or give what is kept already this label; seen: None where it is kept."""
-
-    event_id: str
-    seen: _Seen | None
-    label: str | None
+# Id of an event, the item to keep (None where it is kept already), and the label that it gets.
+_Task = tuple[str, _Seen | None, str | None]
 
 
 class Collector(Closing):
@@ -99,7 +94,7 @@ class Collector(Closing):
                     _, oldest = self._recent.popitem(last=False)
                     self._recent_bytes -= oldest.crop.nbytes
         if self._keep.unsure and (decision.unsure or decision.confidence < self._keep.below):
-            self._order(_Task(event.id, seen, None))
+            self._order((event.id, seen, None))
 
     def correct(self, event_id: str, label: str) -> None:
         """Keep the picture of an item, with what it truly is; from any thread, returns at once.
@@ -118,7 +113,7 @@ class Collector(Closing):
                 f"the picture of item '{event_id}' is gone: the bin holds those of the latest "
                 f"{RECENT} items since it started"
             )
-        if not self._order(_Task(event_id, seen, label)):
+        if not self._order((event_id, seen, label)):
             raise UsageError("too many pictures wait for the disk; try again in a moment")
 
     def _order(self, task: _Task) -> bool:
@@ -151,7 +146,7 @@ class Collector(Closing):
                 task = self._tasks.get(timeout=PRUNE_S)
                 if task is None:
                     break
-                self._store(task)
+                self._store(*task)
             except queue.Empty:
                 pass
             except BinDaemonError as error:
@@ -171,19 +166,19 @@ class Collector(Closing):
             self._samples.close()
             self._samples = None
 
-    def _store(self, task: _Task) -> None:
+    def _store(self, event_id: str, seen: _Seen | None, label: str | None) -> None:
         samples = self._opened()
-        kept = samples.list(item=task.event_id)
-        if kept and task.label is not None:
+        kept = samples.list(item=event_id)
+        if kept and label is not None:
             for sample in kept:
-                samples.label(sample.id, task.label)
-        elif not kept and task.seen is not None:
-            event = task.seen.event
+                samples.label(sample.id, label)
+        elif not kept and seen is not None:
+            event = seen.event
             samples.add(
-                task.seen.crop,
-                task.seen.embedding,
-                task.label,
-                "unsure" if task.label is None else "corrected",
+                seen.crop,
+                seen.embedding,
+                label,
+                "unsure" if label is None else "corrected",
                 base=self._base,
                 taken_at=event.decided_at,
                 session=f"run-{event.session}",
@@ -192,12 +187,12 @@ class Collector(Closing):
                 item=event.id,
             )
         elif not kept:
-            raise UsageError(f"the picture of item '{task.event_id}' was deleted meanwhile")
+            raise UsageError(f"the picture of item '{event_id}' was deleted meanwhile")
         with self._lock:
             uncounted, self._uncounted = self._uncounted, 0
             self._fault = ""
-            if task.event_id not in self._stored:
-                self._stored.append(task.event_id)
+            if event_id not in self._stored:
+                self._stored.append(event_id)
         if uncounted:
             samples.drop_counted(uncounted)
 

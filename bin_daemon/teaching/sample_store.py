@@ -92,7 +92,18 @@ class Samples(Database):
             raise
 
     def _open(self) -> sqlite3.Connection:
-        _make_private(self.path.parent, self._crops, self.path)
+        """Make what is missing, for its owner alone; made by root it is of the parent's owner."""
+        folder = self.path.parent
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        owner = folder.parent.stat()
+        for path in (folder, self._crops, self.path):
+            with contextlib.suppress(FileExistsError):
+                if path is self.path:
+                    path.touch(0o600, exist_ok=False)
+                else:
+                    path.mkdir(0o700)
+                if os.geteuid() == 0 and owner.st_uid != 0:
+                    os.chown(path, owner.st_uid, owner.st_gid)
         self._inode = self.path.stat().st_ino
         return connect(self.path, _SCHEMA, _LAYOUT, _UPGRADES)
 
@@ -177,8 +188,8 @@ class Samples(Database):
         self._drop(db, gone)
         return gone
 
-    def prune(self, now: float) -> int:
-        """Drop what is older than the bound of days at wall-clock time `now`; returns how many.
+    def prune(self, now: float) -> None:
+        """Drop what is older than the bound of days at wall-clock time `now`.
 
         The owner of a clock that is not set yet does not call it.
         """
@@ -190,7 +201,6 @@ class Samples(Database):
             gone = [str(row[0]) for row in old]
             self._drop(db, gone)
         self._unlink(gone)
-        return len(gone)
 
     def _drop(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
         if ids:
@@ -324,17 +334,3 @@ def forget(folder: Path) -> int:
             for file in (*crops, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", ""))):
                 file.unlink(missing_ok=True)
         return len(crops)
-
-
-def _make_private(folder: Path, crops: Path, index: Path) -> None:
-    """Make what is missing, for its owner alone; made by root it belongs to who owns the parent."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    owner = folder.parent.stat()
-    for path in (folder, crops, index):
-        with contextlib.suppress(FileExistsError):
-            if path is index:
-                path.touch(0o600, exist_ok=False)
-            else:
-                path.mkdir(0o700)
-            if os.geteuid() == 0 and owner.st_uid != 0:
-                os.chown(path, owner.st_uid, owner.st_gid)

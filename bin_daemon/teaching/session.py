@@ -51,7 +51,7 @@ class TeachingSession:
     """What the person has taught so far, and what is to be done next.
 
     classes: their names; each gets a key. trouble: what the person should know of a new class, ""
-    for nothing.
+    for nothing. answered: what the item that lies there was named, while shots of it are to come.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TeachingSession:
         self.classes = list(classes)
         self._store, self._trouble = store, trouble
         self._taught: list[tuple[str, Sequence[str]]] = []
-        self._answer: str | None = None
+        self.answered: str | None = None
         self.stage = Stage.ITEM
         self.observation: Observation | None = None
         self.shots: list[Shot] = []
@@ -81,11 +81,6 @@ class TeachingSession:
         """Items taught in this session, by class."""
         return Counter(label for label, _ in self._taught)
 
-    @property
-    def answered(self) -> bool:
-        """Whether the item that lies there was named, and shots of it are still to come."""
-        return self._answer is not None
-
     def see(self, observation: Observation) -> bool:
         """Take what the chamber shows; whether a shot of its item is wanted (`take`)."""
         self.observation = observation
@@ -94,8 +89,8 @@ class TeachingSession:
                 self.stage = Stage.ITEM
             return False
         if observation.view is not View.ITEM:
-            if self._answer is not None and self.shots:
-                self._commit(self._answer)  # it was named, and taken out before the last shot
+            if self.answered is not None and self.shots:
+                self._commit(self.answered)  # it was named, and taken out before the last shot
             else:
                 self._start_over(Stage.ITEM)
             return False
@@ -106,8 +101,8 @@ class TeachingSession:
     def take(self, shot: Shot) -> None:
         """Take the shot that `see` asked for."""
         self.shots.append(shot)
-        if self._answer is not None and len(self.shots) >= SHOTS:
-            self._commit(self._answer)
+        if self.answered is not None and len(self.shots) >= SHOTS:
+            self._commit(self.answered)
 
     def _commit(self, label: str) -> None:
         try:
@@ -120,7 +115,7 @@ class TeachingSession:
         self._start_over(Stage.REMOVAL)
 
     def _start_over(self, stage: Stage) -> None:
-        self.stage, self._answer = stage, None
+        self.stage, self.answered = stage, None
         self.shots = []
 
     def press(self, key: str) -> None:
@@ -148,13 +143,13 @@ class TeachingSession:
         if self.stage is not Stage.NAME:
             self.said = "there is nothing to name yet"
             return
-        self._answer = label
+        self.answered = label
         if len(self.shots) >= SHOTS:
             self._commit(label)
 
     def _undo(self) -> None:
-        if self._answer is not None:  # named, but not looked at long enough to be kept
-            self._answer = None
+        if self.answered is not None:  # named, but not looked at long enough to be kept
+            self.answered = None
             self.said = "not kept; what is it?"
             return
         if not self._taught:
@@ -206,7 +201,7 @@ class TeachingSession:
         again then.
         """
         line = line.strip()
-        if self.answered:
+        if self.answered is not None:
             return False
         if line in ("", UNDO, FINISH):
             if line:
