@@ -20,12 +20,7 @@ from bin_daemon.core.messages import Image, Prediction, Vector
 from bin_daemon.core.softmax import softmax
 from bin_daemon.model.calibration import Floats
 from bin_daemon.model.package import GOLDEN, MODEL, Package
-from bin_daemon.model.runtime import (
-    Runtime,
-    load_runtime,
-    open_accelerated,
-    tensor_values,
-)
+from bin_daemon.model.runtime import Runtime, load_runtime, open_accelerated, tensor_values
 
 if TYPE_CHECKING:
     from bin_daemon.model.head import Head
@@ -100,11 +95,10 @@ class Classifier:
             likely = softmax(self._read(self._logits), self.package.manifest.temperature)
         else:
             likely = softmax(self.head.logits(embedding), self.head.temperature)
-        finished = time.perf_counter()
         timings = {
             "prepare": (prepared - started) * 1e3,
             "invoke": (invoked - prepared) * 1e3,
-            "finish": (finished - invoked) * 1e3,
+            "finish": (time.perf_counter() - invoked) * 1e3,
         }
         return Prediction(self.labels, likely.astype(np.float32), embedding, timings)
 

@@ -169,12 +169,7 @@ def head_for(
 
 
 def _carried_over(
-    head: Head,
-    classifier: Classifier,
-    config: Config,
-    state: Path,
-    keep: bool,
-    progress: Progress,
+    head: Head, classifier: Classifier, config: Config, state: Path, keep: bool, progress: Progress
 ) -> TrainingResult | None:
     """A training for another network; None where it is known that nothing better comes of it.
 

@@ -27,13 +27,7 @@ from bin_daemon.chamber.crop import light_table, square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.errors import PictureError, StoreError, UsageError
 from bin_daemon.core.files import READABLE, table_bytes, write_whole
-from bin_daemon.core.images import (
-    SUFFIXES,
-    median_empty,
-    natural_order,
-    read_picture,
-    shrink,
-)
+from bin_daemon.core.images import SUFFIXES, median_empty, natural_order, read_picture, shrink
 from bin_daemon.core.messages import Image, Item, Vector
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.head import Base

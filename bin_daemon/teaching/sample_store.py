@@ -14,7 +14,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -214,7 +213,11 @@ class Samples(Database):
             " AND (?2 IS NULL OR item = ?2) ORDER BY n",
             (labelled, item),
         )
-        return [_sample(dict(row)) for row in rows]
+        found = []
+        for values in map(dict, rows):
+            values["embedding"] = np.frombuffer(values["embedding"], np.float32)
+            found.append(Sample(**{**values, "cropped": bool(values["cropped"])}))
+        return found
 
     def crop(self, sample_id: str) -> Image:
         """The picture of a sample, uint8 (h, w, 3) RGB.
@@ -297,11 +300,6 @@ class Samples(Database):
 
 def _blob(embedding: Vector) -> bytes:
     return np.ascontiguousarray(embedding, np.float32).tobytes()
-
-
-def _sample(row: dict[str, Any]) -> Sample:
-    embedding = np.frombuffer(row["embedding"], np.float32)
-    return Sample(**{**row, "embedding": embedding, "cropped": bool(row["cropped"])})
 
 
 def png_of(crop: Image) -> bytes:

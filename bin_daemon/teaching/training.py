@@ -118,11 +118,7 @@ class _Trial:
         return negative_log_likelihood(logits, self.truth, temperature)
 
     def _held_out(
-        self,
-        embeddings: Floats,
-        truth: Counts,
-        folds: npt.NDArray[Any],
-        strengths: Sequence[float],
+        self, embeddings: Floats, truth: Counts, folds: npt.NDArray[Any], strengths: Sequence[float]
     ) -> dict[float, Doubles]:
         """By strength, logits float64 (n, k) of each picture from a head not taught its fold.
 
