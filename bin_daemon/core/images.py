@@ -2,7 +2,7 @@
 
 A path or an array flows in, uint8 RGB flows out, or a `PictureError` that names the thing and the
 cure. The size is read from the header before anything is decoded, so that a small file cannot ask
-for gigabytes, and a file that ends early is refused. Damage within the data may go unnoticed.
+for gigabytes. A file that ends early is refused; damage within the data may go unnoticed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,7 @@ LONGEST = 216  # pixels of the longer side of a small frame
 # A median over more pictures than this costs memory and changes nothing one could see.
 _MEDIAN_OF = 25
 _ANY_SIZE = 1 << 16  # no picture is larger
-
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-
-
 # The frame header of a JPEG (ITU-T T.81, B.2.2): marker, length, precision, then what is captured.
 _JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf](?=...(.{5}))", re.DOTALL)
 
@@ -77,7 +74,7 @@ def _plain_jpeg(data: bytes) -> bool:
     """Whether it is a JPEG, grey or in colour, not cut off and of a bearable size."""
     if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
         return False
-    frames = [struct.unpack(">HHB", found[1]) for found in _JPEG_FRAME.finditer(data)]
+    frames = (struct.unpack(">HHB", found[1]) for found in _JPEG_FRAME.finditer(data))
     # Those of thumbnails are among them: one that looks wrong is left to Pillow.
     return all(height * width <= MAX_PIXELS and n <= 3 for height, width, n in frames)
 
@@ -91,18 +88,15 @@ def _decoded(data: bytes, path: str | Path) -> tuple[Image, str]:
         with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
-                raise PictureError(
-                    f"{path}: {width}x{height} pixels are more than {MAX_PIXELS // 10**6} million; "
-                    f"scale it down"
-                )
+                bound = f"more than {MAX_PIXELS // 10**6} million; scale it down"
+                raise PictureError(f"{path}: {width}x{height} pixels are {bound}")
             PIL.ImageOps.exif_transpose(opened, in_place=True)
             image, mode = _rgb_of_file(opened)
     except PictureError:
         raise
     except PIL.UnidentifiedImageError as error:
-        raise PictureError(
-            f"{path}: not a JPEG, PNG, WebP or BMP picture; convert it to one"
-        ) from error
+        words = "not a JPEG, PNG, WebP or BMP picture; convert it to one"
+        raise PictureError(f"{path}: {words}") from error
     except Exception as error:  # what decoders trip over in a damaged file has no common kind
         raise PictureError(f"{path}: the picture is truncated or damaged; copy it again") from error
     return check_image(image, str(path)), mode
@@ -112,15 +106,14 @@ def _rgb_of_file(picture: PIL.Image.Image) -> tuple[Image, str]:
     """Decoded RGB, and the mode of `read_with_mode`."""
     import PIL.Image
 
-    mode = picture.mode
     if picture.has_transparency_data:
-        picture, mode = picture.convert("RGBA"), "RGBA"
+        picture = picture.convert("RGBA")
         white = PIL.Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture)
-        return np.array(white), mode
-    if mode == "I;16":  # grey of 16 bit, which Pillow would clip instead of scale
-        return rgb_of((np.asarray(picture) >> 8).astype(np.uint8)), mode
-    return np.array(picture.convert("RGB")), mode
+        return np.array(white), "RGBA"
+    if picture.mode == "I;16":  # grey of 16 bit, which Pillow would clip instead of scale
+        return rgb_of((np.asarray(picture) >> 8).astype(np.uint8)), picture.mode
+    return np.array(picture.convert("RGB")), picture.mode
 
 
 def check_image(image: object, name: str = "frame") -> Image:
@@ -131,12 +124,11 @@ def check_image(image: object, name: str = "frame") -> Image:
     if not isinstance(image, np.ndarray):
         raise PictureError(f"{name}: not an array but {type(image).__name__}; give uint8 RGB")
     if image.dtype != np.uint8:
-        floating = np.issubdtype(image.dtype, np.floating)
-        if floating and not np.isfinite(image).all():
-            raise PictureError(f"{name}: holds NaN or infinity; give uint8 RGB from 0 to 255")
-        raise PictureError(f"{name}: values are {image.dtype}; give uint8 RGB from 0 to 255")
+        broken = image.dtype.kind == "f" and not np.isfinite(image).all()
+        words = "holds NaN or infinity" if broken else f"values are {image.dtype}"
+        raise PictureError(f"{name}: {words}; give uint8 RGB from 0 to 255")
     if image.ndim != 3 or image.shape[2] != 3:
-        shape = "x".join(str(n) for n in image.shape)
+        shape = "x".join(map(str, image.shape))
         raise PictureError(f"{name}: shape is {shape}; give height x width x 3 (RGB)")
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
@@ -167,8 +159,8 @@ def fit_within(image: Image, width: int, height: int) -> Image:
     scale = min(width / image.shape[1], height / image.shape[0])
     if scale >= 1:
         return image
-    fitted = [max(MIN_SIDE, round(side * scale)) for side in (image.shape[1], image.shape[0])]
-    return resized(image, fitted[0], fitted[1])
+    height, width = (max(MIN_SIDE, round(side * scale)) for side in image.shape[:2])
+    return resized(image, width, height)
 
 
 def halved(image: Image, times: int) -> Image:
@@ -197,13 +189,11 @@ def prepare(image: Image, width: int, height: int) -> Image:
     """Bring a picture to the network's input size; training and running share this function.
 
     Halved by averaging while it is twice as large or more, then bilinear: as free of aliases as
-    averaging over areas would be, at a fraction of its time.
+    averaging over areas would be, at a fraction of its time. One of another shape is stretched.
 
     Args:
-        image: uint8 (h, w, 3) RGB of any size; one of another shape is stretched, so that nothing
-            of it is lost.
-        width: of the input, in pixels.
-        height: of the input, in pixels.
+        image: uint8 (h, w, 3) RGB of any size.
+        width, height: of the input, in pixels.
 
     Returns:
         uint8 (height, width, 3), contiguous.
@@ -216,11 +206,10 @@ def prepare(image: Image, width: int, height: int) -> Image:
             f"a picture must be uint8 of shape (height, width, 3), not {image.dtype} {image.shape}"
         )
     times = min(image.shape[0] // height, image.shape[1] // width).bit_length() - 1
-    image = halved(image, times)
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    fitted = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(fitted, np.uint8)
+    fitted = halved(image, times)
+    if fitted.shape[:2] != (height, width):
+        fitted = np.asarray(cv2.resize(fitted, (width, height)), np.uint8)  # bilinear
+    return np.ascontiguousarray(fitted)
 
 
 def median_empty(

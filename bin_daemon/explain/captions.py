@@ -1,7 +1,7 @@
-"""Words on a picture, legible on any ground: letters on plates, which find a place of their own.
+"""Words on a picture, legible on any background: letters on plates that find their own place.
 
 A canvas (uint8 (h, w, 3) RGB), words and the boxes that should stay in sight flow in; the words are
-drawn onto the canvas, inside its borders. What they mean is not known here.
+drawn onto the canvas, inside its borders.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Sequence
 
 import cv2
-import numpy as np
 
 from bin_daemon.chamber.crop import Box
 from bin_daemon.core.messages import Image
@@ -78,11 +77,11 @@ class Plate:
     @classmethod
     def fitted(cls, words: Sequence[str], colour: Colour, canvas: Image) -> Plate:
         """A plate no wider than `canvas`: in smaller letters, or cut short, if need be."""
-        pen = Pen.on(canvas)
-        while pen.text > _LEAST_TEXT and _widest(words, pen) > canvas.shape[1] - 2 * pen.pad:
+        pen, room = Pen.on(canvas), canvas.shape[1]
+        while pen.text > _LEAST_TEXT and max(map(pen.width, words)) > room - 2 * pen.pad:
             pen = Pen(pen.text - 1, pen.line)
-        shown = tuple(_shortened(line, pen, canvas.shape[1] - 2 * pen.pad) for line in words)
-        size = (_widest(shown, pen) + 2 * pen.pad, pen.row * len(shown) + pen.pad)
+        shown = tuple(_shortened(line, pen, room - 2 * pen.pad) for line in words)
+        size = (max(map(pen.width, shown)) + 2 * pen.pad, pen.row * len(shown) + pen.pad)
         return cls(shown, colour, pen, size)
 
     def put(self, canvas: Image, at: tuple[int, int]) -> Box:
@@ -97,44 +96,37 @@ class Plate:
 
     def put_by(self, canvas: Image, box: Box, others: Sequence[Box]) -> Box:
         """Draw it beside `box` where it hides least of that and of `others`."""
-        x, y, width, height = box
-        right = x + width - self.size[0]
-        spots = [
-            (x, y - self.size[1]),
-            (x, y + height),
-            (right, y - self.size[1]),
-            (right, y + height),
-            (x + width, y),
-            (x - self.size[0], y),
-            (x, y),
-            (x, y + height - self.size[1]),
-        ]
-        return self.put(canvas, self._best(canvas, spots, [*others, box]))
+        left, top, width, height = box
+        right, bottom = left + width, top + height
+        wide, high = self.size
+        above_below = [(x, y) for x in (left, right - wide) for y in (top - high, bottom)]
+        beside = [(right, top), (left - wide, top)]
+        spots = [*above_below, *beside, (left, top), (left, bottom - high)]
+        return self._put_best(canvas, spots, [*others, box])
 
     def put_in_corner(self, canvas: Image, others: Sequence[Box]) -> Box:
         """Draw it in the corner of the canvas where it hides least of `others`."""
         height, width = canvas.shape[:2]
         spots = [(0, height), (width, height), (0, 0), (width, 0)]
-        return self.put(canvas, self._best(canvas, spots, others))
+        return self._put_best(canvas, spots, others)
 
-    def _best(
+    def _put_best(
         self, canvas: Image, spots: Sequence[tuple[int, int]], others: Sequence[Box]
-    ) -> tuple[int, int]:
-        """The first of `spots`, moved into the canvas, that hides the least."""
+    ) -> Box:
+        """Draw it at the first of `spots`, moved into the canvas, that hides the least."""
         right = max(0, canvas.shape[1] - self.size[0])
         bottom = max(0, canvas.shape[0] - self.size[1])
         inside = [(min(max(0, x), right), min(max(0, y), bottom)) for x, y in spots]
-        hidden = [sum(_shared((*at, *self.size), box) for box in others) for at in inside]
-        return inside[int(np.argmin(hidden))]
+
+        def hidden(at: tuple[int, int]) -> int:
+            return sum(_shared((*at, *self.size), box) for box in others)
+
+        return self.put(canvas, min(inside, key=hidden))
 
 
 def drawable(text: str) -> str:
     """`text` in the letters that OpenCV draws, ASCII; "" where nothing of it is left."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
-
-
-def _widest(words: Sequence[str], pen: Pen) -> int:
-    return max(pen.width(line) for line in words)
 
 
 def _shortened(line: str, pen: Pen, room: int) -> str:

@@ -1,8 +1,7 @@
 """A picture of what the bin saw: each thing with its mask, box, class, confidence and route.
 
 A still and its `Instances` flow in, a picture to look at flows out; with class-activation maps it
-shows what spoke for the class, too. Legible on any ground and at any size: a small still is
-enlarged, and text stands on plates inside the picture. Nothing here decides or measures.
+shows what spoke for the class, too. Nothing here decides or measures.
 """
 
 from __future__ import annotations
@@ -69,18 +68,18 @@ def draw(image: Image, seen: Instances, maps: Sequence[ClassMaps] = ()) -> Image
             colour = paint[thing.prediction.label]
             _mask(canvas, thing.mask, colour, pen, filled=not maps)
             _frame(canvas, box, colour, pen)
-    taken: list[Box] = []
+    taken = list(boxes)
     if maps:
         taken.append(_legend(canvas, _strongest(things, maps), boxes))
     if len(things) > 1:
         together = seen.whole.decision
         words = [drawable(f"together -> {together.route}: {together.reason}")]
         banner = Plate.fitted(words, PAPER, canvas)
-        taken.append(banner.put_by(canvas, _scaled(seen.whole.box, factor), [*taken, *boxes]))
+        taken.append(banner.put_by(canvas, _scaled(seen.whole.box, factor), taken))
     for thing, box in zip(things, boxes, strict=True):
         words = _words(thing, alone=len(things) > 1)
         plate = Plate.fitted(words, paint[thing.prediction.label], canvas)
-        taken.append(plate.put_by(canvas, box, [*taken, *boxes]))
+        taken.append(plate.put_by(canvas, box, taken))
     return canvas
 
 
@@ -109,7 +108,7 @@ def _mask(canvas: Image, mask: Mask, colour: Colour, pen: Pen, *, filled: bool) 
         blend = canvas[inside] * (1 - _FILL) + np.array(colour) * _FILL
         canvas[inside] = np.rint(blend).astype(np.uint8)
     contours, _ = cv2.findContours(drawn, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    # A dark rim tells a light outline from a light ground, and a dark one from a dark thing.
+    # A dark rim tells a light outline from a light background, and a dark one from a dark thing.
     for edge, width in ((INK, pen.line + 2), (colour, pen.line)):
         cv2.drawContours(canvas, contours, -1, edge, width, cv2.LINE_AA)
 
@@ -118,10 +117,8 @@ def _frame(canvas: Image, box: Box, colour: Colour, pen: Pen) -> None:
     x, y, width, height = box
     inset = pen.line  # at the border of the picture it stays in sight
     low = (max(inset, x), max(inset, y))
-    high = (
-        min(canvas.shape[1] - 1 - inset, x + width - 1),
-        min(canvas.shape[0] - 1 - inset, y + height - 1),
-    )
+    right, bottom = canvas.shape[1] - inset, canvas.shape[0] - inset
+    high = (min(right, x + width) - 1, min(bottom, y + height) - 1)
     for edge, thick in ((INK, pen.line + 2), (colour, pen.line)):
         cv2.rectangle(canvas, low, high, edge, thick, cv2.LINE_AA)
 
@@ -140,8 +137,7 @@ def _heat(
     for thing, found in zip(things, maps, strict=True):
         x, y, width, height = _scaled(thing.window, factor)
         evidence = found.evidence(thing.prediction.label)
-        heat = cv2.resize(evidence, (width, height), interpolation=cv2.INTER_CUBIC)
-        heat = np.maximum(heat, 0.0)
+        heat = cv2.resize(evidence, (width, height), interpolation=cv2.INTER_CUBIC).clip(0)
         left, top = max(0, x), max(0, y)
         right, bottom = min(canvas.shape[1], x + width), min(canvas.shape[0], y + height)
         part = strength[top:bottom, left:right]
@@ -179,26 +175,24 @@ def targets(out: Path, pictures: Sequence[Path], empty: Path | None) -> dict[Pat
     drawings are called as the pictures are, with `.png`. Raises UsageError where that does not
     work out, or a drawing would take the place of `empty`, of a picture, or of another drawing.
     """
-    kinds = ", ".join(SUFFIXES)
     if out.suffix.lower() in SUFFIXES and not out.is_dir():
-        if len(set(pictures)) > 1:
-            raise UsageError(
-                f"--overlay: {len(set(pictures))} pictures do not fit one file; name a folder"
-            )
+        if (count := len(set(pictures))) > 1:
+            raise UsageError(f"--overlay: {count} pictures do not fit one file; name a folder")
         if not out.parent.is_dir():
             raise UsageError(f"--overlay: {out.parent}: no such folder; make it first")
         found = dict.fromkeys(pictures, out)
     elif out.suffix and not out.is_dir():
+        kinds = ", ".join(SUFFIXES)
         raise UsageError(f"--overlay: {out}: neither a folder that is there, nor one of {kinds}")
     else:
         found = {picture: out / f"{picture.stem}.png" for picture in pictures}
     for target, named in itertools.groupby(sorted(found, key=found.__getitem__), found.get):
         if len(same := list(named)) > 1:
             raise UsageError(f"--overlay: {same[0]} and {same[1]} would both be drawn to {target}")
-    for picture in (*pictures, *([empty] if empty else [])):
-        for target in found.values():
-            if target.exists() and picture.exists() and target.samefile(picture):
-                raise UsageError(f"--overlay: {target} would be overwritten; name another place")
+    given = [picture for picture in (*pictures, empty) if picture and picture.exists()]
+    for target in found.values():
+        if target.exists() and any(map(target.samefile, given)):
+            raise UsageError(f"--overlay: {target} would be overwritten; name another place")
     if out not in found.values():
         out.mkdir(parents=True, exist_ok=True)
     return found

@@ -1,8 +1,7 @@
 """Class-activation maps: which places of a crop speak for a class, and how much.
 
 A crop flows in, the evidence of each place for each class flows out, exact up to the quantisation
-of the network: it is read from the tensors of the model file as it runs, so nothing is trained and
-nothing is approximated. For people who ask why; the daemon sorts without it.
+of the network: it is read from the tensors of the model file as it runs.
 """
 
 from __future__ import annotations
@@ -101,10 +100,10 @@ class Saliency:
         They cover all of it, evenly.
         """
         features = self.features(image)
-        if self._taught is None:
+        if (head := self._taught) is None:
             kernel, bias = self._head()
             return ClassMaps(self._package.labels, features @ kernel + bias)
-        head = self._taught  # it sees the embedding at length 1
+        # A taught head sees the embedding at length 1.
         length = max(float(np.linalg.norm(features.mean(axis=(0, 1)))), 1e-12)
         return ClassMaps(head.labels, features / np.float32(length) @ head.kernel + head.bias)
 
@@ -112,9 +111,8 @@ class Saliency:
         """The last feature map, float32 (h, w, d); its mean over h and w is the embedding."""
         spec = self._package.manifest.input
         pixels = prepare(image, spec.width, spec.height)
-        self._interpreter.set_tensor(
-            self._interpreter.get_input_details()[0]["index"], pixels[np.newaxis]
-        )
+        (pictures,) = self._interpreter.get_input_details()
+        self._interpreter.set_tensor(pictures["index"], pixels[np.newaxis])
         self._interpreter.invoke()
         features: Floats = self._real(self._map)[0]
         return features
@@ -124,7 +122,7 @@ class Saliency:
         made = self._made_by.get(self._embedding)
         if made is not None and made.name in _POOLS:
             shape = self._tensors[made.inputs[0]]["shape"]
-            length = int(np.prod(self._tensors[self._embedding]["shape"]))
+            length = np.prod(self._tensors[self._embedding]["shape"])
             if len(shape) == 4 and shape[0] == 1 and shape[3] == length:
                 return made.inputs[0]
         raise ModelError(
@@ -138,7 +136,12 @@ class Saliency:
         at = self._plain_source(logits)
         while at != self._embedding:
             made = self._made_by.get(at)
-            if made is None or made.name not in _LINEAR or not self._pointwise(made):
+            # A linear layer reads each number of its input once: no window slides over places.
+            if (
+                made is None
+                or made.name not in _LINEAR
+                or np.any(self._tensors[made.inputs[1]]["shape"][1:-1] != 1)
+            ):
                 what = made.name if made else "nothing"
                 raise ModelError(
                     f"{self._package.id}: its head is more than linear layers on the embedding "
@@ -148,10 +151,6 @@ class Saliency:
             layers.insert(0, (made, at))
             at = self._plain_source(made.inputs[0])
         return layers
-
-    def _pointwise(self, operator: _Operator) -> bool:
-        """Whether a layer reads each number of its input once: no window slides over places."""
-        return bool(np.all(self._tensors[operator.inputs[1]]["shape"][1:-1] == 1))
 
     def _plain_source(self, tensor: int) -> int:
         """Where the values of `tensor` come from, past what leaves them as they are."""
@@ -168,10 +167,9 @@ class Saliency:
         kernel, bias = np.eye(len(given), dtype=np.float32), np.zeros_like(given)
         for layer, output in self._layers:
             weights = self._real(layer.inputs[1])
-            weights = weights.reshape(weights.shape[0], -1).T
-            offset = np.zeros(weights.shape[1], np.float32)
-            if len(layer.inputs) > 2 and layer.inputs[2] >= 0:
-                offset = self._real(layer.inputs[2])
+            weights = weights.reshape(len(weights), -1).T
+            has_bias = len(layer.inputs) > 2 and layer.inputs[2] >= 0
+            offset = self._real(layer.inputs[2]) if has_bias else np.zeros(1, np.float32)
             kernel, bias = kernel @ weights, bias @ weights + offset
             if output != self._layers[-1][1]:
                 total, given = given @ weights + offset, self._real(output).ravel()

@@ -1,8 +1,7 @@
 """Everything in view, thing by thing: where each is, what it is, where it would go.
 
 A still, with a picture of the empty chamber or without one, and a classifier flow in; `Instances`
-flow out, to be drawn or printed. The daemon has no use for them: to the bin several
-things are one item, which goes to residual.
+flow out, to be drawn or printed. To the daemon several things are one item, which goes to residual.
 """
 
 from __future__ import annotations
@@ -64,9 +63,9 @@ def look_at(
     image, empty: uint8 (height, width, 3) RGB of one size; without `empty` the whole picture is the
     item. Raises PictureError where they do not fit.
     """
+    height, width = image.shape[:2]
 
     def seen(item: Item | None, several: bool = False) -> Instance:
-        height, width = image.shape[:2]
         crop, area = (image, None) if item is None else (item.crop, item.area)
         prediction = classifier.classify(crop)
         decision = decide([prediction], policy, Readings(), area, several)
@@ -78,18 +77,12 @@ def look_at(
         return Instance(item.box, mask, area, crop, cut, prediction, decision)
 
     if empty is None:
-        return _single(seen(None))
-    items = isolate_each(image, empty, config)
-    if not items:
-        return None
-    if len(items) == 1:
-        return _single(seen(items[0]))
-    together = isolate(image, empty, config)
-    return Instances(seen(together, several=True), tuple(map(seen, items)))
-
-
-def _single(instance: Instance) -> Instances:
-    return Instances(instance, (instance,))
+        whole = seen(None)
+        return Instances(whole, (whole,))
+    things = tuple(map(seen, isolate_each(image, empty, config)))
+    if len(things) > 1:
+        return Instances(seen(isolate(image, empty, config), several=True), things)
+    return Instances(things[0], things) if things else None
 
 
 def frame_mask(mask: Mask, width: int, height: int, config: ChamberSection) -> Mask:
