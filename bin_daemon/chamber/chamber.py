@@ -232,8 +232,7 @@ class Chamber:
                 words = "learnt again: the whole view has changed"
                 return Observation(View.LEARNING, now, reason=words, changed=changed)
         words = f"covered: {changed:.0%} of the view differs from the empty chamber"
-        covered = Blockage.COVERED
-        return Observation(View.BLOCKED, now, reason=words, changed=changed, blockage=covered)
+        return Observation(View.BLOCKED, now, None, words, changed, Blockage.COVERED)
 
     def _item(self, image: Image, seen: Segmentation) -> Item:
         """Cut out what lies there; the box spans all of it."""

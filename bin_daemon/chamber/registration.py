@@ -59,9 +59,7 @@ def _estimate(small: Bytes, background: Background, reach: int) -> tuple[float, 
 
 
 def _vertex(score: Floats, i: int) -> float:
-    """Where, between -0.5 and 0.5 from `i`, the parabola through a peak and its neighbours is
-    highest; 0 at the ends.
-    """
+    """Where, within 0.5 of `i`, the parabola through a peak and its neighbours is highest."""
     if not 0 < i < len(score) - 1:
         return 0.0
     before, peak, after = (float(v) for v in score[i - 1 : i + 2])

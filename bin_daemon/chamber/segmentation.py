@@ -153,9 +153,7 @@ def _fragments(closed: Any, dense: Any, strong: Bytes, background: Background) -
 
 
 def _drop_rail(kept: Bytes, border: str) -> None:
-    """Clear, in place, what runs along an entrance but is no open lid: a rail that came to rest
-    elsewhere than when the empty view was learnt.
-    """
+    """Clear, in place, a rail along an entrance that rests elsewhere than it was learnt."""
     rows = from_border(kept, border)
     depth, length = rows.shape
     contours, _ = cv2.findContours(
