@@ -11,11 +11,8 @@ run: $(VENV)/.run
 
 # Coverage is that of both environments together; each package has to reach its own bound.
 test: $(VENV)/.dev $(VENV)-export/.done lint
-	$(PY) -m coverage erase
-	COVERAGE_FILE=.coverage.workshop $(VENV)-export/bin/python -m pytest -q --cov --cov-report= \
-		-m tensorflow tests/unit
-	$(PY) -m pytest -n auto --dist worksteal --cov --cov-report= $(ARGS)
-	$(PY) -m coverage combine -q --append
+	$(VENV)-export/bin/python -m pytest -q --cov --cov-report= -m tensorflow tests/unit
+	$(PY) -m pytest -n auto --dist worksteal --cov --cov-append --cov-report= $(ARGS)
 	$(PY) -m coverage report --include "bin_daemon/*" --fail-under 90
 	$(PY) -m coverage report --include "export/*" --fail-under 80
 
