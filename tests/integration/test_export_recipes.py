@@ -1,9 +1,13 @@
 """Published backbones, trained for real on drawn pictures; `make recipes` trains all of them."""
 
+import contextlib
 import csv
 import os
+import signal
 import subprocess
+import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,16 @@ from export.run import Run
 from export.training.rehearse import LEAST_AGREEMENT, Outcome, rehearse
 from export.views.shapes import render
 
-TINY = ("network.size=64", "training.epochs=6", "network.head.dropout=0")
+EPOCHS = 6
+SMALL = ("network.size=64", f"training.epochs={EPOCHS}", "network.head.dropout=0")
+REHEARSE = """
+import sys
+from pathlib import Path
+from export.training.rehearse import rehearse
+
+folder, name, python, *changes = sys.argv[1:]
+rehearse(Path(folder), [name], python=python, changes=changes)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +39,69 @@ def python() -> str:
     return tensorflow_python()
 
 
-def as_it_should_be(outcome: Outcome) -> None:
+def check(outcome: Outcome) -> None:
+    """The backbone learnt, and its int8 file decides as it does on both runtimes."""
     assert outcome.last_loss < outcome.first_loss
     assert outcome.float_accuracy > 0.8
     assert all(share >= LEAST_AGREEMENT for share in outcome.agreement.values())
     assert set(outcome.agreement) == {"ai-edge-litert", "tflite-runtime"}
 
 
-def test_a_small_backbone_learns_and_its_int8_file_agrees_on_both_runtimes(
-    python: str, tmp_path: Path
-) -> None:
-    (outcome,) = rehearse(tmp_path, ["MobileNetV3Small"], python=python, changes=TINY)
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A rehearsal that was killed in its training and called again.
 
-    as_it_should_be(outcome)
+    finished: the epochs in its log when it was killed.
+    """
+
+    run: Run
+    finished: int
+    outcome: Outcome
+
+
+@pytest.fixture(scope="module")
+def resumed(python: str, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    folder = tmp_path_factory.mktemp("resumed")
+    run = Run(folder / "MobileNetV3Small")
+    log = run.path("log.txt")
+    first = subprocess.Popen(
+        [sys.executable, "-c", REHEARSE, str(folder), run.folder.name, python, *SMALL],
+        cwd=REPOSITORY,
+        start_new_session=True,  # so that the training that it starts is killed with it
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while first.poll() is None and not (log.is_file() and "epoch 1/" in log.read_text()):
+            time.sleep(0.1)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    finished = log.read_text().count(f"/{EPOCHS}")
+
+    (outcome,) = rehearse(folder, [run.folder.name], python=python, changes=SMALL)
+
+    return Resumed(run, finished, outcome)
+
+
+def test_a_training_that_was_killed_goes_on_after_its_last_whole_epoch(resumed: Resumed) -> None:
+    text = resumed.run.path("log.txt").read_text()
+
+    assert 1 <= resumed.finished < EPOCHS
+    assert f"train: goes on after epoch {resumed.finished}" in text
+    assert text.count(f"epoch {resumed.finished}/{EPOCHS}") == 1
+    with resumed.run.path("curves.csv").open(newline="") as stream:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(stream)]
+    assert epochs == list(range(1, EPOCHS + 1))
+    with np.load(resumed.run.path("float.npz")) as archive:
+        assert archive["logits"].shape == (len(archive["truth"]), 2)
+        assert archive["embedding"].shape == (len(archive["truth"]), 576)
+
+
+def test_a_small_backbone_learns_and_its_int8_file_agrees_on_both_runtimes(
+    resumed: Resumed,
+) -> None:
+    check(resumed.outcome)
 
 
 def test_a_frozen_backbone_keeps_its_folded_weights_and_its_head_learns(
@@ -54,46 +117,11 @@ def test_a_frozen_backbone_keeps_its_folded_weights_and_its_head_learns(
         changes=("network.size=96", "training.epochs=6", "network.head.dropout=0"),
     )
 
-    as_it_should_be(outcome)
+    check(outcome)
     model = Model(Run(tmp_path / "MobileNetV2").path("model.tflite").read_bytes(), "tflite-runtime")
     found = model.run(np.zeros((1, 96, 96, 3), np.uint8))
     assert found.logits.shape == (1, 7)
     assert found.embedding.shape == (1, EMBEDDING)
-
-
-def train(python: str, folder: Path, *more: str) -> list[str]:
-    """The command of a small training of three epochs."""
-    settings = ("network.size=64", "training.epochs=3", "training.batch=8", "training.seed=3")
-    flags = [flag for setting in settings for flag in ("--set", setting)]
-    where = ["--run", str(folder / "run"), "--data", str(folder / "pictures")]
-    named = ["--recipe", "organic-recyclable2", "--backbone-name", "MobileNetV3Small"]
-    return [python, "-m", "export", "train", *named, *where, *flags, *more]
-
-
-def test_a_training_that_was_killed_goes_on_after_its_last_whole_epoch(
-    python: str, tmp_path: Path
-) -> None:
-    render(tmp_path / "pictures", ("organic", "recyclable"), 20)
-    command = [*train(python, tmp_path, "--weights", "none"), "--set", "network.trained=all"]
-    log = tmp_path / "run" / "log.txt"
-    first = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-    try:
-        while first.poll() is None and not (log.is_file() and "epoch 1/3" in log.read_text()):
-            time.sleep(0.1)
-    finally:
-        first.kill()
-        first.wait()
-
-    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-
-    text = log.read_text()
-    assert "train: goes on after epoch" in text
-    assert text.count("epoch 1/3") == 1
-    with (tmp_path / "run" / "curves.csv").open(newline="") as stream:
-        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2", "3"]
-    with np.load(tmp_path / "run" / "float.npz") as archive:
-        assert archive["logits"].shape == (len(archive["truth"]), 2)
-        assert archive["embedding"].shape == (len(archive["truth"]), 576)
 
 
 def test_imagenet_weights_that_cannot_be_had_are_never_replaced_in_silence(
@@ -101,9 +129,11 @@ def test_imagenet_weights_that_cannot_be_had_are_never_replaced_in_silence(
 ) -> None:
     render(tmp_path / "pictures", ("organic", "recyclable"), 20)
     nowhere = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
+    named = ["--recipe", "organic-recyclable2", "--backbone-name", "MobileNetV3Small"]
+    where = ["--run", str(tmp_path / "run"), "--data", str(tmp_path / "pictures")]
 
     done = subprocess.run(
-        train(python, tmp_path),
+        [python, "-m", "export", "train", *named, *where, "--set", "network.size=64"],
         cwd=REPOSITORY,
         env={**os.environ, **nowhere},
         capture_output=True,
