@@ -1,8 +1,7 @@
-"""Annotated pictures (LabelMe, COCO instances) as single things with their masks, and as folders.
+"""Annotated pictures (LabelMe, COCO instances) as folders of crops and of cut-outs, by class.
 
-Annotation files and the pictures they speak of flow in; a crop and a cut-out of every thing flow
-out, each kind as a folder of classes that a training or a synthesis takes. What is wrong with an
-annotation is told with its file and number, and the thing is left out: nothing is guessed.
+What is wrong with an annotation is told with its file and number, and the thing is left out:
+nothing is guessed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The report on a data folder: what is wrong with it, how bad that is, and what to do about it.
 
-A folder of `<class>/<picture>` flows in; findings and the groups of its pictures flow out. Errors
-stop a training before it begins, warnings are kept with the run. It never changes or deletes a
-picture: it lists suspects for a person to look at.
+Errors stop a training before it begins, warnings are kept with the run. No picture is changed or
+deleted: suspects are listed for a person to look at.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Published picture sets: fetched once, checked against their SHA-256, and unpacked.
 
-A recipe's `DataSpec` flows in, the folder of the class folders flows out. Nothing is unpacked that
-does not have the checksum that was stated, and nothing leaves the folder it is unpacked into. A
-download that breaks off goes on where it stopped, which `pooch` does not do: it begins anew.
+Nothing is unpacked that does not have the checksum that was stated, and nothing leaves the folder
+it is unpacked into. A download that breaks off goes on where it stopped, which `pooch` cannot do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Which pictures show one object: near-duplicates share a group, so that no split parts them.
 
-Pairs of pictures flow in, the group of each file flows out. What is found is a guess of looks
-alone: a `groups.csv` by somebody who was there is worth more, and two things of one design are one
-object here. `agreement_of` measures it against such a table (`python -m export groups`).
+What is found is a guess of looks alone: a `groups.csv` by somebody who was there is worth more, and
+two things of one design are one object here. `agreement_of` measures it against such a table.
 """
 
 from __future__ import annotations
@@ -45,11 +44,10 @@ def merge_groups(groups: Mapping[str, str], files: Sequence[str], pairs: Array) 
 
 
 def agreement(found: Sequence[object], known: Sequence[object]) -> dict[str, float]:
-    """How well one grouping recovers another: of pairs within a group, and corrected for chance.
+    """How well one grouping recovers another.
 
-    Returns:
-        `precision` and `recall` of pairs that share a group, and the adjusted Rand `index`
-        (Hubert and Arabie 1985): 1 for the same grouping, 0 for one by chance.
+    Returns `precision` and `recall` of pairs that share a group, and the adjusted Rand `index`
+    (Hubert and Arabie 1985): 1 for the same grouping, 0 for one by chance.
     """
 
     def pairs(members: Sequence[object]) -> int:

@@ -1,8 +1,7 @@
 """The labelled pictures: which there are, which belong together, and which part each falls in.
 
-Reads a folder of `<class>/<picture>` and a table of groups, in which near-identical shots of one
-object share a group. Gives the pictures with fold, deals them into parts, and keeps the deal in the
-run folder. It never copies or changes a picture, nor writes into the data folder.
+A folder of `<class>/<picture>` and a table of groups flow in; pictures with fold flow out, and the
+deal into parts is kept in the run folder. Nothing is ever written into the data folder.
 """
 
 from __future__ import annotations
@@ -118,20 +117,14 @@ def deal_shares(
 
 
 def find_files(folder: Path) -> list[str]:
-    """What lies in the class folders of `folder`, at any depth, by name; nothing hidden.
-
-    What a bin exports without a label is in no class folder.
-    """
+    """What lies in class folders, at any depth, by name; nothing hidden, nothing `UNLABELLED`."""
     inside = [path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file()]
     shown = [path for path in inside if not any(part.startswith(".") for part in path.parts)]
     return sorted(path.as_posix() for path in shown if path.parts[0] != UNLABELLED)
 
 
 def find_pictures(folder: Path) -> list[str]:
-    """The picture files in the class folders of `folder`, at any depth, by name; relative to it.
-
-    Raises ExportError where there is no such folder, or no class folder in it.
-    """
+    """The pictures among `find_files`, by name; raises ExportError where there are none."""
     if not folder.is_dir():
         raise ExportError(f"{folder}: no such folder; --data must name one with a folder per class")
     files = [file for file in find_files(folder) if file.lower().endswith(SUFFIXES)]
@@ -215,14 +208,14 @@ def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
 
     Raises ExportError where a group would be in two parts.
     """
+    rows = [(p.file, p.label, p.group, part) for part in PARTS for p in parts.get(part, ())]
     home: dict[str, str] = {}
-    for part, group in [(part, p.group) for part, pictures in parts.items() for p in pictures]:
+    for *_, group, part in rows:
         if home.setdefault(group, part) != part:
             raise ExportError(
                 f"group {group} would be in {home[group]} and in {part}; deal whole groups, or "
                 f"the figures lie"
             )
-    rows = [(p.file, p.label, p.group, part) for part in PARTS for p in parts.get(part, ())]
     write_table(run.path(SPLIT), _SPLIT_COLUMNS, rows)
 
 
@@ -279,19 +272,13 @@ def load_squares(folder: Path, files: Sequence[str], size: int) -> Array:
 
 
 def spread(items: Sequence[_Item], most: int) -> list[_Item]:
-    """At most so many of the items, evenly over all of them and in their order.
-
-    Of pictures that are ordered by class, these are of all classes, as common as they are.
-    """
+    """At most so many of the items, evenly over all of them: where ordered by class, of each."""
     chosen = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
     return [items[i] for i in np.unique(chosen)]
 
 
 def label_indices(pictures: Sequence[Picture], labels: Sequence[str]) -> Array:
-    """The class of each picture as its index in `labels`, int64 (n,).
-
-    Raises ExportError where a picture is of none of them.
-    """
+    """The class of each picture as its index in `labels`, int64 (n,); raises ExportError."""
     index = {label: i for i, label in enumerate(labels)}
     try:
         return np.array([index[picture.label] for picture in pictures], np.int64)

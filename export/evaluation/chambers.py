@@ -1,8 +1,7 @@
 """Figures on real chambers, step by step: the whole frame, the crop, the crop in neutral light.
 
-A model and a folder of frames with `labels.csv` flow in, figures flow out. The item is found and
-cut out by the daemon's own chamber code against an empty view: the session's own picture of it, or
-the median of the session's frames. Frames are measured on and never trained on.
+The item is cut out by the daemon's own chamber code against an empty view: the session's picture of
+it, or the median of the session's frames. Frames are measured on and never trained on.
 """
 
 from __future__ import annotations

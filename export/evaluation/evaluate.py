@@ -1,8 +1,7 @@
 """Measure the int8 file itself, on every runtime, on pictures its training has not seen.
 
-Reads `model.tflite` of a run, the held-out part of its split, and (to tell how far it carries,
-never to train) pictures of real chambers. Leaves `evaluation.json` with all figures and the verdict
-of the gate, and `predictions.npz`.
+Pictures of real chambers tell how far it carries. Leaves `evaluation.json` with all figures and the
+verdict of the gate, and `predictions.npz`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The gate: what a model must reach before it is packaged, and whether it does.
 
-Figures of a run and the demands of its recipe flow in, a verdict flows out that says which figure
-missed what by how much. It measures nothing. The only way round it is a person's word, which stands
-in card and manifest beside what was missed.
+It measures nothing. The only way round it is a person's word, which stands in card and manifest
+beside what was missed.
 """
 
 from __future__ import annotations
@@ -51,10 +50,7 @@ class Demands:
 
 
 def demands(config: Mapping[str, Any]) -> Demands:
-    """The demands on a run, as its configuration says; an imported run has none.
-
-    Raises ExportError where there is a demand that the gate does not know.
-    """
+    """What the configuration of a run demands; raises ExportError for what the gate cannot know."""
     limits, residual = config.get("gate") or {}, config.get("residual_labels") or ()
     limits = {key: limit for key, limit in limits.items() if limit not in (None, {})}
     if unknown := limits.keys() - {*AT_LEAST, *AT_MOST}:
@@ -88,11 +84,8 @@ def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
     """
     figures = report.get("pooled") or report.get("held_out") or {}
     checks = list(_checks(_found(report, figures), asked.limits))
-    return {
-        "passed": all(check["passed"] for check in checks),
-        "judged_on": figures.get("data"),
-        "checks": checks,
-    }
+    passed = all(check["passed"] for check in checks)
+    return {"passed": passed, "judged_on": figures.get("data"), "checks": checks}
 
 
 def _checks(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -132,17 +125,11 @@ def _found(report: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, A
 
 
 def _check(name: str, sense: str, limit: float, found: float | None) -> dict[str, Any]:
-    gap = None
-    if found is not None and not math.isnan(found):
-        gap = max(0.0, limit - found if sense == "at least" else found - limit)
-    return {
-        "figure": name,
-        "sense": sense,
-        "limit": limit,
-        "found": None if gap is None else found,
-        "missed_by": None if gap is None else round(gap, metrics.DIGITS),
-        "passed": gap == 0.0,
-    }
+    asked = {"figure": name, "sense": sense, "limit": limit}
+    if found is None or math.isnan(found):
+        return {**asked, "found": None, "missed_by": None, "passed": False}
+    gap = max(0.0, limit - found if sense == "at least" else found - limit)
+    return {**asked, "found": found, "missed_by": round(gap, metrics.DIGITS), "passed": gap == 0.0}
 
 
 def words(check: Mapping[str, Any]) -> str:

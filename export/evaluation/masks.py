@@ -1,8 +1,7 @@
 """How well the chamber finds items: its masks and boxes against those of a rendered reel.
 
-A reel (pictures, empty views, and the true mask of each item) flows in, figures flow out: overlap
-for each item, for those that lie together, and for pairs put closer and closer. What is measured is
-the chamber code of the bin, on stills; nothing is trained, drawn or tuned here.
+Overlap is measured for each item, for those that lie together, and for pairs put closer and closer:
+by the chamber code of the bin, on stills. Nothing is trained, drawn or tuned here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Figures of a classifier that only the workshop needs: pure functions on numpy arrays.
 
-`right` says bool (n,) which pictures were judged rightly, `confidence` float (n,) how surely.
-Intervals, curves and calibration errors flow out. What a bin computes too is in
-`bin_daemon.model.calibration`; nothing is read or written.
+`right` says bool (n,) which pictures were judged rightly, `confidence` float (n,) how surely. What
+a bin computes too is in `bin_daemon.model.calibration`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Disturb pictures as bins do, to see what a model still knows of them.
 
-A square picture, a condition and a seed flow in, the disturbed picture flows out: the same three
-always give the same pixels. What a model says of them comes from a function that is handed in, so
-that nothing here knows about networks or files.
+The same picture, condition and seed always give the same pixels. What a model says of them comes
+from a function that is handed in: nothing here knows about networks or files.
 """
 
 from __future__ import annotations

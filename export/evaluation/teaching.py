@@ -1,10 +1,8 @@
 """What teaching is worth on the pictures of real chambers: the step `teach-figures`.
 
-Pictures are laid out as a person would (a folder for each class, `sessions.csv`), `bin-daemon
-teach --from` teaches a fresh state directory, and the head it activates is judged on the pictures
-that were not taught, cut out as a bin does. On sessions that were never taught there is a control,
-where the empty view is known: a head taught on the same pictures with their items painted out,
-judged on such ones.
+`bin-daemon teach --from` teaches a fresh state directory, and the head it activates is judged on
+pictures that were not taught, cut out as a bin does. On sessions that were never taught there is a
+control: a head taught on the same pictures with their items painted out, judged on such ones.
 """
 
 from __future__ import annotations
@@ -219,9 +217,9 @@ def _unseen(
 ) -> Iterator[dict[str, object]]:
     """Teach some sessions whole, and test on the others.
 
-    chamber_a: one session of cans and one of bottles with all cups. chamber_b: its folders of two
-    of the three arrangements, without a control: its things lie alike in all frames, so the median
-    that stands for the empty view shows them too, and nothing paints them out.
+    chamber_a: one session of cans and one of bottles with all cups. chamber_b: two of the three
+    arrangements, without a control: its things lie alike in all frames, so the median that stands
+    for the empty view shows them too, and nothing paints them out.
     """
     sessions = {one.session for one in frames}
     with_control = set(CANS) <= sessions

@@ -1,8 +1,7 @@
 """Make the model package of a run that has been evaluated: the folder that a bin installs.
 
-Reads `model.tflite`, `evaluation.json` and what the run says of itself. Writes model, labels,
-golden inputs, card and plots, and last the manifest with the hash of each; but first opens the
-package elsewhere as the daemon does and runs its golden inputs on every runtime.
+The manifest with the hash of each file is written last. Before, the package is opened elsewhere as
+the daemon does, and its golden inputs run on every runtime.
 """
 
 from __future__ import annotations

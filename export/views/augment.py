@@ -1,8 +1,7 @@
 """Random changes to a training picture: where the camera stands, how it sees, what light there is.
 
-Square uint8 RGB in, square uint8 RGB out; every random number comes from the generator handed in,
-so an epoch can be repeated. All geometry is one warp, which keeps the picture sharp and the cost
-near one millisecond.
+Square uint8 RGB in, square uint8 RGB out; every random number comes from the generator handed in.
+All geometry is one warp, which keeps the picture sharp and the cost near one millisecond.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Draw empty chambers: floors, walls, rails and lamps in colours that nobody has photographed.
 
-A random generator and a size flow in, a float picture of an empty chamber in white light flows out.
 No chamber that is used for measuring was copied; the ranges are wide on purpose, so that a network
 learns to look past the background instead of learning one.
 """

@@ -1,9 +1,8 @@
 """Put a photographed item into a chamber that never was, as that chamber's camera would see it.
 
-A picture and its mask flow in, the crop that the daemon would hand to the network flows out: the
-item lies on a drawn background, crushed, turned, cut by the edge, in coloured and weak light, seen
-by a cheap sensor; then it is cut out and its light made neutral by the daemon's own functions. What
-is clear stays as solid as in its photograph: how light goes through things is for the renderer
+The item lies on a drawn background, crushed, turned, cut by the edge, in coloured and weak light,
+seen by a cheap sensor; then it is cut out and its light made neutral by the daemon's own functions.
+What is clear stays as solid as in its photograph: how light goes through things is for the renderer
 (`export.rendering.studio`). Every random number comes from the generator handed in.
 """
 

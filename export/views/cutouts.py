@@ -1,9 +1,8 @@
-"""Cut items from the plain background they were photographed on.
+"""Cut items from the plain background they were photographed on; nothing here knows about classes.
 
-A picture flows in, a `CutOut` flows out, or None where the item cannot be told from the background
-(white paper on white). The background is a smooth surface of light fitted robustly to the picture's
-border; what it does not explain, less the shadow that the item throws, is the item. A picture
-without a plain background is all item. Nothing here knows about classes.
+The background is a smooth surface of light fitted robustly to the picture's border; what it does
+not explain, less the shadow that the item throws, is the item. A picture without a plain background
+is all item; one whose item cannot be told from it (white paper on white) has none.
 """
 
 from __future__ import annotations

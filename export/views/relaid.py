@@ -1,8 +1,7 @@
 """Sets whose items are all relaid on drawn backgrounds, so that none gives a class away.
 
-Folders of photographs flow in, a folder of crops in class folders flows out, with the group of
-each. Half of the items keep an outline of a thing (their own, or that of another picture where
-they fill theirs), half are rounded patches: the outline must not give a class away either.
+Nor must the outline give it away: half of the items keep an outline of a thing (their own, or that
+of another picture where they fill theirs), half are rounded patches.
 """
 
 from __future__ import annotations

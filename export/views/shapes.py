@@ -1,8 +1,7 @@
 """A small set of drawn pictures in class folders: made in a second, learnt in a few epochs.
 
 For tests and `make recipes`, where a training must be real but no photograph may be needed. Each
-class is a shape with a texture and a colour of its own, on a random background, anywhere in view. A
-seed flows in; folders of PNG files, and a table of groups, flow out.
+class is a shape with a texture and a colour of its own, on a random background, anywhere in view.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Out-of-distribution pictures, none of the classes: empty chambers, arms, noise, blobs, fruit.
 
-A random generator flows in, crops flow out as the daemon would hand them on. Drawn chambers and
-blobs are shown to a network in training, with no class right; arms and noise are kept for
-measuring, so that what is measured is doubt and not memory.
+Drawn chambers and blobs are shown to a network in training, with no class right; arms and noise are
+kept for measuring, so that what is measured is doubt and not memory.
 """
 
 from __future__ import annotations

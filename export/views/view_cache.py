@@ -1,8 +1,7 @@
 """Views of every training picture, as a camera might see it many times: made once and kept.
 
-Sources flow in; out flows an array on disk that trainings draw from. Composing a chamber takes
-longer than a training step, and all folds share the views. What was broken off is gone on with;
-what is there already, made by the same settings from the same pictures, is used as it is.
+Composing a chamber takes longer than a training step, and all folds share the views. What was
+broken off is gone on with; what the same settings made of the same pictures is used as it is.
 """
 
 from __future__ import annotations

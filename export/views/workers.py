@@ -1,7 +1,7 @@
 """Work on many things at once, in processes of their own.
 
-A function and its inputs flow in, its results in their order flow out. Nobody is ended by a signal:
-what is under way when something fails is waited for, and what was not begun is left.
+Nobody is ended by a signal: what is under way when something fails is waited for, and what was not
+begun is left.
 """
 
 from __future__ import annotations
