@@ -112,7 +112,7 @@ def check_data(
         told = "\n".join(f"- {finding.message}" for finding in report.errors)
         raise ExportError(f"{folder}: cannot be trained on ({run.path(REPORT)}):\n{told}")
     write_groups(run.folder, groups)
-    return list_pictures(folder, labels, groups)
+    return list_pictures(groups)
 
 
 def examine(

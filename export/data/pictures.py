@@ -150,36 +150,9 @@ def read_groups(table: Path) -> dict[str, str]:
     return groups
 
 
-def list_pictures(
-    folder: Path,
-    labels: Sequence[str] | None = None,
-    groups: Mapping[str, str] | None = None,
-) -> list[Picture]:
-    """List the pictures of a data folder with class, group and fold, ordered by file name.
-
-    Args:
-        folder: the data folder.
-        labels: the classes there may be, or None for those of the folder.
-        groups: of the files to list; None reads `groups.csv` in the folder.
-
-    Raises:
-        ExportError: `groups.csv` is missing, a row names a picture that is not there, or a class is
-            none of `labels`.
-    """
-    table = folder / GROUPS
-    if groups is None:
-        if not table.is_file():
-            raise ExportError(
-                f"{table}: no such file; --data must name a folder with groups.csv in it, "
-                f"or groups must be found first"
-            )
-        groups = read_groups(table)
-    for file in groups:
-        if labels is not None and label_of(file) not in labels:
-            raise ExportError(f"{table}: {file}: the class must be one of {', '.join(labels)}")
-        if not (folder / file).is_file():
-            raise ExportError(f"{table}: {file} is listed but missing in {folder}")
-    return _pictures((file, label_of(file), groups[file]) for file in sorted(groups))
+def list_pictures(groups: Mapping[str, str]) -> list[Picture]:
+    """Pictures by file name, of the group of each; the class is the folder, all folds are dealt."""
+    return _pictures((file, label_of(file), group) for file, group in sorted(groups.items()))
 
 
 def labels_of(pictures: Iterable[Picture]) -> tuple[str, ...]:

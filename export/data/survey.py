@@ -22,12 +22,12 @@ from bin_daemon.core.messages import Array
 from export.data.hashing import HASH_BITS, perceptual_hash
 from export.networks.mobilenet import Embed
 
-COLOUR, GREY, TRANSPARENT, INKS = "colour", "grey", "transparent", "four inks"
+COLOUR = "colour"
 
 _BATCH = 64
 _TOLD_EVERY = 32 * _BATCH
 _EMBEDDED_SIDE = 224
-_MODES = {"RGBA": TRANSPARENT, "CMYK": INKS}
+_MODES = {"RGBA": "transparent", "CMYK": "four inks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Surveyed:
     file: str
     side: int  # the shorter one, pixels
     mode: str
-    """`COLOUR`, `GREY` (three equal channels too), `TRANSPARENT` (laid on white where it is read),
-    or `INKS` (a CMYK JPEG)."""
+    """`COLOUR`, "grey" (three equal channels too), "transparent" (laid on white where it is read),
+    or "four inks" (a CMYK JPEG)."""
     copy_of: str
     """SHA-256 of shape and pixels: equal for copies, whatever file they are kept in."""
 
@@ -106,7 +106,7 @@ def _read(
     digest = hashlib.sha256(f"{width}x{height}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     is_grey = (pixels == pixels[..., :1]).all()
-    colours = _MODES.get(mode, GREY if is_grey else COLOUR)
+    colours = _MODES.get(mode, "grey" if is_grey else COLOUR)
     square = prepare(pixels, _EMBEDDED_SIDE, _EMBEDDED_SIDE) if with_square else None
     about = Surveyed(file, min(width, height), colours, digest.hexdigest())
     return about, perceptual_hash(pixels), square

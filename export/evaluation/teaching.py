@@ -45,6 +45,10 @@ _AVERAGED = (
 )  # fmt: skip
 
 
+Frames = Sequence[Frame]
+Words = Sequence[str]
+
+
 def measure_teaching(chambers: Sequence[Path], model: str, draws: int) -> Iterator[dict[str, Any]]:
     """Figures of one teaching after the other, and of several the means.
 
@@ -66,11 +70,10 @@ def measure_teaching(chambers: Sequence[Path], model: str, draws: int) -> Iterat
             embedder = Embedder(model, views)
             both = set(CANS) <= views.keys()
             for by in ("label", "thing") if both else ("label",):
-                runs = [
-                    judge(*draw(frames, seed), views, embedder, by, common) for seed in range(draws)
-                ]
+                drawn = (draw(frames, seed) for seed in range(draws))
+                runs = [embedder.judge(*parts, by, common) for parts in drawn]
                 yield from _summed_up(f"{chamber.name}, {TAUGHT} of each session, by {by}", runs)
-            runs = list(_unseen(frames, views, embedder, common))
+            runs = list(_unseen(frames, embedder, common))
             yield from _summed_up(f"{chamber.name}, sessions never taught", runs)
 
 
@@ -100,18 +103,50 @@ def command(*words: object) -> str:
 
 
 class Embedder:
-    """Embeddings of frames as a bin sees them: cut out by the empty view, each computed once."""
+    """Judges teaching on frames cut out by the empty view, each of them embedded once."""
 
     def __init__(self, model: str, views: Mapping[str, Path]) -> None:
         self._classifier = Classifier(open_package(model))
+        self._paths = views
         self._views = {session: read_picture(path) for session, path in views.items()}
         self._seen: dict[Path, tuple[Array, Array | None]] = {}
 
-    def embeddings(self, frames: Sequence[Frame]) -> Array:
-        """Float32 (n, d); a picture in which no item is found is looked at whole."""
-        return np.stack([self._look(one)[0] for one in frames])
+    def judge(self, taught: Frames, tested: Frames, by: str, common: Words) -> dict[str, Any]:
+        """Teach a fresh bin with some frames, by "label" or "thing", and judge it on others.
 
-    def control(self, taught: Sequence[Frame], tested: Sequence[Frame]) -> dict[str, float]:
+        The pictures are laid out as a person would: a folder for each class, `sessions.csv`.
+        """
+        with tempfile.TemporaryDirectory() as made:
+            folder, state = Path(made, "taught"), Path(made, "state")
+            rows = []
+            for number, frame in enumerate(taught):
+                file = f"{getattr(frame, by)}/{number}{frame.path.suffix}"
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file).symlink_to(frame.path.resolve())
+                rows.append((file, str(self._paths[frame.session].resolve()), frame.session))
+            write_table(folder / "sessions.csv", ("file", "empty", "session"), rows)
+            told = command("teach", "--from", folder, "--json", "--state", state, *common)
+            head, result = Head.load(paths.taught_head(state)) or self._shipped(), json.loads(told)
+        truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
+        embeddings = np.stack([self._look(one)[0] for one in tested])
+        likely = softmax(head.logits(embeddings), head.temperature)
+        thresholds = np.array([head.thresholds[label] for label in head.labels])
+        passed, right = accepted(likely, truth, thresholds)
+        recall = {head.labels[at]: float(right[truth == at].mean()) for at in np.unique(truth)}
+        return {
+            "activated": result["activated"],
+            "accuracy": float(right.mean()),
+            "macro_recall": float(np.mean(list(recall.values()))),
+            "recall": recall,
+            "accepted": float(passed.mean()),
+            "accepted_right": float(right[passed].mean()) if passed.any() else None,
+            "promised": result["after"]["accuracy"],
+            "promised_se": result["after"]["accuracy_se"],
+            "before": result["before"]["accuracy"],
+            **{key: result[key] for key in ("unseen_session", "control", "strength", "seconds")},
+        }
+
+    def control(self, taught: Frames, tested: Frames) -> dict[str, float]:
         """How well a head tells classes by the background: items are painted out for both parts.
 
         Returns its `accuracy`, and as `majority` that of always saying the commonest class.
@@ -124,14 +159,14 @@ class Embedder:
         accuracy = float(np.mean(np.array(head.labels)[found] == truth))
         return {"accuracy": accuracy, "majority": commonest / len(truth)}
 
-    def _painted_out(self, frames: Sequence[Frame]) -> list[TrainingExample]:
+    def _painted_out(self, frames: Frames) -> list[TrainingExample]:
         return [
             TrainingExample(ground, one.label, one.session, str(one.path))
             for one in frames
             if (ground := self._look(one)[1]) is not None
         ]
 
-    def shipped(self) -> Head:
+    def _shipped(self) -> Head:
         """What the bin goes by while no head is in force."""
         package = self._classifier.package
         kernel, bias = self._classifier.shipped_head()
@@ -159,52 +194,7 @@ class Embedder:
         return self._seen[one.path]
 
 
-def _lay_out(folder: Path, taught: Sequence[Frame], views: Mapping[str, Path], by: str) -> None:
-    """A folder of pictures as `bin-daemon teach --from` takes it."""
-    rows = []
-    for number, frame in enumerate(taught):
-        file = f"{getattr(frame, by)}/{number}{frame.path.suffix}"
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).symlink_to(frame.path.resolve())
-        rows.append((file, str(views[frame.session].resolve()), frame.session))
-    write_table(folder / "sessions.csv", ("file", "empty", "session"), rows)
-
-
-def judge(
-    taught: Sequence[Frame],
-    tested: Sequence[Frame],
-    views: Mapping[str, Path],
-    embedder: Embedder,
-    by: str,
-    common: Sequence[str],
-) -> dict[str, object]:
-    """Teach a fresh bin with some frames, by "label" or "thing", and judge it on others."""
-    with tempfile.TemporaryDirectory() as made:
-        root = Path(made)
-        folder, state = root / "taught", root / "state"
-        _lay_out(folder, taught, views, by)
-        result = json.loads(command("teach", "--from", folder, "--json", "--state", state, *common))
-        head = Head.load(paths.taught_head(state)) or embedder.shipped()
-    truth = np.array([head.labels.index(getattr(one, by)) for one in tested])
-    likely = softmax(head.logits(embedder.embeddings(tested)), head.temperature)
-    thresholds = np.array([head.thresholds[label] for label in head.labels])
-    passed, right = accepted(likely, truth, thresholds)
-    recall = {head.labels[at]: float(right[truth == at].mean()) for at in np.unique(truth)}
-    return {
-        "activated": result["activated"],
-        "accuracy": float(right.mean()),
-        "macro_recall": float(np.mean(list(recall.values()))),
-        "recall": recall,
-        "accepted": float(passed.mean()),
-        "accepted_right": float(right[passed].mean()) if passed.any() else None,
-        "promised": result["after"]["accuracy"],
-        "promised_se": result["after"]["accuracy_se"],
-        "before": result["before"]["accuracy"],
-        **{key: result[key] for key in ("unseen_session", "control", "strength", "seconds")},
-    }
-
-
-def draw(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
+def draw(frames: Frames, seed: int) -> tuple[list[Frame], list[Frame]]:
     """TAUGHT pictures of each session for teaching, and the rest."""
     rng = np.random.default_rng(seed)
     sessions = by_session(frames).values()
@@ -212,9 +202,7 @@ def draw(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
     return [f for f in frames if f.path in chosen], [f for f in frames if f.path not in chosen]
 
 
-def _unseen(
-    frames: Sequence[Frame], views: Mapping[str, Path], embedder: Embedder, common: Sequence[str]
-) -> Iterator[dict[str, object]]:
+def _unseen(frames: Frames, embedder: Embedder, common: Words) -> Iterator[dict[str, object]]:
     """Teach some sessions whole, and test on the others.
 
     chamber_a: one session of cans and one of bottles with all cups. chamber_b: two of the three
@@ -230,7 +218,7 @@ def _unseen(
     for held in parted:
         taught = [frame for frame in frames if frame.session not in held]
         tested = [frame for frame in frames if frame.session in held]
-        result = judge(taught, tested, views, embedder, "label", common)
+        result = embedder.judge(taught, tested, "label", common)
         if with_control:
             control = embedder.control(taught, tested)
             result |= {f"ground_{name}": value for name, value in control.items()}

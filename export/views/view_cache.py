@@ -28,14 +28,11 @@ from export.views.unknown import SHOWN
 from export.views.workers import in_processes
 
 SIZE = 224
-SOURCE_MARGIN = 1.15
-"""Pictures are kept a little larger than trained, so that a moderate crop loses no detail."""
+SOURCE_MARGIN = 1.15  # pictures are changed a little larger, so that a moderate crop loses nothing
 FORMAT = 2  # rises when views are made in another way, so that old ones are not used
 
-Views = Array
-"""uint8 (views, 224, 224, 3) RGB of one source."""
-Maker = Callable[[int], Views]
-"""Makes the views of source i; picklable, because it runs in other processes."""
+Views = Array  # uint8 (views, 224, 224, 3) RGB of one source
+Maker = Callable[[int], Views]  # of source i; picklable, because it runs in other processes
 
 
 def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: int, i: int) -> Views:

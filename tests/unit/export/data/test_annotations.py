@@ -22,7 +22,7 @@ from export.data.annotations import (
 )
 from export.data.check import examine
 from export.data.outlines import circle, polygon, rectangle, run_lengths
-from export.data.pictures import list_pictures, read_rgb
+from export.data.pictures import GROUPS, list_pictures, read_groups, read_rgb
 from export.errors import ExportError
 
 GREEN, GREY = (40, 200, 60), (120, 120, 120)
@@ -313,7 +313,7 @@ def test_the_crops_are_a_data_folder_whose_groups_are_the_pictures(tmp_path: Pat
     import_annotations(tmp_path / "in", tmp_path / "out")
 
     for kind in (CROPS, CUTOUTS):
-        pictures = list_pictures(tmp_path / "out" / kind)
+        pictures = list_pictures(read_groups(tmp_path / "out" / kind / GROUPS))
         assert {(picture.file, picture.group) for picture in pictures} == {
             ("glass/a_1.png", "a"),
             ("paper/a_2.png", "a"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.data.pictures import list_pictures
+from export.data.pictures import GROUPS, list_pictures, read_groups
 from export.errors import ExportError
 from export.recipes.load import override, parse, read_recipe, settings, shipped
 from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
@@ -156,7 +156,7 @@ def test_a_drawn_set_is_the_same_for_the_same_seed_and_in_class_folders(tmp_path
     first = render(tmp_path / "first", ("can", "bottle"), 3, seed=5)
     second = render(tmp_path / "second", ("can", "bottle"), 3, seed=5)
 
-    pictures = list_pictures(first)
+    pictures = list_pictures(read_groups(first / GROUPS))
     assert [(p.file, p.label) for p in pictures[:1]] == [("bottle/000.png", "bottle")]
     assert len(pictures) == 6
     assert len({p.group for p in pictures}) == 6
