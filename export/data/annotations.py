@@ -49,18 +49,12 @@ class Instance:
 
 
 def import_annotations(source: Path, to: Path) -> str:
-    """Turn annotated pictures into folders of crops and cut-outs.
+    """Turn annotated pictures into `crops/` and `cutouts/` of classes, in a new folder `to`.
 
-    Args:
-        source: an annotation file (LabelMe or COCO, told apart by what is in it), or a folder of
-            them, at any depth.
-        to: the folder to make, `crops/` and `cutouts/` in it; must be new or empty.
+    `source` is an annotation file (LabelMe or COCO, told apart by what is in it), or a folder of
+    them, at any depth. Returns what was made and what was left out, for a person.
 
-    Returns:
-        What was made and what was left out, for a person.
-
-    Raises:
-        ExportError: there is no annotation, nothing in it can be used, or `to` is in use.
+    Raises ExportError where there is no annotation, nothing in it can be used, or `to` is in use.
     """
     problems: list[str] = []
     counts = write_crops(read_annotations(source, problems), to)

@@ -94,14 +94,11 @@ def check_data(
     """List the pictures that can be used; keep report, suspects and groups in the run folder.
 
     Args:
-        run: its folder exists.
-        folder: the data folder.
         labels: the classes there must be, or None for those of the folder.
         parts: how many parts (or folds) every class must be dealt into.
         embed: a network to find near-duplicates with, or None for hashes alone.
 
-    Raises:
-        ExportError: the report has errors; the message names each with its cure.
+    Raises ExportError where the report has errors; the message names each with its cure.
     """
     report, groups = examine(folder, labels, parts=parts, embed=embed, progress=run.log)
     run.write_json(REPORT, asdict(report))
@@ -137,8 +134,7 @@ def examine(
     if given is not None:
         findings += _about_table(files, given)
         files = [file for file in files if file in given]
-    enough = len(files) >= LEAST_FOR_EMBEDDING
-    seen = survey(folder, files, embed if enough else None, progress)
+    seen = survey(folder, files, embed if len(files) >= LEAST_FOR_EMBEDDING else None, progress)
     pairs = alike(seen.hashes, seen.embeddings)
     names = [one.file for one in seen.pictures]
     same = copies([one.copy_of for one in seen.pictures])

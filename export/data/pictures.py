@@ -47,6 +47,9 @@ class Picture:
     fold: int
 
 
+Parts = dict[str, list[Picture]]
+
+
 def label_of(file: str) -> str:
     """The class of a file `<class>/<picture>`."""
     return file.split("/", 1)[0]
@@ -75,12 +78,12 @@ def dealing_order(members: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str
         yield group, *groups[group]
 
 
-def deal_folds(members: Iterable[tuple[str, str]], folds: int = FOLDS) -> dict[str, int]:
-    """The fold (0 to folds - 1) of each group, by (group, label) of each picture.
+def deal_folds(members: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """The fold of each group, by (group, label) of each picture.
 
     Groups are dealt in the order of their hash: there is no seed, so there is no lucky one to pick.
     """
-    return deal(dealing_order(members), folds)
+    return deal(dealing_order(members), FOLDS)
 
 
 def deal_shares(
@@ -90,13 +93,7 @@ def deal_shares(
 
     Each group goes to the part that lacks most pictures of its class. The last ones are kept for
     parts that would stay empty: a class with as many groups as there are parts is in each of them.
-
-    Args:
-        members: (group, label) of each picture.
-        shares: of the pictures, one for each part; they sum up to 1, and a part of 0 gets none.
-
-    Returns:
-        The part (an index of `shares`) of each group.
+    `shares` sum up to 1, and a part of 0 gets none. Returns the part (an index) of each group.
     """
     by_label: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for group, label, pictures in dealing_order(members):
@@ -165,12 +162,10 @@ def write_groups(folder: Path, groups: Mapping[str, str]) -> None:
     write_table(folder / GROUPS, ("file", "group"), sorted(groups.items()))
 
 
-def split(
-    pictures: Sequence[Picture], shares: Sequence[float] = SHARES
-) -> dict[str, list[Picture]]:
+def split(pictures: Sequence[Picture], shares: Sequence[float] = SHARES) -> Parts:
     """Pictures by part (`PARTS`), dealt by `deal_shares`, in the order they came in."""
     dealt = deal_shares(((picture.group, picture.label) for picture in pictures), shares)
-    parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
+    parts: Parts = {part: [] for part in PARTS}
     for picture in pictures:
         parts[PARTS[dealt[picture.group]]].append(picture)
     return parts
@@ -192,7 +187,7 @@ def write_split(run: Run, parts: Mapping[str, Sequence[Picture]]) -> None:
     write_table(run.path(SPLIT), _SPLIT_COLUMNS, rows)
 
 
-def read_split(run: Run) -> dict[str, list[Picture]]:
+def read_split(run: Run) -> Parts:
     """The pictures of each part (`PARTS`, each of them a key) in the order they were written.
 
     Folds are dealt anew over all of them: they are those of the data folder where all its pictures
@@ -202,7 +197,7 @@ def read_split(run: Run) -> dict[str, list[Picture]]:
     rows = [row for _, row in read_table(table, _SPLIT_COLUMNS)]
     if unknown := {row["part"] for row in rows} - set(PARTS):
         raise ExportError(f"{table}: no such part: {', '.join(sorted(unknown))}")
-    parts: dict[str, list[Picture]] = {part: [] for part in PARTS}
+    parts: Parts = {part: [] for part in PARTS}
     pictures = _pictures((row["file"], row["label"], row["group"]) for row in rows)
     for row, picture in zip(rows, pictures, strict=True):
         parts[row["part"]].append(picture)

@@ -113,18 +113,11 @@ def _steps(frame: Array, empty: Array | None, size: int) -> dict[str, Array]:
 def measure(
     folder: Path, labels: tuple[str, ...], size: int, logits: Callable[[Array], Array]
 ) -> dict[str, Any]:
-    """Arg-max figures of a model on a chamber, for each step.
+    """Arg-max figures of a model on a chamber, for each step; items of other classes are left out.
 
-    Args:
-        folder: of the frames; classes that are none of `labels` are left out.
-        labels: of the model.
-        size: side of its input in pixels.
-        logits: gives scores (n, classes) of uint8 pictures (n, size, size, 3).
-
-    Returns:
-        frames, not_found, majority (the share of the commonest class: what saying it always would
-        score), and for each step accuracy, macro_recall over the classes that occur, and per_class
-        with recall and what was found.
+    `logits` gives scores (n, classes) of uint8 pictures (n, size, size, 3). Returns frames,
+    not_found, majority (what saying the commonest class always would score), and for each step
+    accuracy, macro_recall over the classes that occur, and per_class with recall and found_as.
     """
     seen = [one for one in prepared_frames(folder, size) if one.frame.label in labels]
     truth = np.array([labels.index(one.frame.label) for one in seen])

@@ -32,19 +32,13 @@ AGREEMENT_PICTURES = 100  # of the training, to compare runtimes on where none a
 
 
 def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
-    """Measure a run's model; returns and saves what `evaluation.json` holds.
+    """Measure a quantised model; returns and saves what `evaluation.json` holds.
 
     A runtime that refuses the model is named with its words and does not stop the others. A run
     that holds nothing out has the figures of its folds, which `export.evaluation.pooling` left, and
-    of its own file speed, size, agreement and what chambers show.
+    of its own file speed, size, agreement and what the chambers beside `data` show.
 
-    Args:
-        run: a run that has been quantised.
-        data: the folder of the labelled pictures; chambers are looked for beside it.
-        arguments: command line of this step, kept beside the figures.
-
-    Raises:
-        ExportError: something is missing, or no runtime takes the model.
+    Raises ExportError where something is missing, or no runtime takes the model.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
     config = run.read_json("config.json", "train")
@@ -230,7 +224,6 @@ def _robustness(
 
 
 def _latency(outputs: Outputs) -> dict[str, Any]:
-    """Median and 95th percentile of the time in the network, one thread."""
     median, slow = np.percentile(outputs.invoke_ms, (50, 95))
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 

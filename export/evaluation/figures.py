@@ -37,12 +37,8 @@ def block(
 ) -> dict[str, Any]:
     """Measure int8 logits, and float logits beside them where there are any.
 
-    Args:
-        judged: what was said of the pictures.
-        data: what they are, in words.
-        method: what the parts are, in words.
-        target: share that is to be right among the accepted.
-        residual: labels that are never accepted, because they go where the unsure goes.
+    `data` says what the pictures are, `method` what the parts; `target` is the share that is to be
+    right among the accepted; `residual` labels go where the unsure goes and are never accepted.
 
     Returns:
         data, pictures, groups; int8 and float (accuracy, macro averages and per_class with

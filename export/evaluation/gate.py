@@ -78,9 +78,8 @@ def quoted(report: Mapping[str, Any]) -> dict[str, Any]:
 def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
     """Hold the figures of evaluation.json against the demands.
 
-    Returns:
-        passed; judged_on, the pictures in words; and checks, one for each demand: figure, limit,
-        sense ("at least" or "at most"), found (None where not measured), passed, missed_by.
+    Returns passed; judged_on, the pictures in words; and checks, one for each demand: figure,
+    limit, sense ("at least" or "at most"), found (None where not measured), passed, missed_by.
     """
     figures = report.get("pooled") or report.get("held_out") or {}
     checks = list(_checks(_found(report, figures), asked.limits))
@@ -89,7 +88,6 @@ def verdict(report: Mapping[str, Any], asked: Demands) -> dict[str, Any]:
 
 
 def _checks(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One for each demand."""
     for names, sense in ((AT_LEAST, "at least"), (AT_MOST, "at most")):
         for key, name in names.items():
             limit = limits.get(key)

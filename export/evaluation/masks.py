@@ -70,14 +70,14 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
     return [(row, column) for row, column in enumerate(best) if overlaps[row, column] > 0]
 
 
-def measure(picture: MaskedPicture, config: ChamberSection | None = None) -> dict[str, Any]:
+def measure(picture: MaskedPicture) -> dict[str, Any]:
     """Cut every item out of one picture, as the bin does, and compare with the truth.
 
     Returns:
         `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`, the
         number of items found where none is.
     """
-    config = config or ChamberSection()
+    config = ChamberSection()
     height, width = picture.pixels.shape[:2]
     found = isolate_each(picture.pixels, picture.empty, config)
     masks = [frame_mask(item.mask, width, height, config) for item in found]
@@ -180,16 +180,11 @@ def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure_masks(reel: Path) -> dict[str, Any]:
-    """All figures of one reel.
+    """All figures of one reel; raises ExportError where it has no truth, or nothing in it.
 
-    Returns:
-        `single` and `together` (pictures of one item, and of several), each with mean, median and
-        worst overlap of masks and boxes, `missed` (overlap below 0.5), `spurious` and the `items`;
-        and `pairs`: by gap, the same figures of items side by side, and `apart`, the share of pairs
-        that were told apart.
-
-    Raises:
-        ExportError: the reel has no truth to compare with, or nothing in it.
+    Returns `single` and `together` (pictures of one item, and of several), each with mean, median
+    and worst overlap of masks and boxes, `missed` (overlap below 0.5), `spurious` and the `items`;
+    and `pairs`: by gap, the same figures of items side by side, and `apart`, the share told apart.
     """
     shown = list(reel_pictures(reel))
     alone = [picture for picture in shown if len(picture.truth) == 1]

@@ -31,20 +31,14 @@ POOLED_PREDICTIONS = "pooled.npz"
 
 
 def pool(run: Run, others: list[Run], arguments: list[str]) -> dict[str, Any]:
-    """Figures over the held-out folds of several evaluated runs together, as `pooled.json`.
+    """Figures over the held-out folds of evaluated runs together, as `pooled.json` of `run`.
 
     Each picture is judged by the one model that has not seen it, so the figures are of the recipe,
     not of one file. Temperature and thresholds are fit on all of these judgements; their own
-    figures are of each fold with what the other folds gave.
+    figures are of each fold with what the other folds gave. `run` may be a fold too.
 
-    Args:
-        run: gets the figures. It is one of the folds, unless it holds nothing out.
-        others: the runs of the (other) folds.
-        arguments: command line of this step, kept beside the figures.
-
-    Raises:
-        ExportError: a run has not been evaluated as it is, two hold out the same fold, or they
-            follow different recipes or learnt from different pictures.
+    Raises ExportError where a run has not been evaluated as it is, two hold out the same fold, or
+    they follow different recipes or learnt from different pictures.
     """
     config = run.read_json("config.json", "train")
     members, folds = _members(run, others, config)

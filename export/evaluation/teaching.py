@@ -50,18 +50,10 @@ Words = Sequence[str]
 
 
 def measure_teaching(chambers: Sequence[Path], model: str, draws: int) -> Iterator[dict[str, Any]]:
-    """Figures of one teaching after the other, and of several the means.
+    """What was done and its figures, of one teaching after the other, and means with deviations.
 
-    Args:
-        chambers: folders with `labels.csv`.
-        model: the package that is taught, by name or path.
-        draws: how many choices of the pictures that are taught.
-
-    Yields:
-        `what` was done, and its figures; of means, each with the standard deviation.
-
-    Raises:
-        ExportError: a table cannot be read, or the bin does not learn.
+    `chambers` are folders with `labels.csv`; `draws` is how many choices of the pictures to teach.
+    Raises ExportError where a table cannot be read, or the bin does not learn.
     """
     with tempfile.TemporaryDirectory() as made:
         common = ("--model", model, "--config", _config(Path(made)))

@@ -51,13 +51,10 @@ MINIMUM_RUNTIME = {"ai-edge-litert": "1.0.1", "tflite-runtime": "2.14.0"}
 def package(
     run: Run, folder: Path, version: int | None = None, *, despite: str | None = None
 ) -> Manifest:
-    """Write the package of a run into `folder`, in place of the package that it held.
+    """Write the package of an evaluated run into `folder`, in place of the one that it held.
 
-    Args:
-        run: a run that has been evaluated.
-        folder: of the package; its name is that of the model.
-        version: of the package; None takes the recipe's.
-        despite: why it is packaged although the gate refuses it; card and manifest say so.
+    The model is named after the folder; `version` is the recipe's unless given. `despite` says why
+    it is packaged although the gate refuses it, which card and manifest repeat.
 
     Raises:
         ExportError: a step before is missing, the figures are of another model file, or the gate

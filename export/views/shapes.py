@@ -29,16 +29,16 @@ COLOURS = (
 )
 
 
-def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
-    """Draw an item of the class number `kind`, 0 to 8: uint8 (side, side, 3) RGB."""
+def draw(kind: int, rng: np.random.Generator) -> Array:
+    """Draw an item of the class number `kind`, 0 to 8: uint8 (SIDE, SIDE, 3) RGB."""
     background = rng.integers(90, 170, 3) + rng.integers(-12, 13, (7, 7, 3))
-    picture = cv2.resize(background.astype(np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+    picture = cv2.resize(background.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     item = np.empty_like(picture)
     item[:] = np.clip(np.array(COLOURS[kind]) + rng.integers(-18, 19, 3), 0, 255)
     _texture(item, kind % 3, rng)
-    mask = np.zeros((side, side), np.uint8)
-    centre = rng.uniform(0.38, 0.62, 2) * side
-    radius = rng.uniform(0.24, 0.34) * side
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    centre = rng.uniform(0.38, 0.62, 2) * SIDE
+    radius = rng.uniform(0.24, 0.34) * SIDE
     corners = (0, 3, 4, 0, 6, 4, 3, 0, 5)[kind]
     angle = rng.uniform(0.0, 360.0)
     if corners == 0:
@@ -57,15 +57,14 @@ def draw(kind: int, rng: np.random.Generator, side: int = SIDE) -> Array:
 
 def _texture(item: Array, kind: int, rng: np.random.Generator) -> None:
     """Plain, stripes or dots, in place."""
-    side = item.shape[0]
     dark = (item[0, 0] * 0.55).astype(np.uint8).tolist()
-    step = int(rng.integers(12, 16)) * side // SIDE
+    step = int(rng.integers(12, 16))
     if kind == 1:
-        for x in range(int(rng.integers(step)), side, step):
-            cv2.line(item, (x, 0), (x, side), dark, max(2, step // 3))
+        for x in range(int(rng.integers(step)), SIDE, step):
+            cv2.line(item, (x, 0), (x, SIDE), dark, max(2, step // 3))
     elif kind == 2:
-        for x in range(int(rng.integers(step)), side, step):
-            for y in range(step // 2, side, step):
+        for x in range(int(rng.integers(step)), SIDE, step):
+            for y in range(step // 2, SIDE, step):
                 cv2.circle(item, (x, y), step // 4, dark, -1, cv2.LINE_AA)
 
 

@@ -76,15 +76,10 @@ def measure(
 ) -> dict[str, Any]:
     """How many out-of-distribution pictures a model would accept.
 
-    Args:
-        organic: folder of pictures of fruit and vegetables, at any depth.
-        empties: pictures of rendered chambers with nothing in them.
-        size: side of the network's input in pixels.
-        accept: says of uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,).
-
-    Returns:
-        `kinds` (name -> `shown` and `accepted`, in pictures, and whether it was `trained` on), and
-        `accepted_share` of those that were not: training showed the others' like.
+    Takes a folder of fruit and vegetables, rendered chambers with nothing in them, and what says of
+    uint8 pictures (n, size, size, 3) which pass their threshold, bool (n,). Returns `kinds` (name
+    -> `shown` and `accepted`, in pictures, and whether it was `trained` on), and `accepted_share`
+    of those that were not: training showed the others' like.
     """
     pictures: dict[str, Array] = {}
     for number, (name, draw) in enumerate((SHOWN | KEPT).items()):

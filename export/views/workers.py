@@ -34,13 +34,11 @@ def in_processes(
 
     Args:
         function: to call.
-        inputs: what it is called with, picklable too.
+        inputs: what it is called with, picklable too; `chunk` of them are handed over at once.
         processes: how many; None for as many as there are cores.
-        chunk: inputs that are handed over at once.
         start: called first in each process, with `threads`, which it may use.
 
-    Raises:
-        ExportError: a process was killed.
+    Raises ExportError where a process was killed.
     """
     # TensorFlow's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
