@@ -42,12 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.command(options) or 0
         sys.stdout.flush()
-    except UsageError as error:
-        print(f"bin-daemon: {error}", file=sys.stderr)
-        return 2
     except BinDaemonError as error:
         print(f"bin-daemon: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough

@@ -103,16 +103,11 @@ def changed(config: Config, section: str, **values: object) -> Config:
     return validate(type(config), raw)
 
 
-def state_of(options: argparse.Namespace) -> Path:
-    """The state directory that the options mean."""
-    return options.state or paths.state()
-
-
 def looked_into(options: argparse.Namespace) -> Path:
     """The state directory to look into: that of the options, else of the installed service."""
     if options.state is None and paths.SYSTEM_STATE.is_dir():
         return paths.SYSTEM_STATE
-    return state_of(options)
+    return options.state or paths.state()
 
 
 def taught_in(options: argparse.Namespace) -> Path | None:
@@ -124,10 +119,8 @@ def taught_in(options: argparse.Namespace) -> Path | None:
     try:
         return state if options.taught and paths.taught_head(state).exists() else None
     except PermissionError:
-        warn(
-            f"{state} may not be read, so the model is used as it ships; run it with sudo, or give "
-            f"--no-taught"
-        )
+        cure = "run it with sudo, or give --no-taught"
+        warn(f"{state} may not be read, so the model is used as it ships; {cure}")
         return None
 
 

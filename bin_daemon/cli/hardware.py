@@ -45,7 +45,7 @@ def devices(options: argparse.Namespace, config: Config) -> Iterator[Factory]:
     from bin_daemon.daemon.lock import devices_to_oneself
     from bin_daemon.gpio.factory import open_factory
 
-    states = {common.state_of(options), paths.SYSTEM_STATE}
+    states = {options.state or paths.state(), paths.SYSTEM_STATE}
     with orderly_end(), devices_to_oneself(states), contextlib.ExitStack() as stack:
         factory = open_factory(config.chute.pins, config.chute.board)
         stack.callback(factory.close)
@@ -64,9 +64,11 @@ def _servo_pins(config: Config, factory: Factory) -> Iterator[dict[str, ServoPin
     from bin_daemon.gpio.factory import ServoPin
 
     with contextlib.ExitStack() as stack:
-        servos = config.chute.servos.items()
-        pins = ((n, contextlib.closing(ServoPin(factory, n, servo))) for n, servo in servos)
-        yield {name: stack.enter_context(pin) for name, pin in pins}
+        pins = {}
+        for name, servo in config.chute.servos.items():
+            pins[name] = ServoPin(factory, name, servo)
+            stack.callback(pins[name].close)
+        yield pins
 
 
 def run_calibrate(options: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def run_daemon(options: argparse.Namespace) -> None:
 
     logs.start(options.log_level)
     faulthandler.enable()  # systemd's watchdog aborts: then the journal says where it hung
-    state = common.state_of(options)
+    state = options.state or paths.state()
     app = App(common.config_of(options, cache_dir=state), state, taught=options.taught)
     _obey_signals(app)
     try:
@@ -78,7 +78,7 @@ def run_silence(options: argparse.Namespace) -> None:
     from bin_daemon.daemon.lock import devices_to_oneself
 
     logs.start("warning")
-    state = common.state_of(options)
+    state = options.state or paths.state()
     failed: list[object] = []
     config: Config | None
     try:

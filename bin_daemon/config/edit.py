@@ -119,9 +119,7 @@ def _put(text: str, name: str, key: Key, value: Any) -> str:
             raise ConfigError(f"{name}: {'.'.join(key[:depth])}: is no mapping; edit it by hand")
         inner = next((v for k, v in node.value if k.value == part), None)
         if inner is None:
-            for outer in reversed(key[depth + 1 :]):
-                value = {outer: value}
-            return _insert(text, node, part, value)
+            return _insert(text, node, part, _with(None, key[depth + 1 :], value))
         node = inner
     assert node is not None
     style = node.style if isinstance(node, yaml.ScalarNode) and isinstance(value, str) else None

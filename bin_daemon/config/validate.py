@@ -47,8 +47,10 @@ def _explain(schema: dict[str, Any], fault: Any) -> Fault:
         return key, f"is needed{words}"
     if fault["type"] == "value_error":
         return key, str(fault["ctx"]["error"])
-    message = fault["msg"]
-    return key, f"{message[0].lower()}{message[1:]}{_given(key, fault['input'])}{words}"
+    message, value = fault["msg"], fault["input"]
+    hidden = isinstance(value, (dict, list)) or any(map(_SECRET.search, key))
+    given = "" if hidden else f", not {value!r}"
+    return key, f"{message[0].lower()}{message[1:]}{given}{words}"
 
 
 def _node(schema: dict[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
@@ -77,9 +79,3 @@ def _unknown_key(schema: dict[str, Any], key: tuple[str, ...]) -> str:
     if close := difflib.get_close_matches(key[-1], known, n=1):
         return f"unknown key; did you mean '{close[0]}'?"
     return "unknown key" + (f"; known here: {', '.join(known)}" if known else "")
-
-
-def _given(key: tuple[str, ...], value: Any) -> str:
-    if any(_SECRET.search(part) for part in key) or isinstance(value, (dict, list)):
-        return ""
-    return f", not {value!r}"

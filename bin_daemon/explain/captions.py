@@ -50,19 +50,18 @@ class Pen:
 
     def width(self, words: str) -> int:
         """Of `words` as `write` draws them."""
-        return int(cv2.getTextSize(words, _FACE, self._scale, self._stroke)[0][0])
+        (width, _), _ = cv2.getTextSize(words, _FACE, *self._strokes)
+        return width
 
     def write(self, canvas: Image, words: str, at: tuple[int, int], ink: Colour) -> None:
         """Draw one line that begins, and stands, at `at` (x, y)."""
-        cv2.putText(canvas, words, at, _FACE, self._scale, ink, self._stroke, cv2.LINE_AA)
+        scale, thickness = self._strokes
+        cv2.putText(canvas, words, at, _FACE, scale, ink, thickness, cv2.LINE_AA)
 
     @property
-    def _scale(self) -> float:
-        return self.text / _CAPITALS
-
-    @property
-    def _stroke(self) -> int:
-        return max(1, round(self.text / 9))
+    def _strokes(self) -> tuple[float, int]:
+        """Scale and thickness of the letters."""
+        return self.text / _CAPITALS, max(1, round(self.text / 9))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

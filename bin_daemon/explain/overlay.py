@@ -171,9 +171,9 @@ def _legend(canvas: Image, strongest: float, others: Sequence[Box]) -> Box:
 def targets(out: Path, pictures: Sequence[Path], empty: Path | None) -> dict[Path, Path]:
     """Where the drawing of each picture goes, by picture; makes the folder where `out` is one.
 
-    `out` with the ending of a picture is a file, for one picture; else it is a folder, and the
-    drawings are called as the pictures are, with `.png`. Raises UsageError where that does not
-    work out, or a drawing would take the place of `empty`, of a picture, or of another drawing.
+    `out` with the ending of a picture is a file, for one picture; else it is a folder of `.png`
+    named as the pictures are. Raises UsageError where that does not work out, or a drawing would
+    take the place of `empty`, of a picture, or of another drawing.
     """
     if out.suffix.lower() in SUFFIXES and not out.is_dir():
         if (count := len(set(pictures))) > 1:

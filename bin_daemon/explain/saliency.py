@@ -125,10 +125,7 @@ class Saliency:
             length = np.prod(self._tensors[self._embedding]["shape"])
             if len(shape) == 4 and shape[0] == 1 and shape[3] == length:
                 return made.inputs[0]
-        raise ModelError(
-            f"{self._package.id}: its embedding is not the mean of a feature map, so no place of "
-            f"the picture can be named as the reason; leave --why out"
-        )
+        raise _unexplained(self._package, "its embedding is not the mean of a feature map")
 
     def _find_head(self, logits: int) -> list[tuple[_Operator, int]]:
         """The linear layers from the embedding to the logits, in order, with their outputs."""
@@ -143,11 +140,8 @@ class Saliency:
                 or np.any(self._tensors[made.inputs[1]]["shape"][1:-1] != 1)
             ):
                 what = made.name if made else "nothing"
-                raise ModelError(
-                    f"{self._package.id}: its head is more than linear layers on the embedding "
-                    f"({what} is in between), so no place of the picture can be named as the "
-                    f"reason; leave --why out"
-                )
+                why = f"its head is more than linear layers on the embedding ({what} is in between)"
+                raise _unexplained(self._package, why)
             layers.insert(0, (made, at))
             at = self._plain_source(made.inputs[0])
         return layers
@@ -185,6 +179,11 @@ class Saliency:
 
     def _real(self, tensor: int) -> Floats:
         return tensor_values(self._interpreter, self._tensors[tensor])
+
+
+def _unexplained(package: Package, why: str) -> ModelError:
+    words = "so no place of the picture can be named as the reason; leave --why out"
+    return ModelError(f"{package.id}: {why}, {words}")
 
 
 def _operators(interpreter: Any) -> Iterator[tuple[int, _Operator]]:

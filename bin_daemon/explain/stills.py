@@ -41,10 +41,9 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instances:
-    """What a still shows.
+    """What a still shows, as one item (`whole`), as the bin takes it, and as separate ones.
 
-    whole: all of it as the bin takes it, as one item. things: each separate one, largest first;
-    `whole` itself where there is only one, or no empty view.
+    things: largest first; `whole` itself where there is only one, or no empty view.
     """
 
     whole: Instance
