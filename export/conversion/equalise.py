@@ -40,12 +40,7 @@ class Reach:
 
 
 def watch(weights: Weights, squares: Array) -> dict[str, Reach]:
-    """Run pictures through the float network and note what each layer's output reaches.
-
-    Args:
-        weights: backbone and head.
-        squares: uint8 (n, 224, 224, 3) pictures, from the training folds.
-    """
+    """What each layer's output reaches for training pictures, uint8 (n, 224, 224, 3)."""
     import tensorflow as tf
 
     network = Network(weights)
@@ -79,9 +74,8 @@ def equalise(weights: Weights, reach: Mapping[str, Reach]) -> Weights:
     that read it, through the residual sums (linear, so no clipping bounds it).
     """
     equal = {name: array.copy() for name, array in weights.items()}
-    inputs = "Conv1"
     for block in blocks():
-        first = block.expand or inputs
+        first = block.expand or "Conv1"
         scale_channels(equal, [first], [block.depthwise], room(reach[first].largest))
         seen = reach[block.depthwise]
         _balance(equal, [block.depthwise], [block.project], seen, room(seen.largest))
@@ -104,13 +98,9 @@ def room(largest: Array) -> Array:
 def scale_channels(
     weights: Weights, producers: Sequence[str], consumers: Sequence[str], scale: Array
 ) -> None:
-    """Multiply the outputs of some layers by `scale` and divide the inputs of others, in place.
+    """Multiply what `producers` write by `scale`, (channels,); divide it where `consumers` read it.
 
-    Args:
-        weights: the dictionary to change.
-        producers: layers that write the tensor.
-        consumers: layers that read it.
-        scale: float (channels,), positive.
+    Changes the dictionary in place.
     """
     for layer in producers:
         shape = (-1, 1) if layer.endswith("depthwise") else (-1,)

@@ -7,6 +7,7 @@ shows at once. The pictures are drawn here from shapes, gradients and noise; non
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -15,24 +16,17 @@ from bin_daemon.core.messages import Array
 from export.evaluation.runtimes import RUNTIMES, Model
 
 TOLERANCE_STEPS = 12
-"""Allowed difference of a logit in quantisation steps.
+"""Allowed difference of a logit in quantisation steps: built-in, XNNPACK and ARM kernels round a
+little differently, and 50 layers add that up."""
 
-Built-in, XNNPACK and ARM kernels round a little differently, and 50 layers add that up.
-"""
+Corner = tuple[float, float]
+Colour = tuple[int, int, int]
 
 
 def draw(side: int = 224) -> Array:
     """Draw the golden inputs, the same on every call: uint8 (6, side, side, 3) RGB."""
-    return np.stack(
-        [
-            _bottle(side),
-            _box(side),
-            _can(side),
-            _sheet(side),
-            _blobs(side, np.random.default_rng(5)),
-            _ramp(side),
-        ]
-    )
+    drawings = (_bottle, _box, _can, _sheet, _blobs, _ramp)
+    return np.stack([drawing(side) for drawing in drawings])
 
 
 def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, float]) -> Array:
@@ -42,38 +36,43 @@ def _backdrop(side: int, dark: float, light: float, tint: tuple[float, float, fl
     return np.asarray(np.clip(shade[..., None] * np.array(tint), 0, 255), np.uint8)
 
 
-def _points(side: int, *corners: tuple[float, float]) -> Array:
-    return np.asarray(np.round(np.array(corners) * side), np.int32)
+def _points(picture: Array, corners: Iterable[Corner]) -> Array:
+    return np.asarray(np.round(np.array(corners) * len(picture)), np.int32)
+
+
+def _fill(picture: Array, colour: Colour, *corners: Corner) -> None:
+    """Fill a polygon; corners are shares of the side."""
+    cv2.fillPoly(picture, [_points(picture, corners)], colour, cv2.LINE_AA)
+
+
+def _line(picture: Array, colour: Colour, width: int, *ends: Corner) -> None:
+    """Draw a line, `width` pixels wide, between two points in shares of the side."""
+    first, last = _points(picture, ends).tolist()
+    cv2.line(picture, first, last, colour, width, cv2.LINE_AA)
 
 
 def _bottle(side: int) -> Array:
     """A tall, pale shape with a neck, a cap and a bright streak on a grey background."""
     picture = _backdrop(side, 150, 225, (1.0, 0.98, 0.94))
     left, right = ((0.36, 0.9), (0.36, 0.4), (0.45, 0.22)), ((0.55, 0.22), (0.64, 0.4), (0.64, 0.9))
-    body = _points(side, *left, *right)
-    cv2.fillPoly(picture, [body], (176, 205, 214), cv2.LINE_AA)
-    cv2.polylines(picture, [body], True, (120, 150, 165), 2, cv2.LINE_AA)
-    corners = _points(side, (0.45, 0.14), (0.55, 0.22))
-    cv2.rectangle(picture, corners[0].tolist(), corners[1].tolist(), (40, 90, 200), -1)
-    streak = _points(side, (0.42, 0.42), (0.42, 0.86))
-    cv2.line(picture, streak[0].tolist(), streak[1].tolist(), (240, 250, 255), 4, cv2.LINE_AA)
+    _fill(picture, (176, 205, 214), *left, *right)
+    outline = _points(picture, (*left, *right))
+    cv2.polylines(picture, [outline], True, (120, 150, 165), 2, cv2.LINE_AA)
+    first, last = _points(picture, ((0.45, 0.14), (0.55, 0.22))).tolist()
+    cv2.rectangle(picture, first, last, (40, 90, 200), -1)
+    _line(picture, (240, 250, 255), 4, (0.42, 0.42), (0.42, 0.86))
     return picture
 
 
 def _box(side: int) -> Array:
     """A brown box in three faces, with the ribs of corrugated board."""
     picture = _backdrop(side, 170, 235, (0.97, 0.98, 1.0))
-    faces = (
-        (_points(side, (0.2, 0.4), (0.55, 0.5), (0.55, 0.88), (0.2, 0.76)), (158, 118, 78)),
-        (_points(side, (0.55, 0.5), (0.84, 0.38), (0.84, 0.74), (0.55, 0.88)), (132, 96, 62)),
-        (_points(side, (0.2, 0.4), (0.5, 0.28), (0.84, 0.38), (0.55, 0.5)), (186, 146, 102)),
-    )
-    for corners, colour in faces:
-        cv2.fillPoly(picture, [corners], colour, cv2.LINE_AA)
+    _fill(picture, (158, 118, 78), (0.2, 0.4), (0.55, 0.5), (0.55, 0.88), (0.2, 0.76))
+    _fill(picture, (132, 96, 62), (0.55, 0.5), (0.84, 0.38), (0.84, 0.74), (0.55, 0.88))
+    _fill(picture, (186, 146, 102), (0.2, 0.4), (0.5, 0.28), (0.84, 0.38), (0.55, 0.5))
     for share in np.linspace(0.06, 0.94, 16):
-        top = _points(side, (0.2 + 0.35 * share, 0.4 + 0.1 * share))[0]
-        bottom = _points(side, (0.2 + 0.35 * share, 0.76 + 0.12 * share))[0]
-        cv2.line(picture, top.tolist(), bottom.tolist(), (146, 107, 69), 1, cv2.LINE_AA)
+        x, top, bottom = 0.2 + 0.35 * share, 0.4 + 0.1 * share, 0.76 + 0.12 * share
+        _line(picture, (146, 107, 69), 1, (x, top), (x, bottom))
     return picture
 
 
@@ -95,20 +94,18 @@ def _can(side: int) -> Array:
 def _sheet(side: int) -> Array:
     """A turned white sheet with lines like print on a blue background."""
     picture = _backdrop(side, 60, 130, (0.5, 0.75, 1.0))
-    corners = _points(side, (0.25, 0.15), (0.82, 0.27), (0.7, 0.86), (0.14, 0.73))
-    cv2.fillPoly(picture, [corners], (236, 236, 230), cv2.LINE_AA)
+    _fill(picture, (236, 236, 230), (0.25, 0.15), (0.82, 0.27), (0.7, 0.86), (0.14, 0.73))
     start, along, down = np.array([0.3, 0.24]), np.array([0.42, 0.09]), np.array([-0.1, 0.46])
     for share in np.linspace(0.0, 1.0, 12):
         first = start + share * down
         last = first + along * (0.7 + 0.3 * np.cos(7.0 * share))
-        ends = _points(side, tuple(first), tuple(last))
-        cv2.line(picture, ends[0].tolist(), ends[1].tolist(), (90, 90, 96), 2, cv2.LINE_AA)
+        _line(picture, (90, 90, 96), 2, tuple(first), tuple(last))
     return picture
 
 
-def _blobs(side: int, rng: np.random.Generator) -> Array:
+def _blobs(side: int) -> Array:
     """Smooth noise in eight levels of each colour: every channel has something to answer to."""
-    coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(5).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     smooth: Array = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     return np.bitwise_and(smooth, 0xE0)
 
@@ -122,13 +119,11 @@ def _ramp(side: int) -> Array:
 
 
 def record(content: bytes) -> dict[str, Array]:
-    """Run the golden inputs on the first runtime.
+    """Run the golden inputs on the first runtime; returns the arrays of golden.npz.
 
-    Returns:
-        inputs: uint8 (6, s, s, 3), s as the model takes them.
-        logits, embedding: float32 (6, classes) and (6, d), dequantised; d is 0 where it gives none.
-        tolerance: float32 scalar, largest difference of a logit that is allowed, in logits.
-        logit_step: float32 scalar, one quantisation step of the logits.
+    They are `inputs`, uint8 (6, s, s, 3); `logits` and `embedding`, float32 (6, classes) and
+    (6, d), dequantised, d being 0 where the model gives none; and two float32 scalars in logits:
+    `tolerance`, the largest difference that is allowed, and `logit_step`, one quantisation step.
     """
     model = Model(content, RUNTIMES[0])
     inputs = draw(model.side)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from export.evaluation.runtimes import RUNTIMES, run_apart
 from export.networks.mobilenet import embedding_at_hand
 from export.run import DEFAULT_BACKBONE, Run, relative, versions
 
+if TYPE_CHECKING:
+    from export.conversion.keras_import import KerasSource
+    from export.conversion.tflite_import import TfliteSource
+
 CALIBRATING_FOLD = 0
 """Of five folds of the pictures, the one that calibrates; the others measure."""
 TRIED = 100
@@ -39,25 +43,6 @@ SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite")
 
 Answer = Callable[[Array], Sequence[Array]]
 """uint8 (n, s, s, 3) to logits (n, classes) and embeddings (n, d) of the source model, float32."""
-
-
-class Source(Protocol):
-    """A classifier as somebody made it, whatever the format of its file.
-
-    side: of its input in pixels. scales: the ways to scale pixels that it may want.
-    """
-
-    side: int
-    scales: Sequence[str]
-
-    def input_spec(self, scale: str) -> dict[str, list[float]]:
-        """Mean and standard deviation by channel that the manifest says of the pixels."""
-
-    def answer(self, scale: str) -> Answer:
-        """What the source says where pixels are scaled so."""
-
-    def quantise(self, run: Run, scale: str, squares: Array) -> bytes:
-        """The int8 file on plain pixels, calibrated on uint8 (n, s, s, 3)."""
 
 
 def import_model(
@@ -81,7 +66,7 @@ def import_model(
     if file.suffix not in SUFFIXES or not file.is_file():
         raise ExportError(f"{file}: must be a file that ends in {', '.join(SUFFIXES)}")
     labels = read_labels(labels_file)
-    source: Source
+    source: KerasSource | TfliteSource
     if file.suffix == ".tflite":
         from export.conversion.tflite_import import TfliteSource
 
@@ -163,19 +148,15 @@ def read_labels(file: Path) -> tuple[str, ...]:
 
 def _choose_scale(
     run: Run,
-    source: Source,
+    source: KerasSource | TfliteSource,
     scale: str | None,
     folder: Path,
     pictures: Sequence[Picture],
     labels: Sequence[str],
 ) -> tuple[str, dict[str, dict[str, float]]]:
-    """Try every way to scale pixels on the pictures, and log how each does.
+    """The way to scale pixels that is stated, else the clearly right one; the figures of each.
 
-    Returns:
-        The one that is stated, else the one that is clearly right; and the figures of each.
-
-    Raises:
-        ExportError: there is no such way, or none is stated and none is clearly right.
+    Raises ExportError where there is no such way, or none is stated and none is clearly right.
     """
     if scale is not None and scale not in source.scales:
         raise ExportError(f"--scale {scale}: must be one of {', '.join(source.scales)}")
@@ -210,18 +191,10 @@ def _choose_scale(
 
 
 def check(run: Run, content: bytes, shown: Mapping[str, Array], answer: Answer) -> None:
-    """Compare the int8 file with its source on each runtime, and log it in the run.
+    """Log how far the int8 file agrees with its source on each runtime.
 
-    Leaves `refusals.json`: the runtimes that do not take the file, and their words.
-
-    Args:
-        run: gets the log.
-        content: the int8 file.
-        shown: uint8 (n, s, s, 3) pictures by what they are called.
-        answer: the source.
-
-    Raises:
-        ExportError: no runtime takes the file.
+    `shown` is uint8 (n, s, s, 3) pictures by what they are called. Leaves `refusals.json`, the
+    runtimes that do not take the file and their words; raises ExportError where none takes it.
     """
     refusals = {}
     for runtime in RUNTIMES:

@@ -63,11 +63,7 @@ class KerasSource:
 
 
 def read_model(path: Path) -> Any:
-    """Read a Keras model.
-
-    Raises:
-        ExportError: the file is no model that this Keras can build.
-    """
+    """Read a Keras model; raises ExportError where this Keras cannot build it."""
     try:
         if path.suffix == ".keras":
             return keras.saving.load_model(path, compile=False)
@@ -143,15 +139,9 @@ def _count_calls_from_zero(config: dict[str, Any]) -> None:
 
 
 def input_side(model: Any, path: Path, side: int | None) -> int:
-    """The side of the model's square input in pixels.
+    """The side of the model's square input in pixels; `side` says it where the model does not.
 
-    Args:
-        model: the Keras model.
-        path: of its file, for messages.
-        side: what the user says, for models whose input is open.
-
-    Raises:
-        ExportError: it does not take one square RGB picture.
+    Raises ExportError where it does not take one square RGB picture.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ExportError(
@@ -172,15 +162,10 @@ def with_outputs(model: Any, *, probabilities: bool) -> Any:
     """The model with [logits, embedding] as its outputs.
 
     Logits are what stands before the last softmax; a single sigmoid becomes two logits, 0 and its
-    own. The embedding is what the last stack of dense layers reads: mostly the global pool.
+    own; of `probabilities` without a softmax that could be taken off, the logarithm is taken. The
+    embedding is what the last stack of dense layers reads: mostly the global pool.
 
-    Args:
-        model: from a picture to one score for each class.
-        probabilities: whether its scores were seen to be probabilities that sum up to 1; where no
-            softmax is found that could be taken off, their logarithm is taken.
-
-    Raises:
-        ExportError: no logits or no embedding can be found.
+    Raises ExportError where no logits or no embedding can be found.
     """
     entry = keras.Input(model.inputs[0].shape[1:])
     logits = _logits(_flat(model, entry), probabilities)

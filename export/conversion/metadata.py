@@ -24,16 +24,16 @@ IDENTIFIER = b"M001"
 LABELS_FILE = "labels.txt"
 PARSER_VERSION = "1.0.0"
 
-# Enumerations and unions of metadata_schema.fbs.
-_TENSOR_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
-_IMAGE_PROPERTIES = 2  # ContentProperties union
-_FEATURE_PROPERTIES = 1
-_NORMALIZATION = 1  # ProcessUnitOptions union
-_RGB = 1  # ColorSpaceType
-
 
 class _Byte(int):
-    """A field of one byte, as enumerations are."""
+    """A field of one byte, as enumerations and the kinds of unions in metadata_schema.fbs are."""
+
+
+_TENSOR_LABELS = _Byte(2)  # AssociatedFileType.TENSOR_AXIS_LABELS
+_IMAGE_PROPERTIES = _Byte(2)  # ContentProperties
+_FEATURE_PROPERTIES = _Byte(1)
+_NORMALIZATION = _Byte(1)  # ProcessUnitOptions
+_RGB = _Byte(1)  # ColorSpaceType
 
 
 def licences(config: Mapping[str, Any]) -> str:
@@ -79,12 +79,11 @@ def encode(config: Mapping[str, Any]) -> bytes:
         about = f"{config['title']}: MobileNetV2 1.0/224, int8, {len(labels)} classes, embedding."
     pixels = config.get("input", {"mean": MEAN, "std": STD})
     scaling = tuple([float(number) for number in pixels[key]] for key in ("mean", "std"))
-    image = (_Byte(_IMAGE_PROPERTIES), (_Byte(_RGB), (side, side)))
-    units = [(_Byte(_NORMALIZATION), scaling)]
+    image, units = (_IMAGE_PROPERTIES, (_RGB, (side, side))), [(_NORMALIZATION, scaling)]
     entry = ("image", "The whole picture, stretched to the input size.", None, image, units)
-    values = (_Byte(_FEATURE_PROPERTIES), ())
+    values = (_FEATURE_PROPERTIES, ())
     order = "Class names, one a line, in the order of the scores."
-    files = [(LABELS_FILE, order, _Byte(_TENSOR_LABELS))]
+    files = [(LABELS_FILE, order, _TENSOR_LABELS)]
     scores = ("logits", "Class scores before softmax.", None, values, None, None, files)
     embedding = ("embedding", pooled, None, values)
     graphs = [(None, None, [entry], [scores, embedding])]

@@ -39,26 +39,9 @@ class TfliteSource:
     scales: Sequence[str]
 
     def __init__(self, file: Path, labels: Sequence[str]) -> None:
-        content = file.read_bytes()
-        if content[4:8] != b"TFL3":
-            raise ExportError(f"{file}: is no TFLite file")
-        try:
-            model = tflite.convert_bytearray_to_object(content)
-            graph = model.subgraphs[0]
-            entry = graph.tensors[graph.inputs[0]]
-            shape = [int(n) for n in entry.shape]
-        except Exception as error:  # flatbuffers checks nothing, and trips over what it meets
-            raise ExportError(
-                f"{file}: is damaged or cut short ({error}); copy it again"
-            ) from error
-        if len(model.subgraphs) != 1 or len(graph.inputs) != 1:
-            raise ExportError(
-                f"{file}: has several inputs or subgraphs; a plain classifier is needed"
-            )
-        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or shape[1] != shape[2]:
-            raise ExportError(
-                f"{file}: takes {shape}, not one square RGB picture [1, side, side, 3]"
-            )
+        model = _read(file)
+        graph = model.subgraphs[0]
+        entry = graph.tensors[graph.inputs[0]]
         self._kind = str(tflite.type_to_name(entry.type)).lower()
         if self._kind not in ("float32", "uint8", "int8"):
             raise ExportError(f"{file}: takes neither float32 nor uint8 nor int8")
@@ -70,10 +53,10 @@ class TfliteSource:
         logits = _before(model, makers, scores, {"SOFTMAX", "DEQUANTIZE", "QUANTIZE"})
         embedding = _embedding(model, makers, logits)
         graph.outputs = [logits] if embedding is None else [logits, embedding]
-        graph.operators = _needed(graph, makers)
+        graph.operators = _needed(graph)
         _drop_unused_codes(model)
         model.signatureDefs = []
-        self.side = shape[1]
+        self.side = int(entry.shape[1])
         # An integer input says by itself what a pixel is.
         self.scales = tuple(LINEAR_SCALES) if self._kind == "float32" else ("0-255",)
         self._content: bytes = tflite.convert_object_to_bytearray(model)
@@ -152,6 +135,24 @@ class TfliteSource:
         return bytes(tflite.convert_object_to_bytearray(model))
 
 
+def _read(file: Path) -> Any:
+    """The file as objects, with one graph that takes one square RGB picture."""
+    content = file.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ExportError(f"{file}: is no TFLite file")
+    try:
+        model = tflite.convert_bytearray_to_object(content)
+        graph = model.subgraphs[0]
+        shape = [int(n) for n in graph.tensors[graph.inputs[0]].shape]
+    except Exception as error:  # flatbuffers checks nothing, and trips over what it meets
+        raise ExportError(f"{file}: is damaged or cut short ({error}); copy it again") from error
+    if len(model.subgraphs) != 1 or len(graph.inputs) != 1:
+        raise ExportError(f"{file}: has several inputs or subgraphs; a plain classifier is needed")
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or shape[1] != shape[2]:
+        raise ExportError(f"{file}: takes {shape}, not one square RGB picture [1, side, side, 3]")
+    return model
+
+
 def _op_name(model: Any, operator: Any) -> str:
     return str(tflite.opcode_to_name(model, operator.opcodeIndex))
 
@@ -201,12 +202,11 @@ def _embedding(model: Any, makers: dict[int, Any], logits: int) -> int | None:
     return found
 
 
-def _needed(graph: Any, makers: dict[int, Any]) -> list[Any]:
-    """The operators that the outputs need, in their order."""
-    wanted, queue = set(), [int(tensor) for tensor in graph.outputs]
-    while queue:
-        made = makers.get(queue.pop())
-        if made is not None and id(made) not in wanted:
-            wanted.add(id(made))
-            queue += [int(tensor) for tensor in made.inputs]
-    return [op for op in graph.operators if id(op) in wanted]
+def _needed(graph: Any) -> list[Any]:
+    """The operators that the outputs need, in their order, which is that of execution."""
+    wanted, needed = set(graph.outputs), []
+    for op in reversed(graph.operators):
+        if not wanted.isdisjoint(op.outputs):
+            wanted.update(op.inputs)
+            needed.append(op)
+    return needed[::-1]

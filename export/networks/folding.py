@@ -24,11 +24,8 @@ from export.networks.mobilenet import SIZE, Weights
 def fold(layer: str, kernel: Array, statistics: list[Array], epsilon: float) -> tuple[Array, Array]:
     """Kernel and bias, float32, that do what a layer and the batch normalisation after it do.
 
-    Args:
-        layer: its name; depthwise kernels (H, W, C, 1) have C output channels, others are HWIO.
-        kernel: of the layer, which has no bias.
-        statistics: gamma, beta, mean and variance of the normalisation, (channels,) each.
-        epsilon: what it adds to the variance.
+    The layer has no bias; depthwise kernels (H, W, C, 1) have C output channels, others are HWIO.
+    `statistics` are gamma, beta, mean and variance, (channels,); `epsilon` goes to the variance.
     """
     gamma, beta, mean, variance = (np.asarray(values, np.float64) for values in statistics)
     factor = gamma / np.sqrt(variance + epsilon)

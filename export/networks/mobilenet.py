@@ -105,14 +105,9 @@ def blank_head(classes: int = 2) -> Weights:
 
 
 def channel_rms(name: str, kernel: Array) -> Array:
-    """Root mean square of a kernel over all but its output channels, kept broadcastable.
+    """Root mean square of a kernel, float32, over all but its output channels; broadcastable.
 
-    Args:
-        name: layer name; depthwise kernels (H, W, C, 1) have C output channels.
-        kernel: float32, HWIO, or (inputs, classes) for the head.
-
-    Returns:
-        float32 of the kernel's rank, ones on the reduced axes; at least `RMS_FLOOR`.
+    Depthwise kernels (H, W, C, 1) have C output channels. At least `RMS_FLOOR`.
     """
     axes = (0, 1) if name.endswith("depthwise") else tuple(range(kernel.ndim - 1))
     rms = np.sqrt(np.mean(np.square(kernel), axis=axes, keepdims=True))

@@ -91,18 +91,10 @@ def train(
 def finetune(
     run: Run, recipe: AnyRecipe, folder: Path, start: Path, backbone: Path, fold: int | None
 ) -> None:
-    """Train on the crops that bins have kept and people have labelled, starting from a package.
+    """`train` on crops that bins have kept and people have labelled, starting from a package.
 
-    The run is quantised, evaluated and packaged like any other. Whole pictures are refused: a bin
-    shows its network crops.
-
-    Args:
-        run: where everything is kept.
-        recipe: how to train.
-        folder: what `bin-daemon samples export` wrote.
-        start: folder of the package.
-        backbone: folded weights to find near-duplicates with.
-        fold: as `train` takes it.
+    `folder` is what `bin-daemon samples export` wrote, `start` the folder of the package. Whole
+    pictures are refused: a bin shows its network crops.
 
     Raises:
         ExportError: the recipe is of another kind, the folder is no export, or as `train` does.

@@ -29,12 +29,7 @@ SETTLING = 256
 def train(run: Run, recipe: KerasRecipe, data: Path, fold: int | None, backbone: Path) -> None:
     """Train by a recipe, or go on where a broken-off training of this run stopped.
 
-    Args:
-        run: where everything is kept.
-        recipe: what to train, and how.
-        data: folder of `<class>/<picture>`.
-        fold: the one to hold out, where the recipe splits into folds; None holds out nothing.
-        backbone: folded weights to find near-duplicates with, where they are at hand.
+    Takes what `claim_run` takes; `fold` counts only where the recipe splits into folds.
 
     Raises:
         ExportError: the pictures cannot be trained on, weights are missing, or the run folder holds

@@ -17,37 +17,31 @@ from export.data.pictures import Picture, label_indices, load_squares
 from export.recipes.schema import Augmentation, KerasRecipe
 
 
-def training_batches(
-    data: Path, pictures: Sequence[Picture], labels: Sequence[str], recipe: KerasRecipe, epoch: int
+def batches(
+    data: Path,
+    pictures: Sequence[Picture],
+    labels: Sequence[str],
+    recipe: KerasRecipe,
+    epoch: int | None = None,
 ) -> Iterator[tuple[Array, Array]]:
-    """Batches of an epoch, shuffled: uint8 (batch, s, s, 3), smoothed float32 (batch, classes).
+    """Batches of pixels, uint8 (batch, s, s, 3), and of targets, float32 (batch, classes).
 
-    What does not fill a batch waits for another epoch: a batch of one has no statistics.
+    Those of an epoch are shuffled, changed and smoothed; what does not fill a batch waits for
+    another epoch: a batch of one has no statistics. Without an epoch all pictures come as they are.
     """
-    rng = np.random.default_rng((recipe.training.seed, epoch))
-    order = rng.permutation(len(pictures))
-    batch, smooth = min(recipe.training.batch, len(order)), recipe.training.label_smoothing
-    targets = _one_hot(pictures, labels) * np.float32(1.0 - smooth) + np.float32(
-        smooth / len(labels)
-    )
-    for first in range(0, len(order) - batch + 1, batch):
-        chosen = order[first : first + batch]
+    how, order, size = recipe.training, np.arange(len(pictures)), recipe.training.batch
+    targets = np.eye(len(labels), dtype=np.float32)[label_indices(pictures, labels)]
+    if epoch is not None:
+        rng = np.random.default_rng((how.seed, epoch))
+        size, smooth = min(size, len(order)), how.label_smoothing
+        order = rng.permutation(len(order))[: len(order) // size * size]
+        targets = targets * np.float32(1.0 - smooth) + np.float32(smooth / len(labels))
+    for first in range(0, len(order), size):
+        chosen = order[first : first + size]
         squares = load_squares(data, [pictures[i].file for i in chosen], recipe.network.size)
-        yield np.stack([augment(s, recipe.augmentation, rng) for s in squares]), targets[chosen]
-
-
-def plain_batches(
-    data: Path, pictures: Sequence[Picture], labels: Sequence[str], recipe: KerasRecipe
-) -> Iterator[tuple[Array, Array]]:
-    """Batches of all pictures as they are and in their order, with targets of 0 and 1."""
-    targets, batch = _one_hot(pictures, labels), recipe.training.batch
-    for first in range(0, len(pictures), batch):
-        files = [picture.file for picture in pictures[first : first + batch]]
-        yield load_squares(data, files, recipe.network.size), targets[first : first + batch]
-
-
-def _one_hot(pictures: Sequence[Picture], labels: Sequence[str]) -> Array:
-    return np.eye(len(labels), dtype=np.float32)[label_indices(pictures, labels)]
+        if epoch is not None:
+            squares = np.stack([augment(square, recipe.augmentation, rng) for square in squares])
+        yield squares, targets[chosen]
 
 
 def augment(square: Array, spec: Augmentation, rng: np.random.Generator) -> Array:
@@ -60,12 +54,8 @@ def augment(square: Array, spec: Augmentation, rng: np.random.Generator) -> Arra
     angle = np.deg2rad(rng.uniform(-spec.rotation_deg, spec.rotation_deg))
     zoom = rng.uniform(1.0 - spec.zoom, 1.0 + spec.zoom)
     shear = rng.uniform(-spec.shear, spec.shear)
-    mirror = np.array(
-        [
-            -1.0 if spec.flip_horizontal and rng.random() < 0.5 else 1.0,
-            -1.0 if spec.flip_vertical and rng.random() < 0.5 else 1.0,
-        ]
-    )
+    flips = (spec.flip_horizontal, spec.flip_vertical)
+    mirror = np.array([-1.0 if flip and rng.random() < 0.5 else 1.0 for flip in flips])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     view = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(mirror) / zoom
     middle = np.full(2, (side - 1) / 2.0)

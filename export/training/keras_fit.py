@@ -19,7 +19,7 @@ from bin_daemon.core.messages import Array
 from export.data.pictures import Picture
 from export.recipes.schema import KerasRecipe, KerasTraining
 from export.run import CURVES, Run
-from export.training.keras_batches import plain_batches, training_batches
+from export.training.keras_batches import batches
 
 TOLD_EVERY_S = 20.0
 
@@ -59,16 +59,14 @@ def fit(
         tf.TensorSpec((None, len(labels)), tf.float32),
     )
 
-    def dataset(batches: Callable[[], Iterator[tuple[Array, Array]]], count: int) -> Any:
+    def dataset(make: Callable[[], Iterator[tuple[Array, Array]]], count: int) -> Any:
         """Batches made in a thread of its own while TensorFlow works on the one before."""
-        made = tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
+        made = tf.data.Dataset.from_generator(make, output_signature=shapes).prefetch(4)
         return made.apply(tf.data.experimental.assert_cardinality(count))
 
-    checked = dataset(
-        lambda: plain_batches(data, check, labels, recipe), -(-len(check) // how.batch)
-    )
+    checked = dataset(lambda: batches(data, check, labels, recipe), -(-len(check) // how.batch))
     learner.fit(
-        dataset(lambda: training_batches(data, learn, labels, recipe, progress.epoch), steps),
+        dataset(lambda: batches(data, learn, labels, recipe, progress.epoch), steps),
         validation_data=checked if check else None,
         shuffle=False,
         epochs=how.epochs,

@@ -52,10 +52,7 @@ def _phase(
 ) -> Weights:
     """One rise and fall of the learning rate; returns the moving average of the weights.
 
-    Args:
-        plan: of this phase.
-        before: epochs of the phases before this one.
-        total: epochs of all phases, for people.
+    `before` is the epochs of the phases before this one, `total` those of all, for people.
     """
     import keras
     import tensorflow as tf
