@@ -86,20 +86,20 @@ def config_of(options: argparse.Namespace, cache_dir: Path | None = None) -> Con
     config = load_config(config_name(options), cache_dir)
     chosen = {"name": "model", "runtime": "runtime", "threads": "threads"}
     overruled = {k: getattr(options, o, None) for k, o in chosen.items()}
-    return changed(config, "model", **{k: v for k, v in overruled.items() if v is not None})
+    given = {k: v for k, v in overruled.items() if v is not None}
+    return changed(config, model=given) if given else config
 
 
-def changed(config: Config, section: str, **values: object) -> Config:
-    """A copy of `config` with values of one section replaced, checked as the file was.
+def changed(config: Config, **sections: Mapping[str, object]) -> Config:
+    """A copy of `config` with these values of some sections replaced, checked as the file was.
 
-    Raises ConfigError where a value is not allowed. `section` is one that every bin has.
+    Takes sections that every bin has. Raises ConfigError where a value is not allowed.
     """
-    if not values:
-        return config
     from bin_daemon.config.load import validate
 
     raw = dataclasses.asdict(config)
-    raw[section].update(values)
+    for name, values in sections.items():
+        raw[name].update(values)
     return validate(type(config), raw)
 
 

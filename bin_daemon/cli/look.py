@@ -200,9 +200,12 @@ def _replay_config(options: argparse.Namespace) -> Config:
         raise UsageError("--hold: takes a folder of pictures, and at least 1 frame for each")
     if options.hold is None and options.empty:
         raise UsageError("--empty goes with --hold; a script names its own empty views")
-    config = common.changed(common.config_of(options), "chute", pins="mock")
-    config = common.changed(config, "chamber", reference="learn")
-    return common.changed(config, "camera", kind="replay", source=str(options.source), loop=False)
+    return common.changed(
+        common.config_of(options),
+        chute={"pins": "mock"},
+        chamber={"reference": "learn"},
+        camera={"kind": "replay", "source": str(options.source), "loop": False},
+    )
 
 
 def run_events(options: argparse.Namespace) -> None:

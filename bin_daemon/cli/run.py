@@ -103,7 +103,7 @@ def run_demo(options: argparse.Namespace) -> int:
     logs.start("error")
     if options.script is not None and not options.script.exists():
         raise UsageError(f"{options.script}: no such script")
-    config = common.config_of(options)
     source = str(options.script or "reel")
-    config = common.changed(config, "camera", kind="replay", loop=not options.once, source=source)
+    camera = {"kind": "replay", "source": source, "loop": not options.once}
+    config = common.changed(common.config_of(options), camera=camera)
     return Demo(config, fast=options.fast).run()
