@@ -51,7 +51,7 @@ class Events:
         pass
 
 
-def kept(folder: Path) -> list[Sample]:
+def stored(folder: Path) -> list[Sample]:
     with Samples(folder) as samples:
         return samples.list()
 
@@ -80,7 +80,7 @@ def test_items_that_it_was_not_sure_of_are_kept_under_the_ids_of_their_events(tm
     with History(state / "events.db") as history:
         red, two, blue = history.recent(10)[::-1]
     assert "two or more" in two.reason  # whose picture shows no single class
-    samples = kept(paths.teaching(state))
+    samples = stored(paths.teaching(state))
     assert [(s.item, s.predicted, s.label) for s in samples] == [
         (red.id, red.label, None), (blue.id, blue.label, None),
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def test_an_order_corrects_the_class_of_a_recent_item(tmp_path):
         with pytest.raises(UsageError, match="'nobody' is gone"):
             correct({"event": "nobody", "label": "glass"})
         correct({"event": events.ids[0], "label": "glass"})
-    (sample,) = kept(folder)
+    (sample,) = stored(folder)
     assert (sample.item, sample.label, sample.source) == (events.ids[0], "glass", "corrected")
 
 

@@ -60,7 +60,7 @@ def boxes(label: str, count: int, seed: int = 0) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pictures of `lesson`, drawn once."""
+    """The pictures of `labelled`, drawn once."""
     folder = tmp_path_factory.mktemp("drawn")
     for label in COLOURS:
         for number, picture in enumerate(boxes(label, OF_EACH)):
@@ -69,10 +69,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lesson(tmp_path: Path, drawn: Path) -> Path:
+def labelled(tmp_path: Path, drawn: Path) -> Path:
     """A folder of red boxes called glass and blue ones called can, and the empty chamber."""
     save(tmp_path / "empty.png", chamber())
-    return shutil.copytree(drawn, tmp_path / "lesson")
+    return shutil.copytree(drawn, tmp_path / "labelled")
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def command(tmp_path: Path, settings: dict, capsys):
 
 
 @pytest.fixture
-def teach(command, lesson, tmp_path):
-    """Teaches the lesson and gives what `--json` says."""
+def teach(command, labelled, tmp_path):
+    """Teaches the labelled folder and gives what `--json` says."""
 
     def run(*words: object) -> dict:
         empty = ("--empty", tmp_path / "empty.png")
-        code, out, err = command("teach", "--from", lesson, "--json", *empty, *words)
+        code, out, err = command("teach", "--from", labelled, "--json", *empty, *words)
         assert code == 0, err
         return json.loads(out)
 
@@ -121,9 +121,9 @@ def test_a_taught_bin_says_its_new_class_and_no_taught_leaves_it_out(teach, comm
     assert "can" not in json.loads(command("classify", "--no-taught", *ask)[1])["probabilities"]
 
 
-def test_the_figures_are_shown_for_people_too(command, lesson, tmp_path):
+def test_the_figures_are_shown_for_people_too(command, labelled, tmp_path):
     empty = ("--empty", tmp_path / "empty.png")
-    code, out, _ = command("teach", "--from", lesson, *empty)
+    code, out, _ = command("teach", "--from", labelled, *empty)
     assert code == 0
     for words in ("before -> after", "can", "macro-F1", "item taken out", "in force: waste6@"):
         assert words in out
@@ -136,7 +136,7 @@ def test_teaching_the_same_pictures_again_keeps_them_once(teach, tmp_path):
 def test_the_same_folder_by_another_path_keeps_nothing_twice(teach, command, tmp_path, monkeypatch):
     told = teach()
     monkeypatch.chdir(tmp_path)
-    again = json.loads(command("teach", "--from", "lesson", "--json", "--empty", "empty.png")[1])
+    again = json.loads(command("teach", "--from", "labelled", "--json", "--empty", "empty.png")[1])
     assert again["pictures"] == told["pictures"]
 
 
@@ -151,7 +151,7 @@ def test_what_the_network_has_seen_once_it_does_not_look_at_again(teach, monkeyp
     first = teach()
     assert len(looks) == 2 * 2 * OF_EACH  # the crop of each picture, and its ground
     assert teach()["after"] == first["after"]
-    assert len(looks) == 3 * 2 * OF_EACH  # the grounds again, which are not kept
+    assert len(looks) == 3 * 2 * OF_EACH  # the backgrounds again, which are not stored
 
 
 def test_the_same_pictures_are_kept_once_whatever_the_network(teach, tmp_path):
@@ -169,8 +169,8 @@ def test_a_picture_whose_class_was_taken_back_is_not_kept_twice(teach, tmp_path)
         assert samples.stats().count == 2 * OF_EACH
 
 
-def test_a_stray_label_does_not_keep_the_bin_from_learning(teach, lesson, tmp_path):
-    save(lesson / "paper" / "0.png", boxes("glass", 1, seed=8)[0])
+def test_a_stray_label_does_not_keep_the_bin_from_learning(teach, labelled, tmp_path):
+    save(labelled / "paper" / "0.png", boxes("glass", 1, seed=8)[0])
     told = teach()
     assert told["activated"]
     assert told["left_out"] == {"paper": "pictures still needed: 2"}
@@ -231,11 +231,11 @@ def test_forget_deletes_the_pictures_and_keeps_the_head(teach, command, tmp_path
     assert paths.taught_head(tmp_path / "state").exists()
 
 
-def test_a_class_without_a_route_is_refused_before_anything_is_kept(
-    command, lesson, settings, tmp_path
+def test_a_class_without_a_route_is_refused_before_anything_is_stored(
+    command, labelled, settings, tmp_path
 ):
     settings["routes"]["recyclables"]["takes"].remove("can")
-    code, _, err = command("teach", "--from", lesson, config=settings)
+    code, _, err = command("teach", "--from", labelled, config=settings)
     assert code == 2
     assert "no route takes 'can'" in err
     assert not paths.teaching(tmp_path / "state").exists()
@@ -261,18 +261,18 @@ def test_a_route_that_is_added_while_items_are_shown_counts(
     assert "can" in head.labels
 
 
-def test_a_picture_without_an_item_is_skipped_and_told(teach, lesson):
-    save(lesson / "can" / "nothing.png", chamber())
+def test_a_picture_without_an_item_is_skipped_and_told(teach, labelled):
+    save(labelled / "can" / "nothing.png", chamber())
     told = teach()
     assert [Path(s["file"]).name for s in told["skipped"]] == ["nothing.png"]
     assert told["pictures"]["can"] == OF_EACH
 
 
-def test_sessions_name_the_empty_view_of_each_picture(command, lesson, tmp_path):
-    with (lesson / "sessions.csv").open("w", newline="") as file:
-        rows = [(p.relative_to(lesson), "../empty.png") for p in lesson.glob("*/*.png")]
+def test_sessions_name_the_empty_view_of_each_picture(command, labelled, tmp_path):
+    with (labelled / "sessions.csv").open("w", newline="") as file:
+        rows = [(p.relative_to(labelled), "../empty.png") for p in labelled.glob("*/*.png")]
         csv.writer(file).writerows([("file", "empty"), *rows])
-    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    told = json.loads(command("teach", "--from", labelled, "--json")[1])
     assert told["empty_views"] == []
     assert told["control"]["pictures"] == 2 * OF_EACH
 
@@ -297,13 +297,13 @@ def test_what_a_bin_exports_teaches_another_the_same(exported, teach, command, t
     assert told["activated"]
     assert sum(told["pictures"].values()) == 2 * OF_EACH - 1
     with Samples(paths.teaching(tmp_path / "state")) as samples:
-        kept = {sample.item: samples.crop(sample.id) for sample in samples.list()}
+        stored = {sample.item: samples.crop(sample.id) for sample in samples.list()}
     with (exported / "groups.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             if not row["file"].startswith("unlabelled/"):
                 written = cv2.imread(str(exported / row["file"]))[..., ::-1]
-                assert np.array_equal(kept.pop(row["group"]), written)
-    assert not kept
+                assert np.array_equal(stored.pop(row["group"]), written)
+    assert not stored
 
 
 def test_crops_have_no_control_and_that_is_said_in_words_that_fit(exported, command, capsys):
@@ -324,11 +324,11 @@ def test_teaching_a_bin_its_own_export_keeps_nothing_twice(teach, command, tmp_p
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
-def test_whole_frames_are_not_exported_as_crops(command, lesson, tmp_path):
+def test_whole_frames_are_not_exported_as_crops(command, labelled, tmp_path):
     for label in COLOURS:
-        for picture in sorted((lesson / label).iterdir())[3:]:
+        for picture in sorted((labelled / label).iterdir())[3:]:
             picture.unlink()
-    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    told = json.loads(command("teach", "--from", labelled, "--json")[1])
     assert "the whole frame is taught" in told["empty_views"][0]
     main(["samples", "export", str(tmp_path / "out"), "--state", str(tmp_path / "state")])
     with (tmp_path / "out" / "sessions.csv").open(newline="") as file:
@@ -342,46 +342,46 @@ def test_an_empty_view_of_crops_is_refused(exported, command, tmp_path):
     assert "its pictures are crops already; leave --empty out" in err
 
 
-def test_pictures_of_one_thing_are_never_taught_and_tested_on(lesson, command, tmp_path):
-    with (lesson / "groups.csv").open("w", newline="") as file:
+def test_pictures_of_one_thing_are_never_taught_and_tested_on(labelled, command, tmp_path):
+    with (labelled / "groups.csv").open("w", newline="") as file:
         rows = [
-            (p.relative_to(lesson), f"{p.parent.name}{int(p.stem) // 3}")
-            for p in lesson.glob("*/*.png")
+            (p.relative_to(labelled), f"{p.parent.name}{int(p.stem) // 3}")
+            for p in labelled.glob("*/*.png")
         ]
         csv.writer(file).writerows([("file", "group"), *rows])
     empty = ("--empty", tmp_path / "empty.png")
-    told = json.loads(command("teach", "--from", lesson, "--json", *empty)[1])
+    told = json.loads(command("teach", "--from", labelled, "--json", *empty)[1])
     assert told["things"] == {"can": OF_EACH // 3, "glass": OF_EACH // 3}
 
 
-def test_empty_views_that_sessions_name_are_no_class(command, lesson):
-    save(lesson / "empty" / "view.png", chamber())
-    with (lesson / "sessions.csv").open("w", newline="") as file:
-        rows = [(p.relative_to(lesson), "empty/view.png") for p in lesson.glob("[cg]*/*.png")]
+def test_empty_views_that_sessions_name_are_no_class(command, labelled):
+    save(labelled / "empty" / "view.png", chamber())
+    with (labelled / "sessions.csv").open("w", newline="") as file:
+        rows = [(p.relative_to(labelled), "empty/view.png") for p in labelled.glob("[cg]*/*.png")]
         csv.writer(file).writerows([("file", "empty"), *rows])
-    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+    told = json.loads(command("teach", "--from", labelled, "--json")[1])
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
-def test_an_empty_view_within_the_folder_is_no_class(command, lesson):
-    save(lesson / "views" / "empty.png", chamber())
-    words = ("--from", lesson, "--json", "--empty", lesson / "views" / "empty.png")
+def test_an_empty_view_within_the_folder_is_no_class(command, labelled):
+    save(labelled / "views" / "empty.png", chamber())
+    words = ("--from", labelled, "--json", "--empty", labelled / "views" / "empty.png")
     told = json.loads(command("teach", *words)[1])
     assert told["pictures"] == {"can": OF_EACH, "glass": OF_EACH}
 
 
-def test_without_an_empty_view_the_median_serves_and_that_is_said(command, lesson):
-    (lesson / "can" / "bad.jpg").write_bytes(b"no picture")
-    told = json.loads(command("teach", "--from", lesson, "--json")[1])
+def test_without_an_empty_view_the_median_serves_and_that_is_said(command, labelled):
+    (labelled / "can" / "bad.jpg").write_bytes(b"no picture")
+    told = json.loads(command("teach", "--from", labelled, "--json")[1])
     assert "the median of its 24 pictures" in told["empty_views"][0]
     assert [Path(s["file"]).name for s in told["skipped"]] == ["bad.jpg"]
 
 
 def test_where_too_few_pictures_are_left_it_says_what_became_of_the_others(
-    command, lesson, tmp_path
+    command, labelled, tmp_path
 ):
     save(tmp_path / "small.png", chamber()[:240, :320])
-    code, _, err = command("teach", "--from", lesson, "--empty", tmp_path / "small.png")
+    code, _, err = command("teach", "--from", labelled, "--empty", tmp_path / "small.png")
     assert code == 2
     assert "640x480 pixels, its empty view has 320x240" in err
     assert "two classes or more" in err
@@ -397,9 +397,9 @@ def test_where_too_few_pictures_are_left_it_says_what_became_of_the_others(
         ("file,cropped,empty\ncan/0.png,yes,../empty.png\n", "without an empty view"),
     ],
 )
-def test_a_sessions_file_that_does_not_fit_is_refused(command, lesson, text, words):
-    (lesson / "sessions.csv").write_text(text)
-    code, _, err = command("teach", "--from", lesson)
+def test_a_sessions_file_that_does_not_fit_is_refused(command, labelled, text, words):
+    (labelled / "sessions.csv").write_text(text)
+    code, _, err = command("teach", "--from", labelled)
     assert code == 2
     assert words in err
 
@@ -491,25 +491,25 @@ def test_that_nothing_better_comes_of_an_update_is_learnt_once(
     state = tmp_path / "state"
     of_another_network(state)
     settings["camera"]["loop"] = False
-    learn, lessons = training.train, []
+    learn, trained = training.train, []
 
     def no_better(*values, **more):
-        lessons.append(dataclasses.replace(learn(*values, **more), better=False))
-        return lessons[-1]
+        trained.append(dataclasses.replace(learn(*values, **more), better=False))
+        return trained[-1]
 
     monkeypatch.setattr(training, "train", no_better)
     for _ in range(2):
         (alert,) = sorted_by(settings, state).alerts
         assert "as good by itself on the kept pictures" in alert.message
-    assert len(lessons) == 1
+    assert len(trained) == 1
     config = validate(Config, settings)
     ask = Classifier(open_package("waste6")), config, state
     assert "as good by itself" in head_for(*ask, keep=False)[1]
-    assert len(lessons) == 1
+    assert len(trained) == 1
     with Samples(paths.teaching(state)) as samples:
         samples.label(samples.list()[0].id, None)
     head_for(*ask, keep=False)
-    assert len(lessons) == 2
+    assert len(trained) == 2
 
 
 def test_systemd_is_asked_for_time_while_a_bin_learns_anew(teach, settings, tmp_path, monkeypatch):

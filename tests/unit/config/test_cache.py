@@ -73,9 +73,9 @@ class Opens:
 
 def test_a_planted_file_runs_nothing(check, tmp_path):
     cached(Config, b"text", tmp_path, check)
-    kept = tmp_path / "config.checked"
-    key, _ = pickle.loads(kept.read_bytes())
-    kept.write_bytes(pickle.dumps((key, Opens(tmp_path / "planted"))))
+    stored = tmp_path / "config.checked"
+    key, _ = pickle.loads(stored.read_bytes())
+    stored.write_bytes(pickle.dumps((key, Opens(tmp_path / "planted"))))
     assert asdict(cached(Config, b"text", tmp_path, check)) == asdict(check.config)
     assert not (tmp_path / "planted").exists()
     assert check.times == 2
@@ -83,8 +83,8 @@ def test_a_planted_file_runs_nothing(check, tmp_path):
 
 def test_a_folder_that_cannot_be_written_costs_only_time(check, tmp_path):
     (tmp_path / "file").write_text("")
-    kept = tmp_path / "file" / "state"
-    assert cached(Config, b"text", kept, check) is check.config
+    folder = tmp_path / "file" / "state"
+    assert cached(Config, b"text", folder, check) is check.config
 
 
 def test_a_wrong_configuration_is_never_remembered(tmp_path):

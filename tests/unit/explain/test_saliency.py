@@ -57,9 +57,9 @@ def test_the_mean_of_the_feature_map_is_the_embedding(saliency: Saliency, runtim
 
 def test_evidence_lies_where_the_thing_lies(saliency: Saliency):
     thing = letter()[::2, ::2]
-    ground = np.full((400, 400, 3), 120, np.uint8)
+    background = np.full((400, 400, 3), 120, np.uint8)
     for side in (np.s_[:, :200], np.s_[:, 200:]):
-        picture = ground.copy()
+        picture = background.copy()
         picture[side][125 : 125 + thing.shape[0], 15 : 15 + thing.shape[1]] = thing
         heat = np.maximum(saliency.look(picture).evidence("paper"), 0)
         left, right = heat[:, :3].sum(), heat[:, 4:].sum()
