@@ -134,10 +134,10 @@ def read_labels(file: Path) -> tuple[str, ...]:
         ExportError: the file is missing, or names fewer than two classes, or one twice.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{file}: cannot be read: {error}") from error
-    names = [line for line in lines if line]
+    names = [line.strip() for line in lines if line.strip()]
     pairs = [name.split(maxsplit=1) for name in names]
     if all(len(pair) == 2 and pair[0] == str(i) for i, pair in enumerate(pairs)):
         names = [pair[1] for pair in pairs]

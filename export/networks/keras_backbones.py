@@ -25,10 +25,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # of B, G, R; keras.applications.imagenet_utils
 SCRATCH_MOMENTUM = 0.9
-"""Of batch normalisation where nothing is pretrained.
-
-Keras's 0.99 needs some 500 steps to forget its start, more than a small set has in all its epochs.
-"""
+"""Of batch normalisation where nothing is pretrained: Keras's 0.99 needs some 500 steps to forget
+its start, more than a small set has in all its epochs."""
 LICENCE = "Apache-2.0"
 """Of Keras's ImageNet weights."""
 EXPECTED: dict[Backbone, str] = {

@@ -72,7 +72,7 @@ def claim_run(
     }
     # Before the report on the pictures of another training is overwritten.
     known = claimed(run, asked)
-    if known and isinstance(recipe, KerasRecipe):
+    if known and isinstance(recipe, KerasRecipe):  # whose pictures are read by the split alone
         run.write_json("config.json", {**known, **recipe.of_package()})
         return read_split(run), tuple(known["labels"])
     count, embed = FOLDS if shares is None else sum(map(bool, shares)), embedding_at_hand(backbone)

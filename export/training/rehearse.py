@@ -123,9 +123,9 @@ def rehearse(
             outcomes.append(_rehearse(case, folder, python, weights, changes))
             print(table(outcomes[-1:]).splitlines()[-1], flush=True)
     print(table(outcomes), flush=True)
-    faults = [f"{one.backbone}: {fault}" for one in outcomes for fault in one.faults()]
+    faults = [f"- {one.backbone}: {fault}" for one in outcomes for fault in one.faults()]
     if faults:
-        raise ExportError("not as it should be:\n" + "\n".join(f"- {fault}" for fault in faults))
+        raise ExportError("\n".join(["not as it should be:", *faults]))
     return outcomes
 
 
@@ -149,8 +149,8 @@ def _rehearse(
         "training.batch": case.batch,
         "training.epochs": case.epochs,
     }
-    options = [*(f"{key}={value}" for key, value in settings.items()), *changes]
-    flags = [f"--set={option}" for option in options]
+    flags = [f"--set={key}={value}" for key, value in settings.items()]
+    flags += [f"--set={change}" for change in changes]
     source = str(weights.resolve()) if pretrained else "none"
     named = ["--recipe", case.recipe, "--backbone-name", case.backbone, "--weights", source]
     where = ["--run", str(run.folder), "--data", str(pictures)]
