@@ -72,17 +72,9 @@ def run_list(options: argparse.Namespace) -> None:
 
 
 def _plain(sample: Sample) -> dict[str, Any]:
-    names = [
-        "id",
-        "taken_at",
-        "label",
-        "predicted",
-        "confidence",
-        "source",
-        "session",
-        "item",
-        "model",
-    ]
+    names = (
+        "id", "taken_at", "label", "predicted", "confidence", "source", "session", "item", "model"
+    )  # fmt: skip
     return {**{name: getattr(sample, name) for name in names}, "bytes": sample.size_bytes}
 
 
@@ -128,18 +120,16 @@ def run_delete(options: argparse.Namespace) -> None:
 
     if [bool(options.ids), options.all, options.older_than is not None].count(True) != 1:
         raise UsageError("samples delete: give ids, or --older-than, or --all")
+    if options.older_than is not None and options.older_than < 0:
+        raise UsageError("--older-than: give days, 0 or more")
     if options.all:
         count = forget(paths.teaching(common.looked_into(options)))
     else:
         with opened(options) as samples:
-            count = samples.delete(_condemned(samples, options))
+            if options.ids:
+                ids = [samples.find(prefix) for prefix in options.ids]
+            else:
+                before = time.time() - options.older_than * _DAY_S
+                ids = [sample.id for sample in samples.list() if sample.taken_at < before]
+            count = samples.delete(ids)
     common.answer(options, {"deleted": count}, f"{count} deleted")
-
-
-def _condemned(samples: Samples, options: argparse.Namespace) -> list[str]:
-    if options.ids:
-        return [samples.find(prefix) for prefix in options.ids]
-    if options.older_than < 0:
-        raise UsageError("--older-than: give days, 0 or more")
-    before = time.time() - options.older_than * _DAY_S
-    return [sample.id for sample in samples.list() if sample.taken_at < before]

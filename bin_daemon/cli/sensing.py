@@ -64,7 +64,7 @@ def run_sensor_test(options: argparse.Namespace) -> None:
             while time.monotonic() < until:
                 said = words_of(section, sensors.read())
                 if said != shown:
-                    show(said, dict(said.items() - shown.items()))
+                    show(said, {n: words for n, words in said.items() if shown.get(n) != words})
                     shown = said
                 time.sleep(_LOOK_S)
 
