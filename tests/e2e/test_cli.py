@@ -62,7 +62,7 @@ def test_classify_tells_when_there_is_nothing_but_the_chamber(cli, stills):
     assert "shows nothing but the empty chamber" in done.stderr
 
 
-def test_a_broken_picture_is_told_and_the_others_go_on(cli, stills):
+def test_a_broken_picture_is_reported_and_the_others_go_on(cli, stills):
     whole = (stills / "red.png").read_bytes()
     (stills / "cut.png").write_bytes(whole[: len(whole) // 3])
     (stills / "text.jpg").write_text("no picture")
@@ -151,7 +151,7 @@ def test_every_shipped_profile_is_good(cli, profile):
     assert "the configuration is good" in done.stdout
 
 
-def test_a_wrong_configuration_is_told_line_by_line(cli, tmp_path):
+def test_a_wrong_configuration_is_reported_line_by_line(cli, tmp_path):
     raw = raw_config(tmp_path)
     raw["camera"]["fsp"] = 10
     del raw["routes"]["recyclables"]
@@ -194,7 +194,7 @@ def test_events_lists_what_was_sorted(cli, tmp_path):
     assert event["label"] in cli("events", "--state", state).stdout
 
 
-def test_events_without_a_store_is_told(cli, tmp_path):
+def test_events_without_a_store_is_reported(cli, tmp_path):
     done = cli("events", "--state", tmp_path)
     assert done.returncode == 2
     assert "no events yet" in done.stderr
@@ -207,7 +207,7 @@ def test_the_models_are_listed_and_verified(cli):
     assert "golden inputs are right" in done.stdout
 
 
-def test_a_missing_model_is_told(cli, stills):
+def test_a_missing_model_is_reported(cli, stills):
     done = cli("classify", "--model", "none", stills / "red.png")
     assert done.returncode == 1
     assert "no model package 'none'" in done.stderr

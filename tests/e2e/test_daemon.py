@@ -61,7 +61,7 @@ def test_what_the_broker_hears_is_what_the_store_holds(broker, ear, start, tmp_p
         assert heard[event.id] == json.loads(to_json(event))
 
 
-def test_a_stop_in_the_middle_of_an_item_is_quick_and_told(broker, ear, start, tmp_path):
+def test_a_stop_in_the_middle_of_an_item_is_quick_and_reported(broker, ear, start, tmp_path):
     daemon = start(config_for(broker, loop=True))
     wait_until(lambda: events_in(tmp_path / "state"), "the first decision", 60)
     daemon.send_signal(signal.SIGTERM)

@@ -234,7 +234,7 @@ def test_a_stop_while_the_camera_stalls_is_quick(serve, stream, tmp_path):
     assert kept(tmp_path)["count"] == 0
 
 
-def test_a_stop_while_a_stalled_camera_is_opened_anew_is_quick(serve, stream):
+def test_a_stop_while_a_stalled_camera_is_reopened_is_quick(serve, stream):
     service = serve(filmed(stream, deadline_s=0.5))
     service.await_word("READY=1")
     stream.flowing.clear()

@@ -58,7 +58,7 @@ def test_a_killed_daemon_is_back_within_seconds_and_counts_it(sorting: Bench) ->
     sorting.wait_state("waiting", since=began)
 
 
-def test_a_hung_process_is_killed_by_the_watchdog_and_started_anew(bench: Bench) -> None:
+def test_a_hung_process_is_killed_by_the_watchdog_and_started_again(bench: Bench) -> None:
     bench.start()
     before, pid = bench.restarts, bench.pid
     began = time.monotonic()
@@ -87,7 +87,7 @@ def test_a_broker_that_restarts_finds_the_bin_online_again_and_loses_no_item(
     assert bench.restarts == before
 
 
-def test_a_stalled_camera_is_opened_once_more_then_the_daemon_starts_anew_and_then_degrades(
+def test_a_stalled_camera_is_opened_once_more_then_the_daemon_starts_again_and_then_degrades(
     bench: Bench,
 ) -> None:
     bench.start()
@@ -106,7 +106,7 @@ def test_a_stalled_camera_is_opened_once_more_then_the_daemon_starts_anew_and_th
     bench.start()
 
 
-def test_a_gpio_chip_that_goes_away_is_told_and_comes_back(bench: Bench) -> None:
+def test_a_gpio_chip_that_goes_away_is_reported_and_comes_back(bench: Bench) -> None:
     bench.start()
     before = bench.restarts
     began = time.monotonic()

@@ -102,7 +102,7 @@ def test_a_second_daemon_on_the_same_state_is_refused(tmp_path):
     App(config(script), tmp_path / "state", SimulatedClock()).run()
 
 
-def test_a_state_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_state_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write there"):
         App(config(write_script(tmp_path, EMPTY)), tmp_path / "file" / "state", SimulatedClock())
@@ -202,7 +202,7 @@ def test_an_open_lid_stops_everything_until_it_is_shut(tmp_path, recorded):
     assert len(recorded.outcomes) == 1
 
 
-def test_a_full_compartment_is_told_and_resolved(tmp_path, broker: Broker, listen):
+def test_a_full_compartment_is_reported_and_resolved(tmp_path, broker: Broker, listen):
     sensors = {"full": {"recyclables": {"pin": 16, "active": "low", "debounce_s": 0}}}
     mqtt = {"host": "127.0.0.1", "port": broker.port}
     script = write_script(tmp_path, {"empty": "empty.png", "frames": 600})
@@ -225,7 +225,7 @@ def test_a_full_compartment_is_told_and_resolved(tmp_path, broker: Broker, liste
     assert [json.loads(p)["percent"] for p in ear.payloads(told)] == [0.0, 100.0, 0.0]
 
 
-def test_a_fill_sensor_without_an_echo_is_told_as_a_problem_and_a_level_that_is_unknown(
+def test_a_fill_sensor_without_an_echo_is_reported_as_a_problem_and_a_level_that_is_unknown(
     tmp_path, broker: Broker, listen
 ):
     fill = {"recyclables": {"trigger": 16, "echo": 20, "empty_cm": 60, "full_cm": 10}}

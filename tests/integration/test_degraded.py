@@ -122,7 +122,7 @@ def test_the_lamp_says_trouble_and_goes_out_at_the_end(tmp_path, pins):
 @pytest.mark.parametrize(
     "broken", ["bin_daemon.gpio.sensors.Sensors", "bin_daemon.daemon.degraded.Chute"]
 )
-def test_parts_that_do_not_open_are_left_out_and_told(tmp_path, pins, monkeypatch, broken):
+def test_parts_that_do_not_open_are_left_out_and_reported(tmp_path, pins, monkeypatch, broken):
     def refuse(*_):
         raise ChuteError("chute.servos.flap: GPIO 12 cannot be used: busy")
 

@@ -146,7 +146,7 @@ def test_the_servo_test_plays_the_poses_of_one_servo_and_ends_silent_at_home(con
     assert lines[-1] == "silent"
 
 
-def test_a_servo_that_there_is_not_is_told(config, tmp_path):
+def test_a_servo_that_there_is_not_is_reported(config, tmp_path):
     done = command("servo-test", "flap", "--config", config, "--state", tmp_path)
 
     assert done.returncode == 2

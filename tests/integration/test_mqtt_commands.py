@@ -102,7 +102,7 @@ def test_what_is_no_command_is_answered_and_harms_nothing(
     assert "too long" in told[0]["error"]
 
 
-def test_a_refused_subscription_is_told(new_broker: NewBroker, new_bin: NewBin) -> None:
+def test_a_refused_subscription_is_reported(new_broker: NewBroker, new_bin: NewBin) -> None:
     plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
     if plugin is None:
         pytest.skip("needs mosquitto's dynamic security plugin")

@@ -138,7 +138,7 @@ def test_a_broker_that_answers_pings_but_acknowledges_nothing_is_left(new_bin: N
 
 
 @pytest.mark.parametrize("password", ["wrong", None])
-def test_a_refused_login_is_told_and_sorting_goes_on(
+def test_a_refused_login_is_reported_and_sorting_goes_on(
     new_broker: NewBroker, new_bin: NewBin, tmp_path: Path, password: str | None
 ) -> None:
     passwords = tmp_path / "passwords"

@@ -155,7 +155,7 @@ def test_an_event_that_waited_more_than_a_minute_is_historical(
     assert ear.items()[0]["historical"] is True
 
 
-def test_refused_events_are_kept_and_told_and_block_nothing_else(
+def test_refused_events_are_kept_and_reported_and_block_nothing_else(
     new_broker: NewBroker, listen: Listen, new_bin: NewBin, tmp_path: Path
 ) -> None:
     acl = tmp_path / "acl"

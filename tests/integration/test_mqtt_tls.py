@@ -85,7 +85,7 @@ def test_a_client_certificate_opens_the_line(
         ("wrong key", "mqtt.tls.certificate: cannot use"),
     ],
 )
-def test_a_connection_that_cannot_be_trusted_is_not_made_and_the_reason_told(
+def test_a_connection_that_cannot_be_trusted_is_not_made_and_the_reason_reported(
     tls_broker: Broker, authority: Authority, new_bin: NewBin, tmp_path: Path, fault: str,
     words: str,
 ) -> None:  # fmt: skip

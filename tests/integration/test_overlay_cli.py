@@ -24,7 +24,7 @@ def classify(stills: Path, *arguments: object) -> int:
     return main(["classify", "--config", "simulator", *named])
 
 
-def test_two_things_are_told_and_drawn_apart(stills, capsys):
+def test_two_things_are_reported_and_drawn_apart(stills, capsys):
     code = classify(stills, "two.png", "--empty", "empty.png", "--json", "--overlay", "seen.png")
     assert code == 0
     told = json.loads(capsys.readouterr().out)

@@ -243,7 +243,7 @@ def test_an_export_has_a_folder_a_class_and_keeps_things_together(capsys, state,
     assert (code, "is not empty" in err) == (2, True)
 
 
-def test_a_lost_picture_is_told_and_left_out_of_the_export(capsys, state, tmp_path):
+def test_a_lost_picture_is_reported_and_left_out_of_the_export(capsys, state, tmp_path):
     loose = listed(capsys, state)[0]["id"]
     (paths.teaching(state) / "crops" / f"{loose}.png").unlink()
     code, out, err = samples_command(capsys, state, "export", tmp_path / "out", "--json")
@@ -276,7 +276,7 @@ def test_deleting_wants_one_way_of_choosing(capsys, state, arguments):
     assert len(listed(capsys, state)) == 3
 
 
-def test_a_damaged_store_can_be_begun_anew(capsys, state):
+def test_a_damaged_store_can_be_replaced(capsys, state):
     (paths.teaching(state) / "samples.db").write_bytes(b"no database " * 99)
     code, _, err = samples_command(capsys, state, "list")
     assert (code, "samples delete --all" in err) == (1, True)

@@ -201,7 +201,7 @@ def test_what_the_broker_acknowledged_is_not_sent_again_while_that_cannot_be_wri
     assert [item["id"] for item in ear.items()] == ids
 
 
-def test_a_store_that_is_damaged_under_the_running_daemon_is_begun_anew(
+def test_a_store_that_is_damaged_under_the_running_daemon_is_replaced(
     broker: Broker, listen: Listen, new_bin: NewBin, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

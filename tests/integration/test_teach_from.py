@@ -261,7 +261,7 @@ def test_a_route_that_is_added_while_items_are_shown_counts(
     assert "can" in head.labels
 
 
-def test_a_picture_without_an_item_is_skipped_and_told(teach, labelled):
+def test_a_picture_without_an_item_is_skipped_and_reported(teach, labelled):
     save(labelled / "can" / "nothing.png", chamber())
     told = teach()
     assert [Path(s["file"]).name for s in told["skipped"]] == ["nothing.png"]
@@ -453,7 +453,7 @@ def of_another_network(state: Path) -> Head:
     return older
 
 
-def test_another_network_is_taught_anew_from_the_kept_pictures(teach, settings, tmp_path):
+def test_another_network_is_taught_again_from_the_kept_pictures(teach, settings, tmp_path):
     teach()
     older = of_another_network(tmp_path / "state")
     settings["camera"]["loop"] = False
@@ -468,7 +468,7 @@ def test_another_network_is_taught_anew_from_the_kept_pictures(teach, settings, 
         assert {sample.network for sample in samples.list()} == {now.base.sha256}
 
 
-def test_what_an_update_made_anew_is_undone_to_the_package(teach, command, settings, tmp_path):
+def test_what_an_update_made_again_is_undone_to_the_package(teach, command, settings, tmp_path):
     teach()
     teach()
     state = tmp_path / "state"
@@ -512,7 +512,7 @@ def test_that_nothing_better_comes_of_an_update_is_learnt_once(
     assert len(trained) == 2
 
 
-def test_systemd_is_asked_for_time_while_a_bin_learns_anew(teach, settings, tmp_path, monkeypatch):
+def test_systemd_is_asked_for_time_while_a_bin_learns_again(teach, settings, tmp_path, monkeypatch):
     teach()
     of_another_network(tmp_path / "state")
     settings["camera"]["loop"] = False
@@ -553,7 +553,7 @@ def test_a_kept_class_without_a_route_does_not_keep_an_updated_bin_from_sorting(
     assert "'lid' is left out: no route takes it; add it to one's 'takes'" in alert.message
 
 
-def test_a_taught_class_whose_pictures_are_gone_is_told(teach, command, settings, tmp_path):
+def test_a_taught_class_whose_pictures_are_gone_is_reported(teach, command, settings, tmp_path):
     teach()
     state = tmp_path / "state"
     with Samples(paths.teaching(state)) as samples:
@@ -582,7 +582,7 @@ def test_another_network_whose_pictures_were_forgotten_raises_an_alert(
     assert recorder.events[0].model == open_package("waste6").id
 
 
-def test_classify_with_another_network_learns_anew_without_writing(teach, settings, tmp_path):
+def test_classify_with_another_network_learns_again_without_writing(teach, settings, tmp_path):
     teach()
     of_another_network(tmp_path / "state")
     before = paths.taught_head(tmp_path / "state").read_bytes()

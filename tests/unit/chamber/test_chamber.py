@@ -243,7 +243,7 @@ def test_only_the_region_is_watched(background: np.ndarray) -> None:
     assert last.item.centre == pytest.approx((480 / 640, 250 / 480), abs=0.02)
 
 
-def test_another_frame_size_is_learnt_anew(background: np.ndarray) -> None:
+def test_another_frame_size_is_learnt_again(background: np.ndarray) -> None:
     watcher = Watcher(background)
     seen = watcher.watch(np.ascontiguousarray(background[::2, ::2]), 10)
     assert seen[0].view is View.LEARNING

@@ -232,7 +232,7 @@ def test_it_can_be_woken_and_falls_asleep_again(night):
     assert not night.lamp
 
 
-def test_learning_anew_begins_in_the_light(night):
+def test_learning_again_begins_in_the_light(night):
     night.chamber.learn()
     assert night.lamp
     assert views(night.see(empty(), 2.0)) == [View.MOVING, View.LEARNING, View.EMPTY]

@@ -110,7 +110,7 @@ def test_a_reference_from_the_other_picture_serves_where_the_grid_is_the_same(
         assert after.watch(with_can(empty()), 10)[-1].view is View.ITEM
 
 
-def test_a_reference_from_another_grid_is_learnt_anew(tmp_path: Path) -> None:
+def test_a_reference_from_another_grid_is_learnt_again(tmp_path: Path) -> None:
     before = watcher(None)
     last(before)
     before.chamber.save(tmp_path / "reference.npz")

@@ -45,7 +45,7 @@ def test_an_item_that_lay_there_over_the_restart_is_seen(
     assert watcher.watch(with_can(background), 8)[-1].view is View.ITEM
 
 
-def test_a_reference_of_another_chamber_is_learnt_anew(saved: Path) -> None:
+def test_a_reference_of_another_chamber_is_learnt_again(saved: Path) -> None:
     watcher, _ = restarted(saved)
     other = np.ascontiguousarray(empty("dark", seed=9)[::-1])
     seen = watcher.watch(other, 15)
@@ -70,7 +70,7 @@ def test_a_cover_is_never_learnt_however_long_it_stays(background: np.ndarray) -
     assert watcher.watch(background, 2)[-1].view is View.EMPTY
 
 
-def test_a_reference_of_another_frame_size_is_learnt_anew(
+def test_a_reference_of_another_frame_size_is_learnt_again(
     saved: Path, background: np.ndarray
 ) -> None:
     watcher, _ = restarted(saved)

@@ -545,7 +545,7 @@ def test_a_closed_chute_takes_no_orders(homed, call):
         call(homed.chute)
 
 
-def test_what_makes_the_pulses_is_told_by_servo(rig):
+def test_what_makes_the_pulses_is_reported_by_servo(rig):
     assert rig.chute.pulses == {"disc": "simulated", "trap": "simulated"}
 
 

@@ -36,7 +36,7 @@ def arrived(editor: PoseEditor) -> float:
     return editor.angle_deg
 
 
-def test_no_pulse_is_sent_before_a_key_and_the_jump_is_told():
+def test_no_pulse_is_sent_before_a_key_and_the_jump_is_reported():
     editor = PoseEditor(CHUTE)
     editor.advance(1.0)
 
@@ -78,7 +78,7 @@ def test_the_servo_follows_no_faster_than_its_speed(awake):
     assert awake.angle_deg == pytest.approx(30)
 
 
-def test_the_range_of_the_servo_is_kept_and_told(awake):
+def test_the_range_of_the_servo_is_kept_and_reported(awake):
     press(awake, "pgdn", "pgdn", "pgdn")
 
     assert arrived(awake) == 0

@@ -97,7 +97,7 @@ def test_stop_may_come_twice_and_before_the_start(chute):
     assert "chute" not in {t.name for t in threading.enumerate()}
 
 
-def test_a_tick_that_hangs_is_told_after_the_deadline_and_close_still_lets_go(
+def test_a_tick_that_hangs_is_reported_after_the_deadline_and_close_still_lets_go(
     chute, factory, monkeypatch
 ):
     entered, leave = threading.Event(), threading.Event()

@@ -47,7 +47,7 @@ def test_sensors_at_rest_say_so():
         (Readings(silent=("glass",)), "silent: no echo for too long"),
     ],
 )
-def test_a_level_at_its_end_or_unknown_is_told_as_that(readings, words):
+def test_a_level_at_its_end_or_unknown_is_reported_as_that(readings, words):
     assert words_of(ALL, readings)["fill.glass"] == words
 
 

@@ -175,7 +175,7 @@ def test_a_replaced_file_keeps_its_owner(tmp_path):
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
 
 
-def test_what_cannot_be_written_is_told_and_the_old_file_stays(tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_reported_and_the_old_file_stays(tmp_path, monkeypatch):
     path = tmp_path / "bin.yaml"
     path.write_text("old")
 

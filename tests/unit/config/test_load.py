@@ -60,7 +60,7 @@ def test_a_good_file_gives_a_frozen_config(write):
         config.bin.id = "other"
 
 
-def test_all_mistakes_are_told_at_once_each_with_its_line(write):
+def test_all_mistakes_are_reported_at_once_each_with_its_line(write):
     text = GOOD.replace("pin: 18", "pin: 99").replace("host:", "hots:").replace("version: 2", "")
     found = mistakes(write(text))
     assert len(found) == 4
@@ -83,28 +83,28 @@ def test_all_mistakes_are_told_at_once_each_with_its_line(write):
         (("pin: 18", "pin: 14"), "7: chute.servos.flap.pin: GPIO 14 serves the serial console"),
     ],
 )
-def test_parts_that_do_not_fit_together_are_told(write, change, line):
+def test_parts_that_do_not_fit_together_are_reported(write, change, line):
     assert any(line in found for found in mistakes(write(GOOD.replace(*change))))
 
 
-def test_what_does_not_fit_is_told_beside_what_is_wrong_by_itself(write):
+def test_what_does_not_fit_is_reported_beside_what_is_wrong_by_itself(write):
     text = GOOD.replace("pose: left", "pose: up") + "camra: {}\n"
     found = mistakes(write(text))
     assert any("camra: unknown key; did you mean 'camera'?" in line for line in found)
     assert any("routes.paper.steps.0.pose: no pose 'up'" in line for line in found)
 
 
-def test_a_password_without_a_name_is_told(write, tmp_path):
+def test_a_password_without_a_name_is_reported(write, tmp_path):
     text = GOOD.replace("username: bin", f"password_file: {tmp_path}/secret")
     assert "a password goes with a username" in mistakes(write(text))[0]
 
 
-def test_a_name_that_no_disk_takes_is_told():
+def test_a_name_that_no_disk_takes_is_reported():
     with pytest.raises(ConfigError, match="cannot read it"):
         load_config("x" * 300)
 
 
-def test_a_pin_used_twice_is_told_with_its_other_user(write):
+def test_a_pin_used_twice_is_reported_with_its_other_user(write):
     text = GOOD + "sensors:\n  lid: {pin: 18}\n"
     assert mistakes(write(text)) == [
         "23: sensors.lid.pin: GPIO 18 is already used by chute.servos.flap.pin"
@@ -134,7 +134,7 @@ def test_a_reserved_pin_can_be_set_free(write):
     assert load_config(write(text)).chute.servos["flap"].pin == 14
 
 
-def test_a_key_that_stands_twice_is_told(write):
+def test_a_key_that_stands_twice_is_reported(write):
     found = mistakes(write(GOOD + "version: 1\n"))
     assert found == ["22: version: stands twice; the first is in line 1"]
 
@@ -186,7 +186,7 @@ def test_a_password_in_the_file_is_refused_without_being_printed(write):
     assert "hunter2" not in " ".join(found)
 
 
-def test_an_unreadable_password_file_is_told(write):
+def test_an_unreadable_password_file_is_reported(write):
     mqtt = load_config(write(GOOD + "  password_file: /nowhere/at/all\n")).mqtt
     with pytest.raises(ConfigError, match="mqtt.password_file"):
         mqtt.password()

@@ -41,7 +41,7 @@ def test_stopping_ends_a_wait_at_once() -> None:
     assert time.monotonic() - began < 5.0
 
 
-def test_a_thread_that_hangs_is_told_and_left_behind() -> None:
+def test_a_thread_that_hangs_is_reported_and_left_behind() -> None:
     release = threading.Event()
     worker = Worker("stuck", release.wait)
     worker.start()

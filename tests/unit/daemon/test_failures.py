@@ -75,7 +75,7 @@ def test_good_minutes_clear_the_count_once(begin):
     assert begin().count == 0
 
 
-def test_a_parked_chute_is_remembered_until_the_bin_sorts_or_the_machine_starts_anew(begin):
+def test_a_parked_chute_is_remembered_until_the_bin_sorts_or_the_machine_starts_again(begin):
     begin().left_parked()
     assert begin("boot-b").parked is False
     begin("boot-a").left_parked()

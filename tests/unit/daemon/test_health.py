@@ -39,7 +39,7 @@ def test_throttling_has_words_for_people(bits, words):
     assert throttle_words(bits) == words
 
 
-def test_free_space_is_told_where_there_is_a_disk(tmp_path):
+def test_free_space_is_reported_where_there_is_a_disk(tmp_path):
     assert disk_free_mb(tmp_path) > 0
     assert disk_free_mb(tmp_path / "none") is None
 

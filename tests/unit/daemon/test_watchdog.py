@@ -39,7 +39,7 @@ def test_a_part_that_stops_is_late_after_its_own_deadline(clock):
             supervisor.check({"chute": 0.0, "telemetry": clock.monotonic()})
 
 
-def test_a_part_that_beats_again_in_time_starts_anew(clock):
+def test_a_part_that_beats_again_in_time_starts_again(clock):
     supervisor = Supervisor({"chute": 1.0}, clock)
     for beat in (0.0, 0.9, 1.8, 2.7):
         supervisor.check({"chute": beat})

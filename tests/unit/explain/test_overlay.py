@@ -197,7 +197,7 @@ def test_several_pictures_are_drawn_to_a_folder_that_is_made(stills: Path):
         ("none/seen.png", ["a.jpg"], "no such folder"),
     ],
 )
-def test_what_cannot_be_drawn_there_is_told_before_anything_is(
+def test_what_cannot_be_drawn_there_is_reported_before_anything_is(
     stills: Path, out: str, pictures: list[str], says: str
 ):
     before = {path: path.read_bytes() for path in stills.iterdir()}

@@ -88,7 +88,7 @@ def test_the_preferred_runtime_comes_first():
     assert Classifier(open_package("waste6")).runtime.startswith(expected[0])
 
 
-def test_a_missing_runtime_is_told_with_its_cure(monkeypatch):
+def test_a_missing_runtime_is_reported_with_its_cure(monkeypatch):
     monkeypatch.setitem(module.RUNTIMES, "ai-edge-litert", "no_such_module.interpreter")
     with pytest.raises(ModelError, match="pip install ai-edge-litert"):
         Classifier(open_package("waste6"), "ai-edge-litert")
@@ -113,7 +113,7 @@ def test_a_model_of_another_input_size_is_refused(package):
         Classifier(open_package(package))
 
 
-def test_an_output_that_is_not_there_is_told(package):
+def test_an_output_that_is_not_there_is_reported(package):
     edit(package, outputs={"logits": 0, "embedding": 7})
     with pytest.raises(ModelError, match="has no output 7 for the embedding"):
         Classifier(open_package(package))
@@ -126,7 +126,7 @@ def test_an_output_that_is_not_there_is_told(package):
         ({"embedding": lambda values: values[::-1]}, "golden input 0 gives an embedding that"),
     ],
 )
-def test_golden_inputs_that_do_not_come_out_are_told(package, spoil, words):
+def test_golden_inputs_that_do_not_come_out_are_reported(package, spoil, words):
     with np.load(package / "golden.npz") as golden:
         spoilt = {**golden, **{name: change(golden[name]) for name, change in spoil.items()}}
     buffer = io.BytesIO()

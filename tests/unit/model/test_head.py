@@ -125,7 +125,7 @@ def test_the_policy_takes_labels_and_thresholds_from_the_head(package):
     assert policy.thresholds == pytest.approx([0.7, 0.7])
 
 
-def test_a_class_of_the_head_without_a_route_is_told_with_the_key(package):
+def test_a_class_of_the_head_without_a_route_is_reported_with_the_key(package):
     head = taught(package, labels=("metal", "metal_can"))
     with pytest.raises(
         ConfigError, match=r"routes: no route takes 'metal_can', a class of .*\+taught"

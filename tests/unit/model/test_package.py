@@ -23,7 +23,7 @@ def test_a_package_is_found_by_its_folder_too(package):
     assert open_package(package).folder == package
 
 
-def test_a_missing_package_is_told_with_those_that_exist():
+def test_a_missing_package_is_reported_with_those_that_exist():
     with pytest.raises(ModelError, match="no model package 'waste7'.*waste6"):
         open_package("waste7")
 

@@ -126,7 +126,7 @@ def test_a_class_can_raise_an_alert_when_it_is_followed_but_not_when_it_is_doubt
     assert decide([look(metal=0.4)], told, NO_READINGS).alert is None
 
 
-def test_an_alert_is_told_wherever_the_item_goes():
+def test_an_alert_is_reported_wherever_the_item_goes():
     told = policy(alerts={"metal": "look for batteries"})
     full = Readings(fill_percent={"packaging": 100.0})
     assert decide([look(metal=0.95)], told, full).alert == "look for batteries"

@@ -78,7 +78,7 @@ def test_sizes_are_evidence_only_for_the_classes_named(profile):
         ({"evidence": {"area": {"wood": {}}}}, "decision.evidence.area"),
     ],
 )
-def test_classes_that_nobody_knows_are_told(profile, values, key):
+def test_classes_that_nobody_knows_are_reported(profile, values, key):
     with pytest.raises(ConfigError, match=f"{key}: waste6@.* has no class"):
         policy_of(with_decision(profile, **values), open_package("waste6"))
 

@@ -101,7 +101,7 @@ def test_the_decision_is_stored_before_anything_moves(waiting):
     assert waiting.kinds(happened)[-2:] == ["Decide", "Move"]
 
 
-def test_the_time_to_settle_and_to_look_is_told(waiting):
+def test_the_time_to_settle_and_to_look_is_reported(waiting):
     happened = waiting.see(View.MOVING, View.MOVING, View.ITEM, View.ITEM)
     decision = next(a for a in happened if isinstance(a, Decide))
     assert decision.timings_ms["settle"] == pytest.approx(200)
@@ -137,7 +137,7 @@ def test_a_hand_before_the_decision_means_no_look_and_no_move(waiting):
     assert waiting.kinds(waiting.see(View.EMPTY)) == ["Thaw"]
 
 
-def test_a_hand_during_the_move_freezes_it_and_no_jam_is_told(waiting):
+def test_a_hand_during_the_move_freezes_it_and_no_jam_is_reported(waiting):
     waiting.see(View.ITEM, View.ITEM)
     happened = waiting.see(*[View.HAND] * 30)
     assert waiting.kinds(happened) == ["Freeze"]
@@ -168,13 +168,13 @@ def test_a_broken_beam_holds_motion_until_it_is_free(waiting):
     assert waiting.kinds(happened) == ["Thaw", "Finish"]
 
 
-def test_a_lid_that_stays_open_is_told_once_and_resolved(waiting):
+def test_a_lid_that_stays_open_is_reported_once_and_resolved(waiting):
     happened = waiting.see(*[View.EMPTY] * 1300, readings=OPEN_LID)
     assert [a.kind for a in happened if isinstance(a, Raise)] == ["held"]
     assert waiting.see(View.EMPTY) == [Thaw(), Resolve("held")]
 
 
-def test_a_stuck_item_is_tried_once_more_gently_then_told(waiting):
+def test_a_stuck_item_is_tried_once_more_gently_then_reported(waiting):
     waiting.see(View.ITEM, View.ITEM)
     happened = waiting.see(*[View.ITEM] * 30)
     assert [a for a in happened if isinstance(a, Move)] == [Move("glass", gentle=True)]
@@ -204,7 +204,7 @@ def test_the_next_item_right_behind_is_not_a_jam(waiting):
     assert not any(isinstance(a, Raise) for a in waiting.log)
 
 
-def test_a_blocked_view_is_told_only_when_it_stays(waiting):
+def test_a_blocked_view_is_reported_only_when_it_stays(waiting):
     assert waiting.see(*[View.BLOCKED] * 20) == []
     assert waiting.sorter.state is State.BLOCKED
     happened = waiting.see(*[View.BLOCKED] * 60)
@@ -226,7 +226,7 @@ def test_a_view_that_goes_dark_after_the_move_ends_as_interrupted(waiting):
     assert [a.outcome for a in happened if isinstance(a, Finish)] == [Outcome.INTERRUPTED]
 
 
-def test_something_that_never_rests_is_told_once_and_resolved(waiting):
+def test_something_that_never_rests_is_reported_once_and_resolved(waiting):
     happened = waiting.see(*[View.MOVING] * 1300)
     assert [a.kind for a in happened if isinstance(a, Raise)] == ["unrest"]
     assert waiting.see(View.EMPTY) == [Resolve("unrest")]

@@ -228,7 +228,7 @@ def test_a_picture_that_cannot_be_written_costs_only_itself(new, tmp_path, monke
     assert collector.problems() == ()
 
 
-def test_a_store_that_cannot_be_opened_is_told_and_tried_again(new, tmp_path):
+def test_a_store_that_cannot_be_opened_is_reported_and_tried_again(new, tmp_path):
     (tmp_path / "samples.db").write_bytes(b"this is no database, " * 100)
     collector = new(unsure=True)
     notice(collector, "lost", unsure=True)
@@ -239,7 +239,7 @@ def test_a_store_that_cannot_be_opened_is_told_and_tried_again(new, tmp_path):
     assert [s.item for s in kept(collector, tmp_path)] == ["kept"]
 
 
-def test_a_store_that_somebody_began_anew_is_the_one_that_is_kept_in(new, tmp_path):
+def test_pictures_go_to_the_store_that_replaced_the_former(new, tmp_path):
     collector = new(unsure=True)
     notice(collector, "before", unsure=True)
     await_count(tmp_path, 1)

@@ -207,7 +207,7 @@ def test_what_is_too_old_goes_unless_somebody_taught_it(folder):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
-def test_a_picture_that_is_lost_is_told_and_the_sample_stays(samples, folder, damage):
+def test_a_picture_that_is_lost_is_reported_and_the_sample_stays(samples, folder, damage):
     added = add(samples)
     file = folder / "crops" / f"{added}.png"
     if damage == "missing":
@@ -297,7 +297,7 @@ def test_nobody_else_may_look_at_the_pictures(samples, folder):
         assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0
 
 
-def test_a_damaged_index_is_told_and_deletes_nothing_until_asked_to(samples, folder):
+def test_a_damaged_index_is_reported_and_deletes_nothing_until_asked_to(samples, folder):
     added = add(samples)
     samples.close()
     (folder / "samples.db").write_bytes(b"this is no database, " * 100)

@@ -115,7 +115,7 @@ def test_a_new_class_is_added_which_the_package_never_said():
     assert set(found.head.thresholds) == set(found.head.labels)
 
 
-def test_classes_without_pictures_are_told_and_trusted_no_sooner():
+def test_classes_without_pictures_are_reported_and_trusted_no_sooner():
     found = taught(pictures({"metal": 10, "plastic": 10}))
     assert any("no pictures of cardboard, glass, paper, trash" in w for w in found.warnings)
     for label in ("cardboard", "glass", "paper", "trash"):
@@ -194,7 +194,7 @@ def test_a_class_that_the_head_before_knew_is_missed_where_no_picture_of_it_is_l
     assert found.figures["left_out"] == {"can": "pictures still needed: 3"}
 
 
-def test_a_class_without_a_route_is_left_out_and_the_cure_is_told():
+def test_a_class_without_a_route_is_left_out_and_the_cure_is_reported():
     shown = pictures({"metal": 12, "plastic": 12, "cup": 12})
     found = train(shown, Network(), DAY, taken={"metal", "plastic"})
     assert found.head.labels == Network.package.labels
@@ -249,7 +249,7 @@ def test_looks_at_one_thing_are_one_witness_between_them():
     assert min(taught(pictures({"metal": 20, "plastic": 20})).head.thresholds.values()) < GRID[-1]
 
 
-def test_what_is_accepted_is_told_of_pictures_that_had_no_say_in_the_thresholds():
+def test_what_is_accepted_is_reported_of_pictures_that_had_no_say_in_the_thresholds():
     # 36 things, all told right, show that enough is right above a low threshold; but four fifths
     # of them, which is what a fold is judged by, do not.
     found = taught(pictures({"metal": 18, "plastic": 18}))

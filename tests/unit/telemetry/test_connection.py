@@ -89,7 +89,7 @@ def test_a_peer_that_hangs_up_before_the_login_is_told_from_one_that_refuses(
     assert made.up_at is None
 
 
-def test_a_broker_that_refuses_the_login_is_told_as_such(server: socket.socket) -> None:
+def test_a_broker_that_refuses_the_login_is_reported_as_such(server: socket.socket) -> None:
     made = serve(server, CONNACK + b"\x87\0")
 
     assert (made.state, made.why) == (State.REFUSED, "it refuses the login: Not authorized")

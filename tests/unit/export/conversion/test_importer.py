@@ -48,7 +48,7 @@ def choose(tmp_path: Path, source: Source, scale: str | None, count: int = 40):
     return chosen, tried, run.path("log.txt").read_text()
 
 
-def test_a_way_that_is_clearly_right_is_taken_and_told(tmp_path: Path) -> None:
+def test_a_way_that_is_clearly_right_is_taken_and_reported(tmp_path: Path) -> None:
     chosen, tried, log = choose(tmp_path, Source({"0-1": 20, "0-255": 38}), None)
 
     assert chosen == "0-255"

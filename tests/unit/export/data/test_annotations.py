@@ -255,7 +255,7 @@ def test_a_picture_path_of_windows_is_understood(tmp_path: Path) -> None:
         (lambda p: coco(p, {"segmentation": [RING]}, images=[{"id": 7}]), "image 7: .*cannot read"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_number(
+def test_what_is_wrong_is_reported_with_file_and_number(
     tmp_path: Path, write: Callable[[Path], object], complaint: str
 ) -> None:
     draw(tmp_path / "a.png")

@@ -115,7 +115,7 @@ def test_groups_given_by_hand_are_kept_but_copies_are_joined(folder: Path) -> No
     assert files(report, "near-duplicate in another group") == ("glass/04.png", "glass/near.jpg")
 
 
-def test_a_table_and_a_folder_that_differ_are_told(folder: Path) -> None:
+def test_a_table_and_a_folder_that_differ_are_reported(folder: Path) -> None:
     write_groups_by_hand(folder, "glass/gone.png,77", leave="05.png")
 
     report, groups = examine(folder)
@@ -161,7 +161,7 @@ def test_many_broken_files_stop_a_training(folder: Path) -> None:
     assert "not a JPEG" in report.text()
 
 
-def test_tiny_pictures_are_told(folder: Path) -> None:
+def test_tiny_pictures_are_reported(folder: Path) -> None:
     save(folder / "glass" / "tiny.png", scene(50)[:50, :100])
 
     report, _ = examine(folder)
@@ -169,7 +169,7 @@ def test_tiny_pictures_are_told(folder: Path) -> None:
     assert files(report, "tiny") == ("glass/tiny.png",)
 
 
-def test_files_that_are_no_pictures_are_told_but_hidden_ones_are_not(folder: Path) -> None:
+def test_files_that_are_no_pictures_are_reported_but_hidden_ones_are_not(folder: Path) -> None:
     (folder / "glass" / "notes.txt").write_text("hello")
     (folder / "glass" / ".DS_Store").write_text("")
 
@@ -198,7 +198,7 @@ def test_four_inks_are_read_as_the_colours_they_print(tmp_path: Path) -> None:
     assert np.abs(pixels[32, 56] - (255, 0, 0)).max() < 8
 
 
-def test_other_colour_modes_are_read_and_told(folder: Path) -> None:
+def test_other_colour_modes_are_read_and_reported(folder: Path) -> None:
     save(folder / "glass" / "grey.png", cv2.cvtColor(scene(50), cv2.COLOR_BGR2GRAY))
     save(folder / "glass" / "clear.png", cv2.cvtColor(scene(51), cv2.COLOR_BGR2BGRA))
     (folder / "glass" / "inks.jpg").write_bytes(INKS)

@@ -160,7 +160,7 @@ def test_a_download_that_keeps_breaking_off_is_kept_for_the_next_call(
     assert len(everything(tmp_path)) == 2
 
 
-def test_a_server_without_ranges_begins_anew(server: Published, tmp_path: Path) -> None:
+def test_a_server_without_ranges_starts_again(server: Published, tmp_path: Path) -> None:
     server.content, server.breaks, server.ranges = SET, (1000,), False
 
     fetch(server.address, sha256(SET), "zip", tmp_path / "mine")

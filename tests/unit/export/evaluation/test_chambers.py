@@ -68,7 +68,7 @@ def test_a_few_frames_without_an_empty_picture_are_seen_whole(tmp_path: Path):
     assert figures["steps"]["whole"]["accuracy"] == pytest.approx(2 / 3, abs=1e-3)
 
 
-def test_a_table_without_classes_is_told(tmp_path: Path):
+def test_a_table_without_classes_is_reported(tmp_path: Path):
     (tmp_path / "labels.csv").write_text("file\na.jpg\n", encoding="utf-8")
 
     with pytest.raises(ExportError, match="'file' and 'class'"):

@@ -85,7 +85,7 @@ def test_the_masks_of_the_shipped_reel_hold():
     assert not any(result["missed"] or result["spurious"] for result in results)
 
 
-def test_a_folder_that_is_no_reel_is_told(tmp_path: Path, capsys):
+def test_a_folder_that_is_no_reel_is_reported(tmp_path: Path, capsys):
     with pytest.raises(ExportError, match=r"truth\.yaml: cannot read"):
         list(reel_pictures(tmp_path))
     assert main(["masks", str(tmp_path)]) == 2

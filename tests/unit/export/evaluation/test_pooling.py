@@ -42,7 +42,7 @@ def test_a_model_of_all_pictures_takes_thresholds_and_figures_from_its_folds(
     assert "2 of 5 folds pooled" in page
 
 
-def test_what_was_judged_with_other_thresholds_is_no_longer_told(
+def test_what_was_judged_with_other_thresholds_is_no_longer_reported(
     tmp_path: Path, drawn: Path
 ) -> None:
     folds = [without_own_figures(predicted(tmp_path / str(fold), fold)) for fold in range(3)]

@@ -112,7 +112,7 @@ def test_every_published_backbone_is_rehearsed() -> None:
         ("labels: [can, bottle]", "labels: [can", "not valid YAML"),
     ],
 )
-def test_a_mistake_is_told_with_file_line_and_key(old: str, new: str, complaint: str) -> None:
+def test_a_mistake_is_reported_with_file_line_and_key(old: str, new: str, complaint: str) -> None:
     assert old in TEXT
 
     with pytest.raises(ExportError) as caught:

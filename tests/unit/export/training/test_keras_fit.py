@@ -89,7 +89,7 @@ def test_a_checkpoint_that_was_torn_gives_way_to_the_one_before(folder: Path) ->
     assert "train: goes on after epoch 2" in run.path("log.txt").read_text()
 
 
-def test_curves_of_a_training_without_checkpoint_are_begun_anew(folder: Path) -> None:
+def test_curves_of_a_training_without_checkpoint_are_started_again(folder: Path) -> None:
     shutil.rmtree(fit(folder, 2).path("checkpoint"))
 
     assert epochs_of(fit(folder, 1)) == ["1"]

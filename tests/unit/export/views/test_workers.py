@@ -48,6 +48,6 @@ def test_an_error_ends_it_after_what_came_before(time: int) -> None:
         next(results)
 
 
-def test_a_process_that_is_killed_is_told() -> None:
+def test_a_process_that_is_killed_is_reported() -> None:
     with pytest.raises(ExportError, match="a process was killed"):
         list(in_processes(killed, [1]))
