@@ -8,12 +8,10 @@ the store at once and stays there however the program ends.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import select
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
 from rich.console import Console
 
@@ -47,7 +45,7 @@ def teach_live(options: argparse.Namespace) -> int:
             outputs.light(True)
             if light := config.outputs.light:
                 clock.sleep(light.warmup_s)
-            with open_camera(config.camera, clock) as camera, _interruption_told(session):
+            with open_camera(config.camera, clock) as camera:
                 chamber = Chamber(config.chamber)
                 if config.chamber.reference == "saved":
                     chamber.load(state / "reference.npz")
@@ -86,11 +84,15 @@ class _Bin:
             self._removed = removal
 
 
-@contextlib.contextmanager
-def _interruption_told(session: TeachingSession) -> Iterator[None]:
-    """Say what stays stored, where the session is interrupted."""
+def _teach(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> None:
+    """Frame after frame until the person has finished or the replay is over."""
     try:
-        yield
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            _on_screen(bin_, session, before)
+        else:
+            _by_lines(bin_, session)
+    except CameraFinishedError:
+        return
     except BaseException:
         if count := session.counts.total():
             print(
@@ -99,15 +101,6 @@ def _interruption_told(session: TeachingSession) -> Iterator[None]:
                 file=sys.stderr,
             )
         raise
-
-
-def _teach(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> None:
-    """Frame after frame until the person has finished or the replay is over."""
-    with contextlib.suppress(CameraFinishedError):
-        if sys.stdin.isatty() and sys.stdout.isatty():
-            _on_screen(bin_, session, before)
-        else:
-            _by_lines(bin_, session)
 
 
 def _on_screen(bin_: _Bin, session: TeachingSession, before: Counter[str]) -> None:
