@@ -133,7 +133,7 @@ def broker(site: Site, config: Config) -> Finding:
 
 
 def _login(mqtt: MqttSection, bin_id: str, where: str) -> Finding:
-    from bin_daemon.telemetry.connection import Connection, Parameters, State
+    from bin_daemon.telemetry.connection import Connection, ConnectionState, Parameters
     from bin_daemon.telemetry.topics import Topics
 
     topics, heard = Topics(mqtt.prefix, bin_id), _Heard()
@@ -144,7 +144,7 @@ def _login(mqtt: MqttSection, bin_id: str, where: str) -> Finding:
     connection.run()
     secure = "TLS" if mqtt.tls else "no encryption"
     if connection.up_at is None:
-        refused = connection.state is State.REFUSED
+        refused = connection.state is ConnectionState.REFUSED
         login = "mqtt.username and mqtt.password_file" if refused else "mqtt.tls"
         return fault(f"{where}: {connection.why}", f"compare {login} with the broker's log")
     if heard.refused:

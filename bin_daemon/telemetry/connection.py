@@ -45,7 +45,7 @@ KEEP_ALIVE_TIMEOUT = 0x8D
 SESSION_TAKEN_OVER = 0x8E
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """How far a connection has come; the last four are ends."""
 
     NEW = auto()
@@ -58,12 +58,14 @@ class State(Enum):
     LOST = auto()  # unreachable, gone silent, or given up here
 
 
-_ENDS = frozenset({State.CLOSED, State.REFUSED, State.HUNG_UP, State.LOST})
+_ENDS = frozenset(
+    {ConnectionState.CLOSED, ConnectionState.REFUSED, ConnectionState.HUNG_UP, ConnectionState.LOST}
+)
 _NEXT = {
-    State.NEW: {State.CONNECTING, State.LOST},
-    State.CONNECTING: {State.UP, *_ENDS},
-    State.UP: {State.CLOSING, *_ENDS},
-    State.CLOSING: _ENDS,
+    ConnectionState.NEW: {ConnectionState.CONNECTING, ConnectionState.LOST},
+    ConnectionState.CONNECTING: {ConnectionState.UP, *_ENDS},
+    ConnectionState.UP: {ConnectionState.CLOSING, *_ENDS},
+    ConnectionState.CLOSING: _ENDS,
 }
 
 
@@ -111,13 +113,13 @@ class Connection:
         self._parameters, self._mqtt, self._listener = parameters, parameters.mqtt, listener
         self._client: Client | None = None
         self._lock = threading.Lock()  # all but `run` may come from other threads
-        self.state = State.NEW
+        self.state = ConnectionState.NEW
         self.why = ""
         self.up_at: float | None = None
         self.window = WINDOW
         self.max_packet = MAX_PACKET
 
-    def _become(self, state: State, why: str = "") -> bool:
+    def _become(self, state: ConnectionState, why: str = "") -> bool:
         """Change the state; whether it did.
 
         What cannot follow is ignored: of several things that end a connection the first counts.
@@ -126,38 +128,38 @@ class Connection:
             if state not in _NEXT.get(self.state, ()):
                 return False
             self.state, self.why = state, why
-            if state is State.UP:
+            if state is ConnectionState.UP:
                 self.up_at = time.monotonic()
             return True
 
     def publish(self, topic: str, payload: str, *, retain: bool) -> int | None:
         """Send at QoS 1; the packet id that its acknowledgement will name, or None if not up."""
-        if self._client is None or self.state is not State.UP:
+        if self._client is None or self.state is not ConnectionState.UP:
             return None
         return self._client.publish(topic, payload.encode(), qos=1, retain=retain).mid
 
     def drop(self, why: str) -> None:
         """Give it up without a word to the broker, which then publishes the last will."""
-        self._become(State.LOST, why)
+        self._become(ConnectionState.LOST, why)
 
     def disconnect(self) -> None:
         """Say goodbye; the broker then discards the last will."""
-        if self._client is not None and self._become(State.CLOSING):
+        if self._client is not None and self._become(ConnectionState.CLOSING):
             self._client.disconnect()
 
     def run(self) -> None:
         """Connect, and serve the connection until it ends."""
-        self._become(State.CONNECTING)
+        self._become(ConnectionState.CONNECTING)
         try:
             self._serve()
         except ConfigError as error:
-            self._become(State.REFUSED, str(error))
+            self._become(ConnectionState.REFUSED, str(error))
         except OSError as error:
-            self._become(State.LOST, _words(error))
+            self._become(ConnectionState.LOST, _words(error))
         except Exception as error:
             # paho raises what it likes on packets that are not MQTT; a bin must outlive that.
             log.exception("the connection to the broker failed")
-            self._become(State.LOST, f"protocol error: {error!r}")
+            self._become(ConnectionState.LOST, f"protocol error: {error!r}")
         finally:
             if self._client is not None and (sock := self._client.socket()):
                 sock.close()
@@ -177,8 +179,8 @@ class Connection:
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while self.state not in _ENDS:
             if client.loop(_TICK_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._become(State.LOST, self._guess())
-            elif self.state is State.CONNECTING and time.monotonic() > deadline:
+                self._become(ConnectionState.LOST, self._guess())
+            elif self.state is ConnectionState.CONNECTING and time.monotonic() > deadline:
                 self.drop("it does not answer")
 
     def _guess(self) -> str:
@@ -223,12 +225,12 @@ class Connection:
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
         if reason.value in LOGIN_REFUSED:
-            self._become(State.REFUSED, f"it refuses the login: {reason}")
+            self._become(ConnectionState.REFUSED, f"it refuses the login: {reason}")
         elif reason.is_failure:
-            self._become(State.LOST, str(reason))
+            self._become(ConnectionState.LOST, str(reason))
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self.max_packet = getattr(properties, "MaximumPacketSize", MAX_PACKET)
-        if not self._become(State.UP):
+        if not self._become(ConnectionState.UP):
             return
         # Retained commands are not to be sent at all; one that is published with the flag while
         # this connection is up keeps it (retain as published), so that it is recognised too.
@@ -245,14 +247,14 @@ class Connection:
             why = (
                 f"another client uses the id '{self._parameters.client_id}': give each bin its own"
             )
-            self._become(State.HUNG_UP, why)
+            self._become(ConnectionState.HUNG_UP, why)
         elif flags.is_disconnect_packet_from_server:
-            self._become(State.HUNG_UP, f"it ended the connection: {reason}")
-        elif self.state is State.CLOSING:
-            self._become(State.CLOSED)
+            self._become(ConnectionState.HUNG_UP, f"it ended the connection: {reason}")
+        elif self.state is ConnectionState.CLOSING:
+            self._become(ConnectionState.CLOSED)
         else:
             silent = reason.value == KEEP_ALIVE_TIMEOUT
-            self._become(State.LOST if silent else State.HUNG_UP, self._guess())
+            self._become(ConnectionState.LOST if silent else ConnectionState.HUNG_UP, self._guess())
 
     def _on_publish(self, _: Any, __: Any, mid: int, reason: ReasonCode, ___: Any) -> None:
         self._listener.on_acknowledged(self, mid, reason.value, str(reason))
@@ -294,14 +296,14 @@ class Connector(Worker):
             why, up_at = connection.why, connection.up_at
             stable = up_at is not None and time.monotonic() - up_at > STABLE_S
             failures = 0 if stable else failures + 1
-            short = up_at is not None and not stable and connection.state is State.HUNG_UP
+            short = up_at is not None and not stable and connection.state is ConnectionState.HUNG_UP
             short_lives = short_lives + 1 if short else 0
             if short_lives >= SHORT_LIVES:
                 # Not every broker says so when a second client of the same id takes over.
                 why += f", {short_lives} times at once after the login; is "
                 why += f"'{self._parameters.client_id}' the id of another client too?"
             self._listener.on_down(connection, why)
-            slow = connection.state is State.REFUSED
+            slow = connection.state is ConnectionState.REFUSED
             self.wait(wait_s(failures, self._parameters.mqtt.retry_max_s, slow=slow))
 
 

@@ -25,7 +25,7 @@ from bin_daemon.core.worker import Worker
 from bin_daemon.store.history import StoreStats
 from bin_daemon.store.write_buffer import WriteBuffer
 from bin_daemon.telemetry.commands import handle
-from bin_daemon.telemetry.connection import Connection, Connector, Parameters, State
+from bin_daemon.telemetry.connection import Connection, ConnectionState, Connector, Parameters
 from bin_daemon.telemetry.delivery import Delivery
 from bin_daemon.telemetry.topics import Topics
 
@@ -194,7 +194,7 @@ class Publisher:
         self._broker_problem = self.last_error = f"{self._broker}: {why}"
         log.warning("%s", self._broker_problem)
         if connection is self._delivery.connection:
-            self._delivery.down(hung_up=connection.state is State.HUNG_UP)
+            self._delivery.down(hung_up=connection.state is ConnectionState.HUNG_UP)
 
     @_posted
     def on_acknowledged(self, connection: Connection, mid: int, code: int, words: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bin_daemon.config.sections import MqttSection, TlsSection
-from bin_daemon.telemetry.connection import Connection, Parameters, State
+from bin_daemon.telemetry.connection import Connection, ConnectionState, Parameters
 
 CONNACK = b"\x20\x03\0"  # a reason code and the length of the properties follow
 DISCONNECT = b"\xe0\x02"  # so here
@@ -48,7 +48,7 @@ def port_of(server: socket.socket) -> int:
 def test_a_connection_that_was_not_tried_yet_takes_no_message() -> None:
     made = connection(1)
 
-    assert made.state is State.NEW
+    assert made.state is ConnectionState.NEW
     assert made.publish("bins/b1/state", "{}", retain=True) is None
 
 
@@ -61,7 +61,7 @@ def test_where_nobody_listens_it_is_lost_with_the_words_of_the_system(
 
     made.run()
 
-    assert (made.state, made.why, made.up_at) == (State.LOST, "Connection refused", None)
+    assert (made.state, made.why, made.up_at) == (ConnectionState.LOST, "Connection refused", None)
 
 
 def serve(server: socket.socket, answer: bytes) -> Connection:
@@ -84,7 +84,7 @@ def test_a_peer_that_hangs_up_before_the_login_is_told_from_one_that_refuses(
 ) -> None:
     made = serve(server, b"")
 
-    assert made.state is State.HUNG_UP
+    assert made.state is ConnectionState.HUNG_UP
     assert made.why == "it hangs up before the login; does it want TLS (mqtt.tls)?"
     assert made.up_at is None
 
@@ -92,20 +92,23 @@ def test_a_peer_that_hangs_up_before_the_login_is_told_from_one_that_refuses(
 def test_a_broker_that_refuses_the_login_is_reported_as_such(server: socket.socket) -> None:
     made = serve(server, CONNACK + b"\x87\0")
 
-    assert (made.state, made.why) == (State.REFUSED, "it refuses the login: Not authorized")
+    assert (made.state, made.why) == (
+        ConnectionState.REFUSED,
+        "it refuses the login: Not authorized",
+    )
 
 
 def test_a_broker_that_cannot_serve_now_may_be_tried_again_soon(server: socket.socket) -> None:
     made = serve(server, CONNACK + b"\x88\0")
 
-    assert (made.state, made.why) == (State.LOST, "Server unavailable")
+    assert (made.state, made.why) == (ConnectionState.LOST, "Server unavailable")
 
 
 def test_the_goodbye_of_the_broker_ends_what_was_up(server: socket.socket) -> None:
     made = serve(server, CONNACK + b"\0\0" + DISCONNECT + b"\x8b\0")
 
     assert (made.state, made.why) == (
-        State.HUNG_UP, "it ended the connection: Server shutting down",
+        ConnectionState.HUNG_UP, "it ended the connection: Server shutting down",
     )  # fmt: skip
     assert made.up_at is not None
 
@@ -115,7 +118,7 @@ def test_a_file_that_cannot_be_used_ends_it_before_the_network(tmp_path: Path) -
 
     made.run()
 
-    assert made.state is State.REFUSED
+    assert made.state is ConnectionState.REFUSED
     assert made.why.startswith("mqtt.tls.ca: cannot use")
 
 
@@ -127,4 +130,4 @@ def test_what_ended_it_first_is_the_reason() -> None:
     made.disconnect()
     made.run()
 
-    assert (made.state, made.why) == (State.LOST, "no acknowledgement for 40 s")
+    assert (made.state, made.why) == (ConnectionState.LOST, "no acknowledgement for 40 s")
