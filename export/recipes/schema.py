@@ -71,7 +71,7 @@ class SplitSpec:
 
 
 @section
-class Head:
+class HeadSpec:
     """What stands on the pooled embedding."""
 
     dense: tuple[Annotated[int, Bounds(ge=1, le=4096)], ...] = ()
@@ -92,7 +92,7 @@ class KerasNetwork:
     """`imagenet` (Keras fetches them), `none` (from scratch), or a folded .npz file."""
     trained: Literal["head", "all"] | Annotated[int, Bounds(ge=1)] = "head"
     """What is trained: the head alone, all layers, or the head and the last n layers."""
-    head: Head = dataclasses.field(default_factory=Head)
+    head: HeadSpec = dataclasses.field(default_factory=HeadSpec)
 
 
 @section
