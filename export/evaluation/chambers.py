@@ -31,7 +31,7 @@ LEAST_FRAMES = 10  # whose median may stand for the empty view
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ChamberPicture:
     """One picture of a chamber with an item in it."""
 
     path: Path
@@ -44,7 +44,7 @@ class Frame:
 class PreparedFrame:
     """One frame as the network sees it."""
 
-    frame: Frame
+    frame: ChamberPicture
     pictures: dict[str, Array]
     """Step -> uint8 (size, size, 3) RGB; all of the whole frame where no item was cut out."""
 
@@ -54,14 +54,14 @@ class PreparedFrame:
         return self.pictures["cropped"] is not self.pictures["whole"]
 
 
-def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
+def read_chamber(folder: Path) -> tuple[list[ChamberPicture], dict[str, Path]]:
     """The frames of a chamber that show an item, and the empty picture of sessions that have one.
 
     `labels.csv` has the columns file and class, and where known item and flag (a hand or the open
     lid is in view; such frames are left out). The session is the folder of a file. Raises
     ExportError where the table cannot be read.
     """
-    frames: list[Frame] = []
+    frames: list[ChamberPicture] = []
     empties: dict[str, Path] = {}
     for _, row in read_table(folder / LABELS, ("file", "class")):
         path, session, label = folder / row["file"], Path(row["file"]).parts[0], row["class"]
@@ -70,11 +70,11 @@ def read_chamber(folder: Path) -> tuple[list[Frame], dict[str, Path]]:
         if label == EMPTY:
             empties.setdefault(session, path)
         else:
-            frames.append(Frame(path, label, row.get("item") or label, session))
+            frames.append(ChamberPicture(path, label, row.get("item") or label, session))
     return frames, empties
 
 
-def by_session(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
+def by_session(frames: Iterable[ChamberPicture]) -> dict[str, list[ChamberPicture]]:
     """The frames of each session, in their order."""
     sessions = defaultdict(list)
     for frame in frames:

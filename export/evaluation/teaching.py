@@ -34,7 +34,7 @@ from bin_daemon.teaching.training import TrainingExample, train
 from export.data.csv_tables import write_table
 from export.data.pictures import save_picture
 from export.errors import ExportError
-from export.evaluation.chambers import Frame, by_session, read_chamber
+from export.evaluation.chambers import ChamberPicture, by_session, read_chamber
 
 TAUGHT = 10  # pictures of each session
 CANS, BOTTLES = ("20180419_1", "20180423_11"), ("20180419_3", "20180423_4")
@@ -45,7 +45,7 @@ _AVERAGED = (
 )  # fmt: skip
 
 
-Frames = Sequence[Frame]
+Frames = Sequence[ChamberPicture]
 Words = Sequence[str]
 
 
@@ -69,7 +69,7 @@ def measure_teaching(chambers: Sequence[Path], model: str, draws: int) -> Iterat
             yield from _summed_up(f"{chamber.name}, sessions never taught", runs)
 
 
-def frames_and_views(folder: Path, empties: Path) -> tuple[list[Frame], dict[str, Path]]:
+def frames_and_views(folder: Path, empties: Path) -> tuple[list[ChamberPicture], dict[str, Path]]:
     """The frames of a chamber (no hand, no open lid), and each session's empty view.
 
     A session without an empty picture gets the median of its pictures, written to `empties`.
@@ -174,7 +174,7 @@ class Embedder:
             figures={},
         )
 
-    def _look(self, one: Frame) -> tuple[Array, Array | None]:
+    def _look(self, one: ChamberPicture) -> tuple[Array, Array | None]:
         """The embedding of the item, and that of the same crop without it, where one is found."""
         if one.path not in self._seen:
             image, view = read_picture(one.path), self._views[one.session]
@@ -186,7 +186,7 @@ class Embedder:
         return self._seen[one.path]
 
 
-def draw(frames: Frames, seed: int) -> tuple[list[Frame], list[Frame]]:
+def draw(frames: Frames, seed: int) -> tuple[list[ChamberPicture], list[ChamberPicture]]:
     """TAUGHT pictures of each session for teaching, and the rest."""
     rng = np.random.default_rng(seed)
     sessions = by_session(frames).values()

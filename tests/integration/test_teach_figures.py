@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scenes import chamber
 
-from export.evaluation.chambers import Frame
+from export.evaluation.chambers import ChamberPicture
 from export.evaluation.teaching import Embedder
 
 OF_EACH = 10
@@ -23,7 +23,9 @@ def floor(striped: bool) -> np.ndarray:
     return picture
 
 
-def session(folder: Path, name: str, label: str, striped: bool) -> tuple[list[Frame], Path]:
+def session(
+    folder: Path, name: str, label: str, striped: bool
+) -> tuple[list[ChamberPicture], Path]:
     """Grey boxes that look alike whatever their class, and the empty view."""
     folder = folder / name
     folder.mkdir()
@@ -35,7 +37,7 @@ def session(folder: Path, name: str, label: str, striped: bool) -> tuple[list[Fr
         x, y = rng.integers((60, 90), (420, 300)).tolist()
         cv2.rectangle(picture, (x, y), (x + 110, y + 90), (235, 235, 235), -1)
         cv2.imwrite(str(path), picture)
-        frames.append(Frame(path, label, label, name))
+        frames.append(ChamberPicture(path, label, label, name))
     return frames, folder / "empty.png"
 
 
