@@ -61,7 +61,7 @@ CASES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Rehearsal:
     """What a rehearsal showed.
 
     agreement: by runtime, the share of held-out pictures on which int8 decides as float does, or
@@ -99,7 +99,7 @@ def rehearse(
     python: str = sys.executable,
     weights: Path = DEFAULT_BACKBONE,
     changes: Sequence[str] = (),
-) -> list[Outcome]:
+) -> list[Rehearsal]:
     """Rehearse backbones one after the other, and print a table.
 
     Args:
@@ -131,7 +131,7 @@ def rehearse(
 
 def _rehearse(
     case: Case, folder: Path, python: str, weights: Path, changes: Sequence[str]
-) -> Outcome:
+) -> Rehearsal:
     began = time.monotonic()
     labels = read_recipe(case.recipe).labels or case.labels
     pictures = folder / f"pictures-{len(labels)}x{case.each}"
@@ -156,7 +156,7 @@ def _rehearse(
     where = ["--run", str(run.folder), "--data", str(pictures)]
     _step(python, "train", *named, *where, *flags)
     _step(python, "quantize", *where)
-    return _outcome(case, run, pictures, time.monotonic() - began)
+    return _rehearsal(case, run, pictures, time.monotonic() - began)
 
 
 def _step(python: str, *arguments: str) -> None:
@@ -171,7 +171,7 @@ def _step(python: str, *arguments: str) -> None:
         raise ExportError(f"`{' '.join(command[1:4])} ...` failed:\n{last}")
 
 
-def _outcome(case: Case, run: Run, pictures: Path, seconds: float) -> Outcome:
+def _rehearsal(case: Case, run: Run, pictures: Path, seconds: float) -> Rehearsal:
     """Read the curves, and run the int8 file on each runtime."""
     rows = [row for _, row in read_table(run.path("curves.csv"), ("epoch", "loss"))]
     files = [picture.file for picture in read_split(run)["held_out"]]
@@ -188,12 +188,14 @@ def _outcome(case: Case, run: Run, pictures: Path, seconds: float) -> Outcome:
             agreement[runtime] = str(error)
     first, last = (float(rows[at]["loss"]) for at in (0, -1))
     right = round(float(np.mean(decided == truth)), 4)
-    outcome = Outcome(case.backbone, case.recipe, first, last, right, agreement, round(seconds, 1))
+    outcome = Rehearsal(
+        case.backbone, case.recipe, first, last, right, agreement, round(seconds, 1)
+    )
     run.write_json("rehearsal.json", asdict(outcome))
     return outcome
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[Rehearsal]) -> str:
     """The outcomes for a person, a line each."""
     rows = [("backbone", "recipe", "first loss", "last loss", "float right", *RUNTIMES, "seconds")]
     for one in outcomes:

@@ -19,7 +19,7 @@ from export.evaluation.runtimes import Model
 from export.networks.mobilenet import EMBEDDING
 from export.networks.package_weights import dequantised
 from export.run import Run
-from export.training.rehearse import LEAST_AGREEMENT, Outcome, rehearse
+from export.training.rehearse import LEAST_AGREEMENT, Rehearsal, rehearse
 from export.views.shapes import render
 
 EPOCHS = 6
@@ -39,7 +39,7 @@ def python() -> str:
     return tensorflow_python()
 
 
-def check(outcome: Outcome) -> None:
+def check(outcome: Rehearsal) -> None:
     """The backbone learnt, and its int8 file decides as it does on both runtimes."""
     assert outcome.last_loss < outcome.first_loss
     assert outcome.float_accuracy > 0.8
@@ -56,7 +56,7 @@ class Resumed:
 
     run: Run
     finished: int
-    outcome: Outcome
+    outcome: Rehearsal
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from export.errors import ExportError
 from export.recipes.load import override, parse, read_recipe, settings, shipped
 from export.recipes.schema import Augmentation, FoldedRecipe, KerasRecipe
 from export.training.keras_batches import augment
-from export.training.rehearse import CASES, Outcome, table
+from export.training.rehearse import CASES, Rehearsal, table
 from export.views.shapes import draw, render
 
 TEXT = """\
@@ -218,7 +218,7 @@ def test_zoom_and_rotation_move_what_lies_off_the_middle() -> None:
 
 def test_a_rehearsal_tells_each_thing_that_is_not_as_it_should_be() -> None:
     agreement = {"ai-edge-litert": 0.9, "tflite-runtime": "tflite-runtime refuses the model"}
-    outcome = Outcome("ResNet152", "waste9", 1.0, 1.2, 0.5, agreement, 60.0)
+    outcome = Rehearsal("ResNet152", "waste9", 1.0, 1.2, 0.5, agreement, 60.0)
 
     faults = outcome.faults()
 
@@ -231,7 +231,7 @@ def test_a_rehearsal_tells_each_thing_that_is_not_as_it_should_be() -> None:
 def test_a_rehearsal_without_fault_has_none() -> None:
     agreement = {"ai-edge-litert": 0.97, "tflite-runtime": 0.95}
 
-    assert Outcome("ResNet152", "waste9", 1.0, 0.2, 1.0, agreement, 60.0).faults() == []
+    assert Rehearsal("ResNet152", "waste9", 1.0, 0.2, 1.0, agreement, 60.0).faults() == []
 
 
 def test_a_recipe_says_of_which_version_its_package_is() -> None:
