@@ -21,7 +21,7 @@ DEFAULT_THRESHOLD = 0.5
 OTHER = "other"
 
 
-class Model(Protocol):
+class Labelled(Protocol):
     """Whatever names the classes: a package, a head taught on one, a classifier with either."""
 
     @property
@@ -37,7 +37,7 @@ class Model(Protocol):
         """By label, the least probability to follow it; without one it is DEFAULT_THRESHOLD."""
 
 
-def policy_of(config: Config, model: Model) -> Policy:
+def policy_of(config: Config, model: Labelled) -> Policy:
     """Join the configuration and the classes of a model.
 
     Raises ConfigError where a class of the model has no route, or the configuration names a class
