@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from bin_daemon.core.messages import Array
-from export.evaluation.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, TfliteFile
 
 TOLERANCE_STEPS = 12
 """Allowed difference of a logit in quantisation steps: built-in, XNNPACK and ARM kernels round a
@@ -125,7 +125,7 @@ def record(content: bytes) -> dict[str, Array]:
     (6, d), dequantised, d being 0 where the model gives none; and two float32 scalars in logits:
     `tolerance`, the largest difference that is allowed, and `logit_step`, one quantisation step.
     """
-    model = Model(content, RUNTIMES[0])
+    model = TfliteFile(content, RUNTIMES[0])
     inputs = draw(model.side)
     outputs = model.run(inputs)
     step = np.float32(model.step("logits"))

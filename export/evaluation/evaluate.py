@@ -20,7 +20,7 @@ from export.data.pictures import Picture, label_indices, load_squares, read_spli
 from export.errors import ExportError
 from export.evaluation import chambers, gate, robustness
 from export.evaluation.figures import Judged, block, decide, figures, halves
-from export.evaluation.runtimes import RUNTIMES, Model, Outputs
+from export.evaluation.runtimes import RUNTIMES, Outputs, TfliteFile
 from export.run import Run, training_time, versions
 from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
@@ -140,16 +140,16 @@ def say(run: Run, name: str, found: dict[str, Any] | None) -> None:
         )
 
 
-def _open(content: bytes) -> tuple[dict[str, Model], dict[str, str]]:
+def _open(content: bytes) -> tuple[dict[str, TfliteFile], dict[str, str]]:
     """The model on each runtime that takes it, and why the others do not.
 
     Raises ExportError where none takes it.
     """
-    models: dict[str, Model] = {}
+    models: dict[str, TfliteFile] = {}
     refused: dict[str, str] = {}
     for runtime in RUNTIMES:
         try:
-            models[runtime] = Model(content, runtime)
+            models[runtime] = TfliteFile(content, runtime)
         except ExportError as error:
             refused[runtime] = str(error)
     if not models:
@@ -195,7 +195,7 @@ def _judged(
 
 
 def _chambers(
-    folder: Path, labels: tuple[str, ...], size: int, model: Model
+    folder: Path, labels: tuple[str, ...], size: int, model: TfliteFile
 ) -> dict[str, dict[str, Any]]:
     """Figures on each chamber beside the data with an item of one of the labels in it."""
     found = {}
@@ -210,7 +210,7 @@ def _chambers(
 
 
 def _robustness(
-    model: Model, squares: Array, truth: Array, calibration: dict[str, Any]
+    model: TfliteFile, squares: Array, truth: Array, calibration: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The robustness table of a model, with the temperature and thresholds it would ship with."""
 

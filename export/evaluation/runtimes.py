@@ -32,7 +32,7 @@ class Outputs:
     invoke_ms: Array  # float64 (n,), time in the network alone
 
 
-class Model:
+class TfliteFile:
     """One interpreter with one model in it; not to be shared between threads."""
 
     def __init__(self, content: bytes, runtime: Runtime, threads: int = 1) -> None:
@@ -103,4 +103,4 @@ def _other_process() -> ProcessPoolExecutor:
 
 
 def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
-    return Model(content, runtime).run(values)
+    return TfliteFile(content, runtime).run(values)

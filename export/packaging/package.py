@@ -35,7 +35,7 @@ from export.conversion.golden import TOLERANCE_STEPS, pack, record
 from export.errors import ExportError
 from export.evaluation import gate
 from export.evaluation.evaluate import read_evaluation
-from export.evaluation.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, TfliteFile
 from export.networks.mobilenet import MEAN, STD
 from export.packaging.card import card
 from export.report.plots import confusion_plot, reliability_plot
@@ -87,7 +87,7 @@ def package(
         CONFUSION: confusion_plot(table, labels, "int8: held-out pictures").encode(),
         RELIABILITY: reliability_plot(bins, "int8, cross-fitted").encode(),
     }
-    outputs = OutputSpec(**Model(content, report["main_runtime"]).positions)
+    outputs = OutputSpec(**TfliteFile(content, report["main_runtime"]).positions)
     teachable = outputs.embedding is not None
     files[CARD] = card(folder.name, version, report, config, teachable=teachable).encode()
     manifest = _manifest(folder.name, version, config, report, files, outputs, runtimes)
@@ -153,7 +153,7 @@ def _manifest(
 def golden_spread(content: bytes, golden: dict[str, Array], runtimes: Sequence[Runtime]) -> float:
     """Largest difference of a logit between runtimes on the golden inputs, in steps."""
     worst = max(
-        np.abs(Model(content, runtime).run(golden["inputs"]).logits - golden["logits"]).max()
+        np.abs(TfliteFile(content, runtime).run(golden["inputs"]).logits - golden["logits"]).max()
         for runtime in runtimes
     )
     return float(worst / golden["logit_step"])

@@ -20,7 +20,7 @@ import numpy as np
 from export.data.csv_tables import read_table
 from export.data.pictures import GROUPS, load_squares, read_split
 from export.errors import ExportError
-from export.evaluation.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, TfliteFile
 from export.recipes.load import read_recipe
 from export.run import DEFAULT_BACKBONE, REPOSITORY, Run
 from export.views.shapes import render
@@ -182,7 +182,7 @@ def _rehearsal(case: Case, run: Run, pictures: Path, seconds: float) -> Rehearsa
     agreement: dict[str, float | str] = {}
     for runtime in RUNTIMES:
         try:
-            found = Model(content, runtime).run(squares).logits.argmax(axis=1)
+            found = TfliteFile(content, runtime).run(squares).logits.argmax(axis=1)
             agreement[runtime] = round(float(np.mean(found == decided)), 4)
         except ExportError as error:
             agreement[runtime] = str(error)

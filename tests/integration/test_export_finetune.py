@@ -12,7 +12,7 @@ from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from export.__main__ import main
 from export.data.pictures import read_split
-from export.evaluation.runtimes import Model
+from export.evaluation.runtimes import TfliteFile
 from export.networks.mobilenet import HEAD
 from export.networks.package_weights import TOLERANCE_STEPS, Shipped, dequantised
 from export.run import Run
@@ -132,7 +132,7 @@ def test_the_model_is_measured_like_any_other_and_held_against_the_gate(run: Run
     assert {check["figure"] for check in found["gate"]["checks"]} == {
         "accuracy", "macro-F1", "accuracy lost by int8",
     }  # fmt: skip
-    outputs = Model(run.path("model.tflite").read_bytes(), "tflite-runtime").run(
+    outputs = TfliteFile(run.path("model.tflite").read_bytes(), "tflite-runtime").run(
         np.zeros((1, 224, 224, 3), np.uint8)
     )
     assert outputs.logits.shape == (1, len(LABELS))

@@ -13,7 +13,7 @@ from bin_daemon.model.package import open_package
 from export.conversion.importer import read_labels
 from export.data.pictures import load_squares, read_split
 from export.errors import ExportError
-from export.evaluation.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, TfliteFile
 from export.run import Run
 from export.views.shapes import render
 
@@ -234,7 +234,7 @@ def test_the_imported_file_takes_plain_pixels_and_agrees(
     with np.load(run.path("float.npz")) as archive:
         expected = archive["logits"]
 
-    outputs = Model(run.path("model.tflite").read_bytes(), runtime).run(
+    outputs = TfliteFile(run.path("model.tflite").read_bytes(), runtime).run(
         load_squares(folder / "pictures", files, 32)
     )
 

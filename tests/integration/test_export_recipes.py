@@ -15,7 +15,7 @@ import pytest
 from workshop_python import REPOSITORY, tensorflow_python
 
 from bin_daemon.model.package import open_package
-from export.evaluation.runtimes import Model
+from export.evaluation.runtimes import TfliteFile
 from export.networks.mobilenet import EMBEDDING
 from export.networks.package_weights import dequantised
 from export.run import Run
@@ -118,7 +118,9 @@ def test_a_frozen_backbone_keeps_its_folded_weights_and_its_head_learns(
     )
 
     check(outcome)
-    model = Model(Run(tmp_path / "MobileNetV2").path("model.tflite").read_bytes(), "tflite-runtime")
+    model = TfliteFile(
+        Run(tmp_path / "MobileNetV2").path("model.tflite").read_bytes(), "tflite-runtime"
+    )
     found = model.run(np.zeros((1, 96, 96, 3), np.uint8))
     assert found.logits.shape == (1, 7)
     assert found.embedding.shape == (1, EMBEDDING)

@@ -14,7 +14,7 @@ from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
 from bin_daemon.model.runtime import RUNTIMES as MODULES
 from export.conversion import golden, metadata
-from export.evaluation.runtimes import RUNTIMES, Model
+from export.evaluation.runtimes import RUNTIMES, TfliteFile
 from export.recipes.load import read_recipe
 
 MODELS = Path(__file__).resolve().parents[4] / "models"
@@ -70,7 +70,7 @@ def test_the_model_is_integer_from_end_to_end(content: bytes, runtime: str) -> N
 def test_outputs_are_where_the_manifest_says(
     package: Package, content: bytes, runtime: str
 ) -> None:
-    assert dataclasses.asdict(package.manifest.outputs) == Model(content, runtime).positions
+    assert dataclasses.asdict(package.manifest.outputs) == TfliteFile(content, runtime).positions
 
 
 def test_golden_inputs_pass_with_the_runtimes_own_kernels(
@@ -78,7 +78,7 @@ def test_golden_inputs_pass_with_the_runtimes_own_kernels(
 ) -> None:
     expected = load_golden(package)
 
-    found = Model(content, runtime).run(expected["inputs"])
+    found = TfliteFile(content, runtime).run(expected["inputs"])
 
     assert np.abs(found.logits - expected["logits"]).max() <= expected["tolerance"]
     assert np.corrcoef(found.embedding.ravel(), expected["embedding"].ravel())[0, 1] > 0.99
@@ -104,7 +104,7 @@ def test_golden_inputs_notice_swapped_colours(
 ) -> None:
     expected = load_golden(package)
 
-    found = Model(content, runtime).run(expected["inputs"][..., ::-1])
+    found = TfliteFile(content, runtime).run(expected["inputs"][..., ::-1])
 
     pairs = zip(found.embedding, expected["embedding"], strict=True)
     assert min(np.corrcoef(one, other)[0, 1] for one, other in pairs) < 0.95 < GOLDEN_LIKENESS
