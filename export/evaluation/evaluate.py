@@ -20,7 +20,7 @@ from export.data.pictures import Picture, label_indices, load_squares, read_spli
 from export.errors import ExportError
 from export.evaluation import chambers, gate, robustness
 from export.evaluation.figures import Judged, block, decide, figures, halves
-from export.evaluation.runtimes import RUNTIMES, Outputs, TfliteFile
+from export.evaluation.runtimes import RUNTIMES, ModelOutputs, TfliteFile
 from export.run import Run, training_time, versions
 from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
@@ -223,12 +223,12 @@ def _robustness(
     return robustness.measure(squares[chosen], truth[chosen], classes, judge)
 
 
-def _latency(outputs: Outputs) -> dict[str, Any]:
+def _latency(outputs: ModelOutputs) -> dict[str, Any]:
     median, slow = np.percentile(outputs.invoke_ms, (50, 95))
     return {"median": round(float(median), 2), "p95": round(float(slow), 2), "threads": 1}
 
 
-def _agreement(outputs: dict[str, Outputs], float_logits: Array | None) -> dict[str, Any]:
+def _agreement(outputs: dict[str, ModelOutputs], float_logits: Array | None) -> dict[str, Any]:
     """How far the runtimes are apart on the same pictures, and int8 from float."""
     first, *others = (out.logits for out in outputs.values())
     found: dict[str, Any] = {"pictures": len(first)}

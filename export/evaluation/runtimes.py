@@ -24,7 +24,7 @@ RUNTIMES: tuple[Runtime, ...] = ("ai-edge-litert", "tflite-runtime")
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class ModelOutputs:
     """What a model gave for n pictures, dequantised."""
 
     logits: Array  # float32 (n, classes)
@@ -72,7 +72,7 @@ class TfliteFile:
             return np.empty(0, np.float32)
         return tensor_values(self._interpreter, self._details[self.positions[output]]).ravel()
 
-    def run(self, squares: Array) -> Outputs:
+    def run(self, squares: Array) -> ModelOutputs:
         """Run pictures, uint8 (n, s, s, 3) RGB of the model's own size, one by one."""
         logits, embedding, times = [], [], []
         for square in squares:
@@ -82,10 +82,10 @@ class TfliteFile:
             times.append((time.perf_counter() - began) * 1e3)
             logits.append(self._read("logits"))
             embedding.append(self._read("embedding"))
-        return Outputs(np.stack(logits), np.stack(embedding), np.array(times))
+        return ModelOutputs(np.stack(logits), np.stack(embedding), np.array(times))
 
 
-def run_apart(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+def run_apart(content: bytes, runtime: Runtime, values: Array) -> ModelOutputs:
     """What a runtime gives for inputs as the file takes them.
 
     In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
@@ -102,5 +102,5 @@ def _other_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def _run_model(content: bytes, runtime: Runtime, values: Array) -> Outputs:
+def _run_model(content: bytes, runtime: Runtime, values: Array) -> ModelOutputs:
     return TfliteFile(content, runtime).run(values)
