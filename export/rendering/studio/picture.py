@@ -23,7 +23,7 @@ from export.rendering.parts import Part, laid, lying, shapes
 from export.rendering.studio.chance import Rng
 from export.rendering.studio.clear import hazy, print_on_clear, solid_glass, thin_clear
 from export.rendering.studio.develop import developed, film_for, merged
-from export.rendering.studio.setting import Setting, View
+from export.rendering.studio.setting import CameraView, Setting
 
 EMPTY_SIDE = 64
 # Rays for a quarter of a pixel in one pass. Their number, the film's size and the number of shapes
@@ -76,7 +76,7 @@ def extent(parts: Sequence[Part]) -> tuple[Array, Array]:
     return points.min(axis=0), points.max(axis=0)
 
 
-def _sensor(view: View, side: int) -> dict[str, Any]:
+def _sensor(view: CameraView, side: int) -> dict[str, Any]:
     import mitsuba as mi
 
     # looking straight down, "up" in the picture is away from the viewer

@@ -22,7 +22,7 @@ LAMPS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CameraView:
     """A pinhole camera: where it stands, what it looks at (metres), its field of view (degrees)."""
 
     origin: Array
@@ -65,10 +65,10 @@ class Setting:
     parts: list[Part]
     lamps: list[Lamp]
     fill: Array
-    view: View
+    view: CameraView
 
 
-def _view(low: Array, high: Array, rng: Rng) -> View:
+def _view(low: Array, high: Array, rng: Rng) -> CameraView:
     """A camera that frames the item: from straight above to 40 degrees over the floor."""
     middle, extent = (low + high) / 2, high - low
     radius = 0.5 * float(np.sort(extent)[1:] @ np.array([0.45, 0.75]))
@@ -82,10 +82,10 @@ def _view(low: Array, high: Array, rng: Rng) -> View:
     aside = rng.uniform(0.6, 0.95) if happens(rng, 0.15) else rng.uniform(0, 0.3)
     angle = rng.uniform(0, 2 * np.pi)
     target = middle + radius * aside * np.array([np.cos(angle), np.sin(angle), 0])
-    return View(target + back * distance, target, fov)
+    return CameraView(target + back * distance, target, fov)
 
 
-def _walls(low: Array, high: Array, view: View, rng: Rng, against: bool) -> list[Part]:
+def _walls(low: Array, high: Array, view: CameraView, rng: Rng, against: bool) -> list[Part]:
     """Floor, four walls and what is fixed to them; `against`: the item leans at the far wall."""
     room = rng.uniform(0.01, 0.28, 4)
     if against:
@@ -151,7 +151,7 @@ def _panel(at: Array, aim: Array, size: tuple[float, float]) -> Mesh:
     return sheet(2 * size[0], 2 * size[1], 2, 2).moved(turn, at.tolist())
 
 
-def _lamps(low: Array, high: Array, view: View, rng: Rng) -> list[Lamp]:
+def _lamps(low: Array, high: Array, view: CameraView, rng: Rng) -> list[Lamp]:
     """Lamps out of the camera's sight: strips at two sides or at the rear, a panel, a spot, a ring.
 
     Always `LAMPS` of them, a panel being four tiles: the renderer's kernel depends on the number.

@@ -73,7 +73,7 @@ def test_the_camera_looks_at_the_item_from_above_the_floor(images: None) -> None
 
 
 def test_what_lies_beside_the_view_is_not_framed() -> None:
-    view = setting.View(np.array([0.0, -0.2, 0.4]), np.zeros(3), 40.0)
+    view = setting.CameraView(np.array([0.0, -0.2, 0.4]), np.zeros(3), 40.0)
     here, beside = np.zeros((1, 3)), np.array([[0.5, 0.0, 0.0]])
     assert view.framed(here) == 1
     assert view.framed(beside) == 0
