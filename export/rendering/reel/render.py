@@ -18,7 +18,7 @@ import numpy as np
 from bin_daemon.core.messages import Array
 from export.rendering.images import tone_curve
 from export.rendering.parts import Part
-from export.rendering.reel.scene import SIZE, Lamp, alone, whole
+from export.rendering.reel.scene import SIZE, LampLevels, alone, whole
 
 PASSES = 8
 EXPOSURE = 2.35
@@ -27,7 +27,9 @@ KNEE = 0.7
 DENOISE = ((0.0, 2.0, 3.0), (2.0, 4.5, 6.0), (4.5, 9.0, 11.0))
 
 
-def radiance(parts: Sequence[Part], lamp: Lamp, samples: int, seed: int) -> tuple[Array, Array]:
+def radiance(
+    parts: Sequence[Part], lamp: LampLevels, samples: int, seed: int
+) -> tuple[Array, Array]:
     """Linear radiance (480, 640, 3) of the chamber with ``parts`` and its standard error;
     ``samples`` over all passes.
     """

@@ -32,7 +32,7 @@ WALL_RGB = (134, 143, 152)
 
 
 @dataclass(frozen=True, slots=True)
-class Lamp:
+class LampLevels:
     """Brightness of the strips and of what falls in from the room (1 is normal), and a colour shift
     per channel.
     """
@@ -42,10 +42,10 @@ class Lamp:
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-NORMAL = Lamp()
-DIM = Lamp(0.7, 0.75, (1.05, 1.0, 0.91))
-BRIGHT = Lamp(1.25, 1.1, (0.97, 1.0, 1.04))
-OFF = Lamp(0.0, 0.08, (1.0, 0.95, 0.85))
+NORMAL = LampLevels()
+DIM = LampLevels(0.7, 0.75, (1.05, 1.0, 0.91))
+BRIGHT = LampLevels(1.25, 1.1, (0.97, 1.0, 1.04))
+OFF = LampLevels(0.0, 0.08, (1.0, 0.95, 0.85))
 
 
 @cache
@@ -86,7 +86,7 @@ def _chamber() -> list[Part]:
     return parts
 
 
-def _lights(lamp: Lamp) -> dict[str, Any]:
+def _lights(lamp: LampLevels) -> dict[str, Any]:
     """Two strips that face the floor, and the room's weak light from above."""
     import mitsuba as mi
 
@@ -133,7 +133,7 @@ def camera(samples: int, rfilter: str = "gaussian") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def whole(parts: Sequence[Part], lamp: Lamp, samples: int, folder: Path) -> dict[str, Any]:
+def whole(parts: Sequence[Part], lamp: LampLevels, samples: int, folder: Path) -> dict[str, Any]:
     """The scene with the chamber, its light and ``parts`` in it."""
     return {
         "type": "scene",

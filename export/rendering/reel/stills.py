@@ -13,7 +13,7 @@ from export.rendering.mesh import rotation
 from export.rendering.parts import Part
 from export.rendering.reel import hand
 from export.rendering.reel.items import BY_NAME, ITEMS, Item
-from export.rendering.reel.scene import BRIGHT, DIM, NORMAL, OFF, Lamp
+from export.rendering.reel.scene import BRIGHT, DIM, NORMAL, OFF, LampLevels
 
 DIMMED = ("plastic_bottle", "cardboard_sheet")
 TWO = (("metal_can", (-0.105, 0.03), 20.0), ("paper_crumpled", (0.10, -0.01), 80.0))
@@ -26,7 +26,7 @@ class Still:
     """
 
     name: str
-    lamp: Lamp
+    lamp: LampLevels
     build: Callable[[], list[Part]]
     shown: tuple[Item, ...] = ()
     masked: tuple[Callable[[], list[Part]], ...] = ()
