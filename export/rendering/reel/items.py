@@ -15,7 +15,7 @@ Builder = Callable[[np.random.Generator], list[Part]]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ReelItem:
     """One piece of rubbish: class, words for people, builder, place (x, y in metres), turn about
     the vertical.
     """
@@ -44,7 +44,7 @@ class Item:
 
 
 ITEMS = (
-    Item(
+    ReelItem(
         "cardboard",
         "small shipping box, flaps half open",
         fibre.cardboard_box,
@@ -52,12 +52,12 @@ ITEMS = (
         24,
         settle=False,
     ),
-    Item(
+    ReelItem(
         "glass", "jam jar with lid and label", glassware.glass_jar, (-0.03, 0.01), -62, clear=True
     ),
-    Item("metal", "drinks can", vessels.metal_can, (0.02, 0.0), 68),
-    Item("paper", "crumpled lined page", fibre.paper_crumpled, (-0.04, -0.01), 15),
-    Item(
+    ReelItem("metal", "drinks can", vessels.metal_can, (0.02, 0.0), 68),
+    ReelItem("paper", "crumpled lined page", fibre.paper_crumpled, (-0.04, -0.01), 15),
+    ReelItem(
         "plastic",
         "PET water bottle with cap",
         vessels.plastic_bottle,
@@ -65,14 +65,14 @@ ITEMS = (
         -70,
         clear=True,
     ),
-    Item("trash", "crisp packet", things.trash_wrapper, (0.03, 0.0), 32),
-    Item("cardboard", "sleeve of a ready meal", fibre.cardboard_sleeve, (-0.01, 0.03), -16),
-    Item("glass", "green beer bottle", glassware.glass_bottle, (0.01, 0.0), 62, clear=True),
-    Item("metal", "crushed drinks can", vessels.metal_crushed, (-0.03, 0.015), -35),
-    Item("paper", "printed letter, unfolded", fibre.paper_flat, (0.01, 0.0), 58),
-    Item("plastic", "margarine tub", vessels.plastic_tub, (0.03, 0.05), -20, settle=False),
-    Item("trash", "used napkin", litter.trash_napkin, (-0.02, 0.0), 10),
-    Item(
+    ReelItem("trash", "crisp packet", things.trash_wrapper, (0.03, 0.0), 32),
+    ReelItem("cardboard", "sleeve of a ready meal", fibre.cardboard_sleeve, (-0.01, 0.03), -16),
+    ReelItem("glass", "green beer bottle", glassware.glass_bottle, (0.01, 0.0), 62, clear=True),
+    ReelItem("metal", "crushed drinks can", vessels.metal_crushed, (-0.03, 0.015), -35),
+    ReelItem("paper", "printed letter, unfolded", fibre.paper_flat, (0.01, 0.0), 58),
+    ReelItem("plastic", "margarine tub", vessels.plastic_tub, (0.03, 0.05), -20, settle=False),
+    ReelItem("trash", "used napkin", litter.trash_napkin, (-0.02, 0.0), 10),
+    ReelItem(
         "cardboard",
         "torn sheet of corrugated board",
         fibre.cardboard_sheet,
@@ -80,7 +80,7 @@ ITEMS = (
         18,
         settle=False,
     ),
-    Item(
+    ReelItem(
         "glass",
         "broken brown bottle",
         things.glass_broken,
@@ -89,9 +89,9 @@ ITEMS = (
         settle=False,
         clear=True,
     ),
-    Item("metal", "used kitchen foil", vessels.metal_foil, (0.02, 0.0), 40),
-    Item("paper", "take-away paper cup", fibre.paper_cup, (-0.02, 0.03), 250),
-    Item(
+    ReelItem("metal", "used kitchen foil", vessels.metal_foil, (0.02, 0.0), 40),
+    ReelItem("paper", "take-away paper cup", fibre.paper_cup, (-0.02, 0.03), 250),
+    ReelItem(
         "plastic",
         "crumpled clear film with print",
         vessels.plastic_film,
@@ -99,6 +99,8 @@ ITEMS = (
         12,
         clear=True,
     ),
-    Item("trash", "foam tray with food remains", things.trash_mixed, (0.0, 0.0), -14, settle=False),
+    ReelItem(
+        "trash", "foam tray with food remains", things.trash_mixed, (0.0, 0.0), -14, settle=False
+    ),
 )
 BY_NAME = {item.name: item for item in ITEMS}

@@ -12,7 +12,7 @@ from bin_daemon.core.messages import Array
 from export.rendering.mesh import rotation
 from export.rendering.parts import Part
 from export.rendering.reel import hand
-from export.rendering.reel.items import BY_NAME, ITEMS, Item
+from export.rendering.reel.items import BY_NAME, ITEMS, ReelItem
 from export.rendering.reel.scene import BRIGHT, DIM, NORMAL, OFF, LampLevels
 
 DIMMED = ("plastic_bottle", "cardboard_sheet")
@@ -28,7 +28,7 @@ class Still:
     name: str
     lamp: LampLevels
     build: Callable[[], list[Part]]
-    shown: tuple[Item, ...] = ()
+    shown: tuple[ReelItem, ...] = ()
     masked: tuple[Callable[[], list[Part]], ...] = ()
 
     @property
@@ -45,7 +45,7 @@ def _nothing() -> list[Part]:
     return []
 
 
-def _held(item: Item, centre: tuple[float, float, float], turn: Array) -> list[Part]:
+def _held(item: ReelItem, centre: tuple[float, float, float], turn: Array) -> list[Part]:
     """An item in the hand's frame, its middle at ``centre``."""
     parts = item.build(np.random.default_rng(item.seed))
     points = np.concatenate([p.mesh.v for p in parts])
