@@ -38,7 +38,7 @@ _VISIBLE = (13.0, 30.0)  # grey levels, mean and 90th percentile, by which an it
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class StudioPicture:
     """A picture uint8 (side, side, 3), its chamber empty (64, 64, 3), and its mask (side, side)
     of 0 and 255.
     """
@@ -196,7 +196,7 @@ def visible(picture: Array, empty: Array, mask: Array) -> bool:
 
 def shot(
     parts: Sequence[Part], where: Setting, side: int, passes: int, clear: bool, rng: Rng
-) -> Shot | None:
+) -> StudioPicture | None:
     """The item in its chamber.
 
     Args:
@@ -237,5 +237,7 @@ def shot(
     film = film_for(light, rng)
     small = _loaded(_sensor(where.view, EMPTY_SIDE))
     empty, _ = merged(_rendered(bare, small, 1, seed))
-    made = Shot(developed(light, error, film, rng), developed(empty, None, film, rng), mask)
+    made = StudioPicture(
+        developed(light, error, film, rng), developed(empty, None, film, rng), mask
+    )
     return made if visible(made.picture, made.empty, mask) else None
