@@ -1,6 +1,6 @@
 """Which kinds of rubbish the studio makes, how often, and how they come to lie.
 
-A seed and a number flow in, an `Instance` flows out: the same for the same two, whatever was made
+A seed and a number flow in, an `StudioItem` flows out: the same for the same two, whatever was made
 before, so that pictures can be made in any order and by several processes.
 """
 
@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class StudioItem:
     """One thing to be made: its number, kind and pose."""
 
     number: int
@@ -94,8 +94,8 @@ def generator(seed: int, number: int, attempt: int = 0) -> Rng:
     return np.random.default_rng([seed, number, attempt])
 
 
-def instance(seed: int, number: int) -> Instance:
+def instance(seed: int, number: int) -> StudioItem:
     """What the picture `number` of a seed shows."""
     rng = generator(seed, number)
     kind = chosen(rng, {name: kind.share for name, kind in KINDS.items()})
-    return Instance(number, kind, chosen(rng, KINDS[kind].poses))
+    return StudioItem(number, kind, chosen(rng, KINDS[kind].poses))

@@ -12,15 +12,15 @@ from typing import Any
 
 from export.data import csv_tables
 from export.errors import ExportError
-from export.rendering.studio.kinds import KINDS, Instance, generator
+from export.rendering.studio.kinds import KINDS, StudioItem, generator
 
 _ATTEMPTS = 6  # an item that is hardly in view gets another pose and another chamber
 _COLUMNS = ("file", "label", "kind", "empty", "mask", "group")
 _kept: list[Any] = []  # for the life of the process, see `reserved`
-Task = tuple[Path, Instance, int, int, int]
+Task = tuple[Path, StudioItem, int, int, int]
 
 
-def files_of(item: Instance) -> dict[str, str]:
+def files_of(item: StudioItem) -> dict[str, str]:
     """The item's files, relative to the set's folder."""
     return {
         "file": f"{item.stem}.jpg",
@@ -29,12 +29,12 @@ def files_of(item: Instance) -> dict[str, str]:
     }
 
 
-def is_made(out: Path, item: Instance) -> bool:
+def is_made(out: Path, item: StudioItem) -> bool:
     """Whether all of its files are in the folder."""
     return all((out / file).is_file() for file in files_of(item).values())
 
 
-def make(task: Task) -> Instance | None:
+def make(task: Task) -> StudioItem | None:
     """Render one picture and write its three files; None where no attempt showed the item."""
     out, item, seed, size, passes = task
     from export.rendering.images import save_jpeg, save_mask
@@ -79,7 +79,7 @@ def start(threads: int) -> None:
         _kept.extend(reserved(Path(folder)))
 
 
-def write_table(out: Path, items: list[Instance], seed: int) -> None:
+def write_table(out: Path, items: list[StudioItem], seed: int) -> None:
     """Write `items.csv`: those of the items whose files are there, in the order given."""
     rows = []
     for item in items:

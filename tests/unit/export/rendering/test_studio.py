@@ -17,7 +17,7 @@ import pytest
 from export.rendering.studio import kinds, setting
 from export.rendering.studio.chance import word
 from export.rendering.studio.develop import Film, developed, film_for, merged
-from export.rendering.studio.kinds import KINDS, Instance, generator, instance
+from export.rendering.studio.kinds import KINDS, StudioItem, generator, instance
 from export.rendering.studio.picture import extent, posed, visible
 from export.rendering.studio.prints import printed
 from export.rendering.studio.produce import files_of, is_made, write_table
@@ -148,7 +148,7 @@ def test_no_two_prints_are_alike() -> None:
     assert len({word(np.random.default_rng(seed)) for seed in range(30)}) > 25
 
 
-def _write(folder: Path, item: Instance) -> None:
+def _write(folder: Path, item: StudioItem) -> None:
     for file in files_of(item).values():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / file), np.zeros((8, 8), np.uint8))
@@ -177,7 +177,7 @@ def test_a_rendered_item_is_where_its_mask_says(tmp_path: Path) -> None:
         produce.start(1)
     except ExportError as error:
         pytest.skip(str(error))
-    item = Instance(0, "tin", "standing")
+    item = StudioItem(0, "tin", "standing")
     assert produce.make((tmp_path, item, 1, 48, 2)) == item
     files = files_of(item)
     picture = cv2.imread(str(tmp_path / files["file"]))
