@@ -34,7 +34,7 @@ _LABEL = re.compile(r"[^\s./\\\x00-\x1f][^/\\\x00-\x1f]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class AnnotatedThing:
     """One annotated thing in a picture."""
 
     image_path: Path
@@ -69,7 +69,7 @@ def import_annotations(source: Path, to: Path) -> str:
     return "\n".join([*lines, made, *left_out])
 
 
-def read_annotations(source: Path, problems: list[str]) -> Iterator[Instance]:
+def read_annotations(source: Path, problems: list[str]) -> Iterator[AnnotatedThing]:
     """Every annotated thing of a file or a folder of files; why others are not goes to `problems`.
 
     Raises ExportError where `source` does not exist, or holds no annotation file.
@@ -91,7 +91,7 @@ def read_annotations(source: Path, problems: list[str]) -> Iterator[Instance]:
             problems.append(f"{file}: is neither LabelMe nor COCO instances")
 
 
-def write_crops(instances: Iterable[Instance], folder: Path) -> Counter[str]:
+def write_crops(instances: Iterable[AnnotatedThing], folder: Path) -> Counter[str]:
     """Write `crops/<class>/<picture>_<n>.png` and `cutouts/` likewise, each with a `groups.csv`.
 
     A crop is cut as the daemon cuts one; a cut-out is the box of the thing, RGBA, its mask as
@@ -127,7 +127,7 @@ def _unused(picture: Path, taken: Collection[str]) -> str:
     return next(name for name in itertools.chain([picture.stem], numbered) if name not in taken)
 
 
-def _cut_out(instance: Instance) -> Array:
+def _cut_out(instance: AnnotatedThing) -> Array:
     """RGBA of the instance's box, with a clear rim where it is thinner than pictures may be."""
     x, y, width, height = instance.box
     window = slice(y, y + height), slice(x, x + width)
@@ -138,7 +138,7 @@ def _cut_out(instance: Instance) -> Array:
     )
 
 
-def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:
+def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[AnnotatedThing]:
     """The instances of one LabelMe file; shapes of one label and `group_id` are one thing."""
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
@@ -163,15 +163,15 @@ def _labelme(file: Path, content: dict[str, Any], problems: list[str]) -> Iterat
             problems.append(f"{file}: shape {number}: {error}")
             continue
         if shape.get("group_id") is None:
-            yield Instance(path, pixels, label, mask)
+            yield AnnotatedThing(path, pixels, label, mask)
             continue
         thing = (label, str(shape["group_id"]))
         pieces[thing] = pieces[thing] | mask if thing in pieces else mask
     for (label, _), mask in pieces.items():
-        yield Instance(path, pixels, label, mask)
+        yield AnnotatedThing(path, pixels, label, mask)
 
 
-def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[Instance]:
+def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[AnnotatedThing]:
     """The instances of a COCO file; those that stand for a crowd are no single thing."""
     labels = {str(entry.get("id")): entry.get("name") for entry in _objects(content, "categories")}
     images = {str(entry.get("id")): entry for entry in _objects(content, "images")}
@@ -200,7 +200,7 @@ def _coco(file: Path, content: dict[str, Any], problems: list[str]) -> Iterator[
             except ValueError as error:
                 problems.append(f"{file}: annotation {entry.get('id')}: {error}")
                 continue
-            yield Instance(path, pixels, label, mask)
+            yield AnnotatedThing(path, pixels, label, mask)
 
 
 def _objects(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
