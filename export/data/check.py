@@ -49,7 +49,7 @@ _PARTS_OF_A_SPLIT = {"train", "training", "test", "testing", "val", "valid", "va
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DataFinding:
     """One thing that is wrong: `severity` is "error" or "warning", `files` are the suspects."""
 
     severity: str
@@ -65,10 +65,10 @@ class Report:
     pictures: dict[str, int]
     groups: dict[str, int]
     grouped_by: str
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
 
     @property
-    def errors(self) -> list[Finding]:
+    def errors(self) -> list[DataFinding]:
         """What stops a training."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
@@ -159,7 +159,7 @@ def examine(
     return report, groups
 
 
-def _about_labels(found: Sequence[str], labels: Sequence[str] | None) -> Iterable[Finding]:
+def _about_labels(found: Sequence[str], labels: Sequence[str] | None) -> Iterable[DataFinding]:
     spellings = defaultdict(list)
     for label in found:
         spellings[re.sub(r"[\s_-]+", "", label.casefold())].append(f"'{label}'")
@@ -183,7 +183,7 @@ def _about_labels(found: Sequence[str], labels: Sequence[str] | None) -> Iterabl
         yield _error("class unknown", told)
 
 
-def _about_table(files: Sequence[str], given: Mapping[str, str]) -> Iterable[Finding]:
+def _about_table(files: Sequence[str], given: Mapping[str, str]) -> Iterable[DataFinding]:
     there = set(files)
     if missing := [file for file in given if file not in there]:
         told = f"listed in {GROUPS} but missing; mend the table or the folder"
@@ -192,7 +192,7 @@ def _about_table(files: Sequence[str], given: Mapping[str, str]) -> Iterable[Fin
     yield from _warning("not in the table", f"{{n}} not in {GROUPS}, left out; add rows", unlisted)
 
 
-def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
+def _about_files(seen: Survey, count: int) -> Iterable[DataFinding]:
     if broken := list(seen.broken):
         first = f"{broken[0]}: {seen.broken[broken[0]]}"
         if len(broken) > BROKEN_SHARE * count:
@@ -212,7 +212,7 @@ def _about_files(seen: Survey, count: int) -> Iterable[Finding]:
 
 def _about_pairs(
     names: Sequence[str], same: Array, pairs: Array, groups: Mapping[str, str]
-) -> Iterable[Finding]:
+) -> Iterable[DataFinding]:
     """Copies, and near-duplicates that a split or a class boundary comes between."""
     exact = [(a, b) for a, b in same.tolist()]
     near = sorted({(a, b) for a, b in pairs.tolist()}.difference(exact))
@@ -233,7 +233,7 @@ def _about_pairs(
 
 def _about_counts(
     labels: Sequence[str], pictures: Mapping[str, int], groups: Mapping[str, int], parts: int
-) -> Iterable[Finding]:
+) -> Iterable[DataFinding]:
     for label in labels:
         count = pictures[label]
         if groups[label] < parts:
@@ -244,7 +244,7 @@ def _about_counts(
             )
         elif count < FEW_PICTURES:
             told = f"'{label}' has {count} pictures; below {FEW_PICTURES} its figures say little"
-            yield Finding("warning", "few pictures", told)
+            yield DataFinding("warning", "few pictures", told)
 
 
 def _named(files: Sequence[str]) -> str:
@@ -253,11 +253,11 @@ def _named(files: Sequence[str]) -> str:
     return f"1 file ({shown}) is" if len(files) == 1 else f"{len(files)} files ({shown}) are"
 
 
-def _error(kind: str, message: str, files: Sequence[str] = ()) -> Finding:
-    return Finding("error", kind, message, tuple(files))
+def _error(kind: str, message: str, files: Sequence[str] = ()) -> DataFinding:
+    return DataFinding("error", kind, message, tuple(files))
 
 
-def _warning(kind: str, message: str, files: Sequence[str]) -> Iterable[Finding]:
+def _warning(kind: str, message: str, files: Sequence[str]) -> Iterable[DataFinding]:
     """A warning in whose message `{n}` stands for the files; none where there are none."""
     if files:
-        yield Finding("warning", kind, message.replace("{n}", _named(files)), tuple(files))
+        yield DataFinding("warning", kind, message.replace("{n}", _named(files)), tuple(files))
