@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 
-from bin_daemon.camera import Camera
+from bin_daemon.camera.base import Camera
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, CameraFinishedError

@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bin_daemon.camera import Camera
+from bin_daemon.camera.base import Camera
 from bin_daemon.config.sections import CameraSection
 from bin_daemon.core.clock import Clock
 from bin_daemon.core.errors import CameraError, OverdueError, Reason

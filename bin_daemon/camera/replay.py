@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 
-from bin_daemon.camera import Camera
+from bin_daemon.camera.base import Camera
 from bin_daemon.camera.player import Player, Shots
 from bin_daemon.camera.script import SCRIPT_NAME, Script, ScriptStep, load_script
 from bin_daemon.config.sections import CameraSection

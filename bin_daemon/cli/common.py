@@ -34,7 +34,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--state": {
         "type": Path,
         "metavar": "DIR",
-        "help": "folder the bin writes to (events, reference)",
+        "help": "state folder (events, empty view, taught pictures)",
     },
     "--model": {"metavar": "NAME", "help": "model package, by name or path"},
     "--runtime": {

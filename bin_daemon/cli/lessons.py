@@ -28,7 +28,7 @@ def learn_stored(
     grounds: Mapping[str, Vector],
     progress: Callable[[str], None],
 ) -> TrainingResult:
-    """Learn from all stored pictures, and put what comes of it in force if it is better.
+    """Learn from all stored pictures, and activate what comes of it if it is better.
 
     grounds: see `activation.retrain`. Raises as that does, and as `policy_of`.
     """
@@ -50,11 +50,11 @@ def print_result(result: TrainingResult) -> None:
     gain = result.figures["gain"]
     words = f"{gain['accuracy']:+.3f} accuracy, standard error {gain['se']:.3f}"
     if result.better:
-        print(f"in force: {result.head.id} ({words})")
+        print(f"in use: {result.head.id} ({words})")
         print(RESTART)
     else:
         print(
-            f"not put in force: no better than what ships by more than one standard error "
+            f"not activated: no better than what ships by more than one standard error "
             f"({words}). The pictures are stored; show more, and teach again."
         )
 

@@ -37,7 +37,9 @@ def add_commands(commands: common.Commands) -> None:
     classify.add_argument("--why", action="store_true", help=words)
     common.set_up(classify, run_classify, *shared, json="one object a line")
 
-    replay = commands.add_parser("replay", help="run the sort cycle on recorded or posed frames")
+    replay = commands.add_parser(
+        "replay", help="run the sort cycle on recorded frames, or pictures shown one by one"
+    )
     replay.add_argument("source", type=Path, metavar="FOLDER|CLIP|SCRIPT")
     replay.add_argument("--fast", action="store_true", help="as fast as the processor allows")
     words = "FOLDER: each picture is an item, held N frames"

@@ -30,7 +30,7 @@ def add_commands(commands: common.Commands) -> None:
     what.add_argument("--from", dest="folder", type=Path, metavar="DIR", help=words)
     words = "learn from the stored pictures that have a label"
     what.add_argument("--kept", action="store_true", help=words)
-    what.add_argument("--undo", action="store_true", help="go back to what was in force before")
+    what.add_argument("--undo", action="store_true", help="go back to what was in use before")
     words = "delete the stored pictures; what was learnt stays"
     what.add_argument("--forget", action="store_true", help=words)
     words = "with --from: the empty chamber of them all"
@@ -69,7 +69,7 @@ def _undo(options: argparse.Namespace) -> None:
     config, state = common.config_of(options), common.looked_into(options)
     package = open_package(config.model.name)
     head = undo(state, Base.of(package), lambda former: policy_of(config, former))
-    words = f"in force: {head.id if head else 'the package as it ships'}\n{lessons.RESTART}"
+    words = f"in use: {head.id if head else 'the package as it ships'}\n{lessons.RESTART}"
     common.answer(options, {"model": head.id if head else None}, words)
 
 
@@ -78,7 +78,7 @@ def _forget(options: argparse.Namespace) -> None:
 
     count = forget(paths.teaching(common.looked_into(options)))
     words = (
-        f"{count} pictures deleted. What was learnt from them stays in force (--undo takes it "
+        f"{count} pictures deleted. What was learnt from them stays in use (--undo takes it "
         f"back), but cannot be carried over to another model."
     )
     common.answer(options, {"forgotten": count}, words)

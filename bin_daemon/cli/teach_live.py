@@ -159,7 +159,7 @@ class _Lines:
 def _learn(
     options: argparse.Namespace, samples: Samples, classifier: Classifier, store: ShotStore
 ) -> int:
-    """Learn from all stored pictures, and put what comes of it in force if it is better."""
+    """Learn from all stored pictures, and activate what comes of it if it is better."""
     try:
         config = common.config_of(options)  # a route may have been added while items were shown
         state = common.looked_into(options)

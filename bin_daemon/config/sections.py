@@ -146,7 +146,7 @@ class DecisionSection:
     residual: Name = "residual"
     """The route of what is not certain."""
     thresholds: dict[str, Share] = field(default_factory=dict)
-    """Least probability of a class to follow it; else the model's own."""
+    """By class, the probability that its route must reach; else the model's own."""
     costs: CostSection = field(default_factory=CostSection)
     evidence: EvidenceSection = field(default_factory=EvidenceSection)
     alerts: dict[str, str] = field(default_factory=dict)

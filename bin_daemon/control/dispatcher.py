@@ -1,8 +1,8 @@
 """Commands from outside: parsed, checked for age and repeats, run once, and answered.
 
-A verb and the payload of a command flow in, an `Answer` flows out. Several doors (MQTT, a socket)
-share one dispatcher, and may call it from threads of their own. It knows no topics and moves
-nothing: what a verb does is the daemon's business, given as a mapping.
+A verb and the payload of a command flow in, an `Answer` flows out. Several channels (MQTT, a
+socket) share one dispatcher, and may call it from threads of their own. It knows no topics and
+moves nothing: what a verb does is the daemon's business, given as a mapping.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ class Dispatcher:
     def dispatch(self, verb: str, payload: bytes) -> Answer:
         """Run the command in `payload`, unless it is malformed, expired or a repeat.
 
-        A repeat - the same verb and id, through whatever door - gets the answer of the first.
+        A repeat - the same verb and id, through whatever channel - gets the answer of the first.
         """
         command = _parse(payload)
         if isinstance(command, Answer):
             return command
         key = (verb, command.cmd_id)
-        with self._lock:  # a repeat that comes through another door must find the first one done
+        with self._lock:  # a repeat that comes by another channel must find the first one done
             if key not in self._answers:
                 self._answers[key] = self._run(verb, command)
             if len(self._answers) > REMEMBERED:

@@ -51,7 +51,7 @@ class ChuteError(BinDaemonError, RuntimeError):
 
 
 class StoreError(BinDaemonError, OSError):
-    """The event store cannot be read or written (disk full, damaged file)."""
+    """A store, of events or samples, cannot be read or written (disk full, damaged file)."""
 
 
 class AlreadyRunningError(BinDaemonError, RuntimeError):

@@ -82,7 +82,7 @@ class Observation:
     """One frame as the chamber sees it.
 
     view: what it is; item: only with View.ITEM and View.ITEMS (there it spans all of them).
-    reason: words for the log and the operator ("covered: mean brightness 4 of 255").
+    reason: words for the log and the operator ("dark: mean brightness 4 of 255").
     blockage: only with View.BLOCKED.
     changed: share of the chamber that differs from the empty reference, 0 to 1.
     """
@@ -147,8 +147,9 @@ class Decision:
     """Where an item goes, and why.
 
     label, confidence: the fused arg max and its probability. probabilities: float32 (n,), fused.
-    rejected: sent to the residual route instead of the one of its class. unsure: because no class
-    reached its threshold. alert: what to tell the operator about this class (a battery, say).
+    rejected: sent to the residual route instead of the one of its class. unsure: because the
+    probability of the route is below the threshold. alert: what to tell the operator about this
+    class (a battery, say).
     """
 
     route: str
@@ -173,7 +174,7 @@ class Outcome(StrEnum):
     SORTED = "sorted"  # it left the chamber by the route of its class
     REJECTED = "rejected"  # it left by the residual route instead of its own
     JAMMED = "jammed"  # it is still there after the retry
-    INTERRUPTED = "interrupted"  # the daemon stopped, or was paused, before it could tell
+    INTERRUPTED = "interrupted"  # stopped, or the view was lost, before it could tell
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,8 +184,8 @@ class SortEvent:
     id: UUIDv7, the same at every delivery, so that a consumer can drop repeats.
     session: counts the starts of this bin's daemon; seq: counts the items of a session from 1.
     decided_at, finished_at: wall clock. boot_id, monotonic_s: to correct `decided_at` afterwards
-    where the clock was not yet set (`clock_synced` false). timings_ms: settle, looks, decide, ...
-    item: area, centre and box of what lay there. outcome: None until it is known.
+    where the clock was not yet set (`clock_synced` false). timings_ms: settle, look, classify,
+    move, clear. item: area, centre and box of what lay there. outcome: None until it is known.
     historical: delivered later than the moment it tells of.
     """
 

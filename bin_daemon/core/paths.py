@@ -54,5 +54,5 @@ def teaching(state: Path) -> Path:
 
 
 def taught_head(state: Path) -> Path:
-    """The head in force; none where nothing was taught."""
+    """The head in use; none where nothing was taught."""
     return teaching(state) / "head.npz"

@@ -1,7 +1,8 @@
-"""The commands that a bin takes, from any thread: one set of verbs for every door.
+"""The commands that a bin takes, from any thread: one set of verbs for every channel.
 
-Remote commands (and a local console) call the verbs; each only queues its action, which the sorting
-thread carries out between two frames. Nothing here moves anything in the caller's thread.
+Remote commands (and a local console) call the verbs. All but `correct` only queue their action,
+which the sorting thread carries out between two frames; `correct` hands its picture to the
+collector at once. Nothing here moves anything in the caller's thread.
 """
 
 from __future__ import annotations

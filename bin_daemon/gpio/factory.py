@@ -1,4 +1,4 @@
-"""The one seam to gpiozero: pin factories, servo outputs and switch inputs.
+"""The one way to gpiozero: pin factories, servo outputs and switch inputs.
 
 A configuration names the factory and gets that one or a `ChuteError`; gpiozero's own fallback to
 whatever else works is never used, because a bin on the wrong factory looks alive and does not move.

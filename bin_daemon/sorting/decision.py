@@ -36,7 +36,7 @@ class Policy:
 
     home: for each label, the index of the route that takes it.
     cost: float (n, m), what it costs to send an item of a label down a route.
-    thresholds: float (n,), least probability that a label needs to be followed.
+    thresholds: float (n,), by label, the probability that its route must reach.
     metal_fires: float (n,), probability that the metal sensor fires. metal_fires, area: None where
     the owner takes no such evidence. alerts: words to raise when an item is of that label.
     full_percent: from this fill level on, a route takes no more.

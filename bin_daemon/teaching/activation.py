@@ -1,4 +1,4 @@
-"""Which head is in force: put there, taken back, and carried over to another network.
+"""Which head is in use: activated, taken back, and carried over to another network.
 
 A state directory and a classifier flow in, the head to use and words on it flow out. A head is
 changed in single steps of the file system, so that a kill at any moment leaves the former one or
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def activate(state: Path, head: Head) -> None:
-    """Put `head` in force; `undo` brings the former one back. Raises StoreError."""
+    """Activate `head`; `undo` brings the former one back. Raises StoreError."""
     active = paths.taught_head(state)
     with _translated_errors(active):
         # Where there is none, an empty file: nothing to go back to but the package as it ships.
@@ -64,9 +64,7 @@ def undo(
             previous.replace(active)
             return former
         if not active.exists():
-            raise UsageError(
-                f"{active.parent}: nothing to undo; the package is in force as it ships"
-            )
+            raise UsageError(f"{active.parent}: nothing to undo; the package is in use as it ships")
         # This one first: what is left by a kill is undone by the next try.
         previous.unlink(missing_ok=True)
         active.unlink()
@@ -89,7 +87,7 @@ def retrain(
 
     grounds: by id of a sample, the embedding of its crop with the item painted out. keep: whether
     to store embeddings that were missing, for the next time. known: as for `training.train`, where
-    no head is in force; that says the rest, and what is raised.
+    no head is in use; that says the rest, and what is raised.
     """
     from bin_daemon.teaching.training import TrainingExample, train
 

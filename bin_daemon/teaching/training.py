@@ -2,7 +2,7 @@
 
 Embeddings of crops with their labels flow in; a head flows out with per-class figures before and
 after, by cross-validation over items, and a verdict. The control has the item taken out of the same
-crops: what a head still recognises in those is the background. Nothing is put in force here.
+crops: what a head still recognises in those is the background. Nothing is activated here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TrainingExample:
 
     session: in which it was taken. item: the same for all pictures of one thing. ground: the
     embedding of the same crop with the item painted out, or None where that is not known. fresh:
-    the head in force was not taught it.
+    the head in use was not taught it.
     """
 
     embedding: Floats
@@ -179,7 +179,7 @@ class _Trial:
         }
 
     def former(self, head: Head | None) -> dict[str, Any] | None:
-        """The head in force beside the new one, on pictures that neither was taught; or None."""
+        """The head in use beside the new one, on pictures that neither was taught; or None."""
         fresh = np.array([one.fresh for one in self._examples])
         if head is None or not fresh.any():
             return None
@@ -227,7 +227,7 @@ def train(
 ) -> TrainingResult:
     """Learn from pictures, given one after another so that their crops need not be in memory.
 
-    classifier: with the network that has seen them, and the head in force, if there is one.
+    classifier: with the network that has seen them, and the head in use, if there is one.
     progress: takes words on how far it is, before each step. taken: the classes that have a route;
     None where that does not matter. known: the classes of the head that this one may follow; the
     figures say which are lost. Raises UsageError as `left_out`, and ModelError where the package

@@ -1,1 +1,1 @@
-"""What a bin tells its fleet over MQTT, and the door for commands that come that way."""
+"""What a bin tells its fleet over MQTT, and the commands that come that way."""

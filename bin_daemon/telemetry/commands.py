@@ -1,4 +1,4 @@
-"""The door for commands that come over MQTT: topics in and out, and the retain flag.
+"""Commands that come over MQTT: topics in and out, and the retain flag.
 
 A message on `cmd/<verb>` flows in, what to publish as its answer flows out; everything between is
 the dispatcher's. A retained command never gets there: a bin must not move because a broker

@@ -159,7 +159,7 @@ class Embedder:
         ]
 
     def _shipped(self) -> Head:
-        """What the bin goes by while no head is in force."""
+        """What the bin goes by while no head is in use."""
         package = self._classifier.package
         kernel, bias = self._classifier.shipped_head()
         length = float(np.median([np.linalg.norm(e) for e, _ in self._seen.values()]))

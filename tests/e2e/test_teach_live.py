@@ -87,7 +87,7 @@ def test_items_are_taught_line_by_line_and_learnt_at_the_end(tmp_path, state):
     assert len({s.embedding.tobytes() for s in samples}) > 20  # fresh looks, not one thrice
     assert "33 pictures" in done.stdout
     assert "item taken out" in done.stdout  # the control
-    assert "in force: waste6@" in done.stdout
+    assert "in use: waste6@" in done.stdout
     assert paths.taught_head(state).exists()
 
 

@@ -125,7 +125,7 @@ def test_the_figures_are_shown_for_people_too(command, labelled, tmp_path):
     empty = ("--empty", tmp_path / "empty.png")
     code, out, _ = command("teach", "--from", labelled, *empty)
     assert code == 0
-    for words in ("before -> after", "can", "macro-F1", "item taken out", "in force: waste6@"):
+    for words in ("before -> after", "can", "macro-F1", "item taken out", "in use: waste6@"):
         assert words in out
 
 
@@ -255,7 +255,7 @@ def test_a_route_that_is_added_while_items_are_shown_counts(
     monkeypatch.setattr("bin_daemon.cli.teach_live._teach", person)
     code, out, err = command("teach")
     assert code == 0, err
-    assert "in force: waste6@" in out
+    assert "in use: waste6@" in out
     head = Head.load(paths.taught_head(tmp_path / "state"))
     assert head is not None
     assert "can" in head.labels
@@ -443,7 +443,7 @@ def test_the_bin_sorts_by_what_it_was_taught_and_its_events_say_so(teach, settin
 
 
 def of_another_network(state: Path) -> Head:
-    """Make the head in force, and what is known of the pictures, of an older network."""
+    """Make the head in use, and what is known of the pictures, of an older network."""
     head = Head.load(paths.taught_head(state))
     assert head is not None
     older = dataclasses.replace(head, base=Base("waste6@0", "0" * 64))

@@ -1,4 +1,4 @@
-"""The value of a taught head, its file, which one is in force, and the shipped one."""
+"""The value of a taught head, its file, which one is in use, and the shipped one."""
 
 from __future__ import annotations
 

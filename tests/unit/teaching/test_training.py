@@ -25,7 +25,7 @@ DAY = 1_795_219_200.0
 
 
 class Network:
-    """One that has seen the pictures. head: the one in force."""
+    """One that has seen the pictures. head: the one in use."""
 
     package = open_package("waste6")
 

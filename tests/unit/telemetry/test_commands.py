@@ -1,4 +1,4 @@
-"""The door for commands over MQTT."""
+"""Commands over MQTT."""
 
 from __future__ import annotations
 
