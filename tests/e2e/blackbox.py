@@ -213,14 +213,14 @@ class Broker:
 
     def say(self, topic: str, payload: str, *, retain: bool = False) -> None:
         """Publish, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(60)
 
     def close(self) -> None:
         """Hang up and end the broker."""
         self._client.disconnect()
         self._client.loop_stop()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def __enter__(self) -> Self:
         return self

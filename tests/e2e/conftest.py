@@ -26,7 +26,7 @@ def cli(tmp_path: Path) -> Cli:
         return subprocess.run(
             [sys.executable, "-m", "bin_daemon", *map(str, arguments)],
             env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "home"), **environment},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     return run

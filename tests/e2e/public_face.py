@@ -489,7 +489,7 @@ class Face:
             with program.running(*run) as process:
                 wait_until(lambda: _statuses(broker)[-1:] == ["online"], "the second start")
                 process.send_signal(signal.SIGTERM)
-                stopped = process.wait(20)
+                stopped = process.wait(60)
             wait_until(lambda: _statuses(broker)[-1:] == ["stopped"], "the goodbye")
             heard = list(broker.heard)
             found = {
@@ -587,7 +587,7 @@ class Face:
             wait_until(lambda: broker.values(topic), "the refusal")
             time.sleep(1.5)  # health once more
             process.send_signal(signal.SIGTERM)
-            code = process.wait(20)
+            code = process.wait(60)
         wait_until(lambda: _statuses(broker)[-1:] == ["stopped"], "the goodbye")
         return {
             "code": code,
@@ -605,14 +605,14 @@ class Face:
             subprocess.run(
                 [*program.command, "silence", "--config", "four_stream", "--state", "j"],
                 cwd=program.home, env=program.environment(JOURNAL_STREAM=stream),
-                stdout=journal, stderr=journal, timeout=60, check=False,
+                stdout=journal, stderr=journal, timeout=300, check=False,
             )  # fmt: skip
             script = write_script(program.home / "gone.yaml")
             config = write_config(program.home / "gone-bin.yaml", script, 1)
             subprocess.run(
                 [*program.command, "run", "--config", config, "--state", "j"],
                 cwd=program.home, env=program.environment(JOURNAL_STREAM=stream),
-                stdout=journal, stderr=journal, timeout=60, check=False,
+                stdout=journal, stderr=journal, timeout=300, check=False,
             )  # fmt: skip
             journal.seek(0)
             lines = journal.read().decode().splitlines()

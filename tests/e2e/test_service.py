@@ -274,7 +274,7 @@ def test_a_camera_that_stalls_for_good_ends_the_daemon_and_counts(serve, stream,
     service = serve(filmed(stream, deadline_s=0.5))
     service.await_word("READY=1")
     stream.flowing.clear()
-    assert service.process.wait(30) == 1
+    assert service.process.wait(60) == 1
     assert kept(tmp_path)["count"] == 1
     assert "no frame within" in kept(tmp_path)["last"]
 
@@ -305,7 +305,7 @@ def test_a_wrong_configuration_is_exit_code_2_and_no_failure(serve, tmp_path):
     raw = scene(tmp_path)
     raw["routes"].pop("recyclables")
     service = serve(raw)
-    assert service.process.wait(20) == 2
+    assert service.process.wait(60) == 2
     assert kept(tmp_path)["count"] == 0
 
 

@@ -58,7 +58,7 @@ def pip(arguments: list[Any], python: Path | None = None) -> None:
     where = ["--python", python] if python else []
     command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *where, *arguments]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
+        list(map(str, command)), capture_output=True, text=True, timeout=300, check=False
     )
     if "Could not find a version that satisfies the requirement setuptools" in done.stderr:
         pytest.skip("building a wheel needs PyPI")
@@ -170,11 +170,11 @@ def upgrade(tmp_path_factory) -> Upgrade:
                 lambda: [e for e in broker.values(ITEM) if e["id"] not in known], "a new item", 60
             )
             process.send_signal(signal.SIGTERM)
-            code = process.wait(20)
+            code = process.wait(60)
         with program.running("run", *words) as process:  # nothing is delivered twice
             wait_until(lambda: states(broker)[-2:] == ["stopped", "online"], "the next start", 60)
             process.send_signal(signal.SIGTERM)
-            code = code or process.wait(20)
+            code = code or process.wait(60)
         wait_until(lambda: states(broker)[-2:] == ["online", "stopped"], "the goodbye")
         return Upgrade(
             program=program,

@@ -92,7 +92,7 @@ class Broker:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(how)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -181,7 +181,7 @@ class Ear:
 
     def say(self, topic: str, payload: str, *, retain: bool = False) -> None:
         """Publish, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(60)
 
     def close(self) -> None:
         """Hang up."""

@@ -42,7 +42,7 @@ class Terminal:
         """Type."""
         os.write(self.master, keys.encode())
 
-    def wait_for(self, words: str, timeout_s: float = 20.0) -> None:
+    def wait_for(self, words: str, timeout_s: float = 60.0) -> None:
         """Until it has written these words; they are not found a second time."""
         deadline = time.monotonic() + timeout_s
         while words not in self.said:
@@ -53,11 +53,11 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while self.process.poll() is None and time.monotonic() < deadline:
             if select.select([self.master], [], [], 0.05)[0]:
                 self.said += os.read(self.master, 4096).decode(errors="replace")
-        code = self.process.wait(1)
+        code = self.process.wait(60)
         while select.select([self.master], [], [], 0.05)[0]:
             self.said += os.read(self.master, 4096).decode(errors="replace")
         return code

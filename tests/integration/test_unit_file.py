@@ -27,7 +27,7 @@ def run(tool: str, *arguments: object) -> str:
     if path is None:
         pytest.skip(f"needs {tool}")
     done = subprocess.run(
-        [path, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        [path, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
