@@ -94,7 +94,7 @@ def test_a_killed_daemon_loses_no_event_and_repeats_none(broker, ear, start, tmp
     assert interrupted["outcome"] in ("interrupted", "sorted", "rejected")
 
 
-def test_items_sorted_while_the_broker_is_away_arrive_when_it_is_back(broker, ear, start, tmp_path):
+def test_items_sorted_while_the_broker_is_away_arrive_when_it_is_back(broker, start, tmp_path):
     broker.stop()
     daemon = start(config_for(broker, loop=True))
     done = wait_until(
