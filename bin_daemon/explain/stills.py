@@ -94,7 +94,7 @@ def frame_mask(mask: Mask, width: int, height: int, config: ChamberSection) -> M
     return full
 
 
-def run_lengths(mask: Mask) -> dict[str, list[int]]:
+def to_run_lengths(mask: Mask) -> dict[str, list[int]]:
     """A mask as COCO writes it uncompressed: `size` [height, width], and `counts`.
 
     The counts are lengths of runs down the columns, from the left, beginning with what is not of
@@ -114,5 +114,5 @@ def plain(instance: Instance) -> dict[str, Any]:
         "route": instance.decision.route,
         "box": instance.box,
         "area": instance.area,
-        "mask": None if instance.mask is None else run_lengths(instance.mask),
+        "mask": None if instance.mask is None else to_run_lengths(instance.mask),
     }

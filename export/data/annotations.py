@@ -22,7 +22,7 @@ from bin_daemon.chamber.crop import square
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.images import MIN_SIDE
 from bin_daemon.core.messages import Array
-from export.data.outlines import Size, box_of, circle, polygon, rectangle, run_lengths
+from export.data.outlines import Size, box_of, circle, mask_of_run_lengths, polygon, rectangle
 from export.data.pictures import label_of, read_rgb, save_picture, write_groups
 from export.errors import ExportError
 
@@ -212,7 +212,7 @@ def _objects(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _segmentation(code: Any, size: Size) -> Array:
     """The mask of a COCO segmentation: polygons, of which any may cover a pixel, or run lengths."""
     if not isinstance(code, list):
-        return run_lengths(code, size)
+        return mask_of_run_lengths(code, size)
     if not code:
         raise ValueError("has no outline")
     if any(not isinstance(ring, list) or len(ring) % 2 for ring in code):

@@ -56,7 +56,7 @@ def circle(points: Any, size: Size) -> Array:
     return _some((right + 0.5 - x) ** 2 + (down + 0.5 - y) ** 2 <= radius**2)
 
 
-def run_lengths(code: Any, size: Size) -> Array:
+def mask_of_run_lengths(code: Any, size: Size) -> Array:
     """The mask that a COCO run-length code stands for.
 
     Runs alternate between outside and inside, beginning outside, and go down the columns. `counts`

@@ -13,7 +13,7 @@ from scenes import chamber, with_box
 from bin_daemon.config.load import load_config
 from bin_daemon.config.sections import ChamberSection
 from bin_daemon.core.messages import Image, Mask
-from bin_daemon.explain.stills import Instances, look_at, plain, run_lengths
+from bin_daemon.explain.stills import Instances, look_at, plain, to_run_lengths
 from bin_daemon.model.classifier import Classifier
 from bin_daemon.model.package import open_package
 from bin_daemon.sorting.policy import policy_of
@@ -101,7 +101,7 @@ def test_a_mask_lies_in_the_picture_where_only_a_part_of_it_is_watched(look):
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()))
 def test_run_lengths_give_the_mask_back(mask):
-    told = run_lengths(mask)
+    told = to_run_lengths(mask)
     values = np.arange(len(told["counts"])) % 2 == 1
     flat = np.repeat(values, told["counts"])
     np.testing.assert_array_equal(flat.reshape(told["size"], order="F"), mask)

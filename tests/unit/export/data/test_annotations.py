@@ -21,7 +21,7 @@ from export.data.annotations import (
     write_crops,
 )
 from export.data.check import examine
-from export.data.outlines import circle, polygon, rectangle, run_lengths
+from export.data.outlines import circle, mask_of_run_lengths, polygon, rectangle
 from export.data.pictures import GROUPS, list_pictures, read_groups, read_rgb
 from export.errors import ExportError
 
@@ -97,14 +97,14 @@ def test_run_lengths_give_back_the_mask_they_were_made_from(mask: np.ndarray, te
     runs = runs_of(mask)
     code = {"size": list(mask.shape), "counts": packed(runs) if text else runs}
 
-    assert np.array_equal(run_lengths(code, mask.shape), mask)
+    assert np.array_equal(mask_of_run_lengths(code, mask.shape), mask)
 
 
 def test_a_code_that_cocoapi_wrote_is_read() -> None:
     # By encode() of pycocotools 2.0.11, for a mask with rows 30 to 79 of columns 40 to 99 set.
     code = {"size": [120, 160], "counts": "nf4b1V2" + "0" * 117 + "RP7"}
 
-    assert np.array_equal(run_lengths(code, (120, 160)), rectangle(BOX, (120, 160)))
+    assert np.array_equal(mask_of_run_lengths(code, (120, 160)), rectangle(BOX, (120, 160)))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_code_that_cocoapi_wrote_is_read() -> None:
 )
 def test_a_broken_run_length_code_is_refused(code: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        run_lengths(code, (4, 4))
+        mask_of_run_lengths(code, (4, 4))
 
 
 def test_outlines_cover_what_they_enclose() -> None:
