@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from export.rendering.studio.kinds import KINDS, instance
+from export.rendering.studio.kinds import KINDS, studio_item
 from export.rendering.studio.produce import is_made, make, start, write_table
 from export.views.workers import in_processes
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """
     out, seed = options.out, options.seed
     out.mkdir(parents=True, exist_ok=True)
-    plan = [instance(seed, number) for number in range(options.count)]
+    plan = [studio_item(seed, number) for number in range(options.count)]
     wanted = [item for item in plan if not options.only or item.kind in options.only]
     missing = [item for item in wanted if not is_made(out, item)]
     _say(f"{len(wanted)} pictures, {len(wanted) - len(missing)} are there")

@@ -94,7 +94,7 @@ def generator(seed: int, number: int, attempt: int = 0) -> Rng:
     return np.random.default_rng([seed, number, attempt])
 
 
-def instance(seed: int, number: int) -> StudioItem:
+def studio_item(seed: int, number: int) -> StudioItem:
     """What the picture `number` of a seed shows."""
     rng = generator(seed, number)
     kind = chosen(rng, {name: kind.share for name, kind in KINDS.items()})

@@ -1,6 +1,6 @@
 """The making of a set: which files belong to a thing, and how a process makes them.
 
-A task (folder, instance, seed, size, passes) flows in, three files flow out. It never makes a
+A task (folder, item, seed, size, passes) flows in, three files flow out. It never makes a
 picture that is there already, as the picture itself is written last.
 """
 

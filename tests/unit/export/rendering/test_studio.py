@@ -17,7 +17,7 @@ import pytest
 from export.rendering.studio import kinds, setting
 from export.rendering.studio.chance import word
 from export.rendering.studio.develop import Film, developed, film_for, merged
-from export.rendering.studio.kinds import KINDS, StudioItem, generator, instance
+from export.rendering.studio.kinds import KINDS, StudioItem, generator, studio_item
 from export.rendering.studio.picture import extent, posed, visible
 from export.rendering.studio.prints import printed
 from export.rendering.studio.produce import files_of, is_made, write_table
@@ -52,14 +52,14 @@ def test_no_two_things_of_a_kind_are_alike(name: str, images: None) -> None:
 
 
 def test_all_six_classes_are_made_and_plastic_most_often() -> None:
-    counts = Counter(instance(1, number).label for number in range(600))
+    counts = Counter(studio_item(1, number).label for number in range(600))
     assert set(counts) == CLASSES
     assert counts.most_common(1)[0][0] == "plastic"
     assert min(counts.values()) > 600 * 0.03
 
 
 def test_a_picture_does_not_depend_on_those_before_it() -> None:
-    assert instance(3, 7) == instance(3, 7)
+    assert studio_item(3, 7) == studio_item(3, 7)
     draws = [tuple(generator(3, n, a).random(3)) for n, a in ((7, 1), (7, 1), (7, 2), (8, 1))]
     assert draws[0] == draws[1]
     assert len(set(draws)) == 3
@@ -155,7 +155,7 @@ def _write(folder: Path, item: StudioItem) -> None:
 
 
 def test_the_table_names_only_pictures_whose_files_are_all_there(tmp_path: Path) -> None:
-    items = [kinds.instance(1, number) for number in range(3)]
+    items = [kinds.studio_item(1, number) for number in range(3)]
     _write(tmp_path, items[0])
     _write(tmp_path, items[2])
     (tmp_path / files_of(items[2])["mask"]).unlink()
