@@ -90,10 +90,10 @@ class App:
         Raises BinDaemonError where a part fails for good; everything is closed by then.
         """
         self._ready = ready
-        machine = SystemClock()  # beats and the watchdog run on real time, whatever `clock` is
-        self._supervisor = Supervisor(DEADLINES_S, machine)
+        real_clock = SystemClock()  # for beats and the watchdog, whatever `clock` is
+        self._supervisor = Supervisor(DEADLINES_S, real_clock)
         longest_s = longest_pass_s(self.config.camera, self.config.outputs.light)
-        self._watchdog = Watchdog(machine, longest_s)
+        self._watchdog = Watchdog(real_clock, longest_s)
         with self._stack, self._counted():
             if self._failures.count >= LIMIT and not self.stopping:
                 self._stay_degraded()

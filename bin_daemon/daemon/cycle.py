@@ -112,7 +112,7 @@ class Cycle:
         self._on_state, self._on_decision = on_state, on_decision
         self._session, self._boot_id = session, boot_id()
         self._sequence = 0
-        self._open: SortEvent | None = None
+        self._under_way: SortEvent | None = None
         self._moved_at = 0.0
         self._class_alerts: set[str] = set()
         self._reported = sorter.state
@@ -143,7 +143,7 @@ class Cycle:
 
     def interrupt(self) -> None:
         """End an item under way as interrupted, since the daemon stops."""
-        if self._open is not None:
+        if self._under_way is not None:
             self._finish(Finish(Outcome.INTERRUPTED, {}))
 
     def _idle(self) -> bool:
@@ -213,7 +213,7 @@ class Cycle:
             monotonic_s=self._machine.clock.monotonic(),
             clock_synced=clock_synced(),
         )
-        self._open, self._moved_at = event, event.monotonic_s
+        self._under_way, self._moved_at = event, event.monotonic_s
         log.info("%s -> %s (%s)", event.label, event.route, event.reason)
         self._recorder.decided(event)
         if self._on_decision is not None:
@@ -225,8 +225,8 @@ class Cycle:
             self._raise(kind, Severity.WARNING, decision.alert)
 
     def _finish(self, ended: Finish) -> None:
-        assert self._open is not None
-        event, self._open = self._open, None
+        assert self._under_way is not None
+        event, self._under_way = self._under_way, None
         moved_ms = (self._machine.clock.monotonic() - self._moved_at) * 1e3
         clear_ms = ended.timings_ms.get("clear", 0.0)
         timings = {**event.timings_ms, **ended.timings_ms, "move": moved_ms - clear_ms}
