@@ -66,8 +66,8 @@ def _ramp(length: int) -> Floats:
 class Background:
     """The empty view, float32 (h, w, 3) at working resolution, and its noise in grey levels.
 
-    shift: pixels (x, y) by which it is displaced from `home`, where it was learnt. What has come
-    into view at the borders since is unknown, and nothing differs there.
+    shift: pixels (x, y) by which it is displaced from `unshifted`, where it was learnt. What has
+    come into view at the borders since is unknown, and nothing differs there.
     """
 
     def __init__(self, mean: Floats, noise: float) -> None:
@@ -82,7 +82,7 @@ class Background:
         self._sample = np.stack([np.ones_like(x).ravel(), x.ravel(), y.ravel()], axis=1)
         self.light = np.zeros((3, 3), np.float32)  # log gain: (constant, x, y) for each channel
         self.shift = (0.0, 0.0)
-        self._home: Background | None = None
+        self._unshifted: Background | None = None
         self.known = np.full(self._shape, 255, np.uint8)
         self.relight()
 
@@ -100,18 +100,18 @@ class Background:
         return cls(mean.astype(np.float32), noise)
 
     @property
-    def home(self) -> Background:
-        """The empty view where it was learnt; this one unless it is displaced."""
-        return self._home or self
+    def unshifted(self) -> Background:
+        """The empty view where it was learnt: this one unless it is displaced."""
+        return self._unshifted or self
 
     def moved(self, x: float, y: float) -> Background:
-        """`home` in the light last seen, displaced by x pixels to the right and y down."""
+        """`unshifted` in the light last seen, displaced by x pixels to the right and y down."""
         if (x, y) == (0.0, 0.0):
-            self.home.light = self.light
-            self.home.relight()
-            return self.home
-        moved = Background(displaced(self.home.mean, x, y), self.noise)
-        moved.light, moved.shift, moved._home = self.light, (x, y), self.home
+            self.unshifted.light = self.light
+            self.unshifted.relight()
+            return self.unshifted
+        moved = Background(displaced(self.unshifted.mean, x, y), self.noise)
+        moved.light, moved.shift, moved._unshifted = self.light, (x, y), self.unshifted
         for border in ("top", "bottom", "left", "right"):
             from_border(moved.known, border)[: moved.unseen(border)] = 0
         moved.relight()
@@ -119,7 +119,7 @@ class Background:
 
     def seen_from(self, x: float, y: float) -> Bytes:
         """The picture that `moved` would expect, uint8 (h, w, 3), for a fraction of its cost."""
-        return as_bytes(cv2.multiply(displaced(self.home.mean, x, y), self._gain))
+        return as_bytes(cv2.multiply(displaced(self.unshifted.mean, x, y), self._gain))
 
     def unseen(self, border: str) -> int:
         """Rows (columns) of unknown pixels along `border`."""
@@ -178,15 +178,15 @@ class Background:
     def follow(self, small: Bytes, share: float) -> None:
         """Update the empty view: by `share` (0 to 1) towards `small`, to its light entirely.
 
-        Where it is displaced, that place becomes its home.
+        Where it is displaced, that becomes the unshifted view.
         """
         cv2.multiply(self.mean, self._gain, dst=self.mean)
         self.light = np.zeros((3, 3), np.float32)
-        if self._home is not None:
+        if self._unshifted is not None:
             unknown = self.known == 0
             self.mean[unknown] = small[unknown]
             self.known[:] = 255
-            self.shift, self._home = (0.0, 0.0), None
+            self.shift, self._unshifted = (0.0, 0.0), None
         cv2.accumulateWeighted(small, self.mean, share)
         self.relight()
 

@@ -271,7 +271,7 @@ class Chamber:
         """Write the empty view to `path`, atomically; raises PictureError where it cannot."""
         if self._background is None or self._frame_shape is None:
             raise PictureError("reference: there is no empty view to save yet; let it learn first")
-        self._background.home.save(path, self._frame_shape, self._config.region)
+        self._background.unshifted.save(path, self._frame_shape, self._config.region)
 
     def load(self, path: Path) -> bool:
         """Take the empty view saved at `path`; False, and learning goes on, where there is none.

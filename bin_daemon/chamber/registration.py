@@ -48,7 +48,7 @@ def _estimate(small: Bytes, background: Background, reach: int) -> tuple[float, 
     nothing of a displacement along it).
     """
     limit = _CLIP * background.slack
-    then, now = (np.clip(detail(v), -limit, limit) for v in (background.home.expected, small))
+    then, now = (np.clip(detail(v), -limit, limit) for v in (background.unshifted.expected, small))
     inner = np.ascontiguousarray(now[reach : now.shape[0] - reach, reach : now.shape[1] - reach])
     score = np.asarray(cv2.matchTemplate(then, inner, cv2.TM_CCORR_NORMED), np.float32)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
