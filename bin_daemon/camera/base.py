@@ -22,7 +22,7 @@ class Camera(Closing, ABC):
         Raises CameraError where none came in time, CameraFinishedError at the end of a replay.
         """
 
-    def cycle(self, state: str, dropped: bool) -> None:
+    def on_cycle(self, state: str, dropped: bool) -> None:
         """Tell the state of the sort cycle ("waiting", "looking", ...): a replayed script reacts.
 
         dropped: true in the one call after the chute has let go of the item.

@@ -47,8 +47,8 @@ class Player:
         self._drops = 0
         self._patience = max(1, round(PATIENCE_S * script.fps))
 
-    def cycle(self, state: str, dropped: bool) -> None:
-        """As `Camera.cycle`."""
+    def on_cycle(self, state: str, dropped: bool) -> None:
+        """As `Camera.on_cycle`."""
         self._state = state
         self._drops += dropped
 
@@ -105,7 +105,7 @@ class Player:
             yield empty, "empty"
 
     def _hold(self, still: Image, step: ScriptStep) -> Shots:
-        """The item at rest until it is dropped; where nothing calls `cycle`, for `step.frames`."""
+        """The item at rest until it is dropped; without `on_cycle`, for `step.frames`."""
         last_drop = self._drops + step.stuck
         for count in range(max(step.frames, self._patience)):
             if self._drops > last_drop or (self._state is None and count >= step.frames):

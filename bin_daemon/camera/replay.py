@@ -75,7 +75,7 @@ def clip_shots(clip: Path, width: int, height: int) -> Shots:
 
 
 class ReplayCamera(Camera):
-    """Shows `shots` at `fps` on `clock`; on_cycle: what a script does at `cycle`.
+    """Shows `shots` at `fps` on `clock`; on_cycle: told the state of the sort cycle.
 
     shots: called at the start, and with `loop` again at the end. truth: what the newest frame
     shows, "" before the first.
@@ -136,7 +136,7 @@ class ReplayCamera(Camera):
             now = self._due
         self._due = now + self._period_s
 
-    def cycle(self, state: str, dropped: bool) -> None:
+    def on_cycle(self, state: str, dropped: bool) -> None:
         """A folder and a clip ignore it."""
         self._on_cycle(state, dropped)
 
@@ -146,7 +146,7 @@ class ReplayCamera(Camera):
 
 
 def _play(player: Player, clock: Clock, loop: bool = False) -> ReplayCamera:
-    return ReplayCamera(player.shots, clock, player.script.fps, loop, player.cycle)
+    return ReplayCamera(player.shots, clock, player.script.fps, loop, player.on_cycle)
 
 
 def script_camera(path: Path, clock: Clock, loop: bool = False) -> ReplayCamera:

@@ -80,7 +80,9 @@ class _Bin:
         if usable:
             # In a replayed scene the item is taken out by the scene itself.
             removal = session.stage is Stage.REMOVAL
-            self._camera.cycle("clearing" if removal else "waiting", removal and not self._removed)
+            self._camera.on_cycle(
+                "clearing" if removal else "waiting", removal and not self._removed
+            )
             self._removed = removal
 
 

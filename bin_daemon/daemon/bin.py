@@ -129,7 +129,7 @@ class Bin(Closing):
             self._save_due = observation.captured_at + SAVE_REFERENCE_S
             self._save_reference()
         dropped, self._dropped = self._dropped, self.chute.dropped
-        self.camera.cycle(self.cycle.state, self.chute.dropped and not dropped)
+        self.camera.on_cycle(self.cycle.state, self.chute.dropped and not dropped)
         return observation
 
     def beats(self) -> Mapping[str, float]:

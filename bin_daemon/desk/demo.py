@@ -45,11 +45,11 @@ class _WitnessCamera(Camera):
     def capture(self, deadline_s: float) -> Frame:
         return self._camera.capture(deadline_s)
 
-    def cycle(self, state: str, dropped: bool) -> None:
+    def on_cycle(self, state: str, dropped: bool) -> None:
         if state == State.SORTING and self._state not in (State.CLEARING, state):
             self.truths.append(self._camera.truth)
         self._state = state
-        self._camera.cycle(state, dropped)
+        self._camera.on_cycle(state, dropped)
 
     def close(self) -> None:
         self._camera.close()

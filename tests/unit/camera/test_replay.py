@@ -269,43 +269,43 @@ def truths(camera: ReplayCamera, frames: int) -> list[str]:
 def test_a_folder_does_not_react_to_the_machine(tmp_path: Path) -> None:
     folder = open_camera(section(picture(tmp_path / "f" / "1.png", RED).parent), SimulatedClock())
     assert isinstance(folder, ReplayCamera)
-    folder.cycle("waiting", False)
+    folder.on_cycle("waiting", False)
     assert truths(folder, 5) == ["1.png"]
 
 
 def test_a_held_item_lies_there_until_it_is_dropped(tmp_path: Path) -> None:
     camera = two_items(tmp_path)
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     assert truths(camera, 3) == ["empty"] * 2 + ["red"]
-    camera.cycle("looking", False)
+    camera.on_cycle("looking", False)
     assert truths(camera, 30) == ["red"] * 30  # 5 frames are the least, not the most
-    camera.cycle("sorting", True)
+    camera.on_cycle("sorting", True)
     assert truths(camera, 4) == ["empty"] * 4  # until the machine waits again
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     assert truths(camera, 3) == ["entering", "entering", "blue"]
 
 
 def test_an_item_that_is_dropped_early_is_gone_at_once(tmp_path: Path) -> None:
     camera = two_items(tmp_path)
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     assert truths(camera, 4) == ["empty"] * 2 + ["red"] * 2
-    camera.cycle("clearing", True)
+    camera.on_cycle("clearing", True)
     assert truths(camera, 1) == ["empty"]
 
 
 def test_a_stuck_item_survives_that_many_drops(tmp_path: Path) -> None:
     camera = two_items(tmp_path, stuck=1)
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     truths(camera, 5)
-    camera.cycle("sorting", True)
+    camera.on_cycle("sorting", True)
     assert truths(camera, 10) == ["red"] * 10
-    camera.cycle("sorting", True)
+    camera.on_cycle("sorting", True)
     assert truths(camera, 1) == ["empty"]
 
 
 def test_a_machine_that_never_drops_loses_the_item_after_a_bounded_time(tmp_path: Path) -> None:
     camera = two_items(tmp_path)
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     seen = truths(camera, 1000)
     assert seen.count("red") == 200  # 20 s at 10 frames a second
     assert "blue" in seen
@@ -316,11 +316,11 @@ def test_after_the_last_item_the_empty_chamber_is_shown_until_the_machine_waits(
 ) -> None:
     path = script(tmp_path, {"empty": "empty.png", "frames": 1}, {"hold": "red.png", "frames": 2})
     camera = script_camera(path, SimulatedClock())
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     truths(camera, 3)
-    camera.cycle("clearing", True)
+    camera.on_cycle("clearing", True)
     assert truths(camera, 5) == ["empty"] * 5
-    camera.cycle("waiting", False)
+    camera.on_cycle("waiting", False)
     with pytest.raises(CameraFinishedError):
         camera.capture(1.0)
 
