@@ -118,8 +118,8 @@ def run_check(options: argparse.Namespace) -> int:
     print(f"bin '{config.bin.id}': the configuration is good")
     print(f"  model   {package.id}: {', '.join(package.labels)}")
     for index, name in enumerate(policy.routes):
-        homes = zip(policy.labels, policy.home, strict=True)
-        takes = [label for label, home in homes if home == index]
+        taken = zip(policy.labels, policy.route_of, strict=True)
+        takes = [label for label, by in taken if by == index]
         poses = " > ".join(step.pose for step in config.routes[name].steps)
         print(f"  route   {name}: {', '.join(takes) or 'nothing of this model'} ({poses} > home)")
     where = "channel" if config.chute.pins == "pca9685" else "GPIO"

@@ -34,7 +34,7 @@ class AreaLikelihood:
 class Policy:
     """What the owner of a bin has decided beforehand, as arrays over its n labels and m routes.
 
-    home: for each label, the index of the route that takes it.
+    route_of: for each label, the index of the route that takes it.
     cost: float (n, m), what it costs to send an item of a label down a route.
     thresholds: float (n,), by label, the probability that its route must reach.
     metal_fires: float (n,), probability that the metal sensor fires. metal_fires, area: None where
@@ -45,7 +45,7 @@ class Policy:
     labels: tuple[str, ...]
     routes: tuple[str, ...]
     residual: int
-    home: tuple[int, ...]
+    route_of: tuple[int, ...]
     cost: Vector
     thresholds: Vector
     metal_fires: Vector | None = None
@@ -109,10 +109,11 @@ def decide(
     if several:
         return dataclasses.replace(residual, reason="two or more separate items")
     # What has to be sure is the route: paper or cardboard does not matter where both go one way.
-    mass = np.bincount(policy.home, weights=fused, minlength=len(policy.routes))
-    home = int(np.argmax(mass))
-    own, sure = policy.routes[home], float(mass[home])
-    first = max((i for i, route in enumerate(policy.home) if route == home), key=fused.__getitem__)
+    mass = np.bincount(policy.route_of, weights=fused, minlength=len(policy.routes))
+    likeliest = int(np.argmax(mass))
+    own, sure = policy.routes[likeliest], float(mass[likeliest])
+    members = (i for i, index in enumerate(policy.route_of) if index == likeliest)
+    first = max(members, key=fused.__getitem__)
     seen = f"{policy.labels[first]} {fused[first]:.2f}"
     if sure - fused[first] >= 0.005:
         seen += f" ({own} in all {sure:.2f})"
@@ -121,12 +122,12 @@ def decide(
         return dataclasses.replace(residual, reason=reason, unsure=True, alert=None)
     expected = fused @ policy.cost
     # Where costs tie, its own route is taken.
-    route = home if expected[home] <= expected.min() + 1e-9 else int(np.argmin(expected))
+    route = likeliest if expected[likeliest] <= expected.min() + 1e-9 else int(np.argmin(expected))
     name = policy.routes[route]
-    if route != home:
-        seen += f", but {name} costs {expected[route]:.2f} and {own} {expected[home]:.2f}"
+    if route != likeliest:
+        seen += f", but {name} costs {expected[route]:.2f} and {own} {expected[likeliest]:.2f}"
     level = readings.fill_percent.get(name, 0.0)
     if level >= policy.full_percent and route != policy.residual:
         return dataclasses.replace(residual, reason=f"{seen}, but {name} is full ({level:.0f} %)")
-    diverted = route == policy.residual != home
+    diverted = route == policy.residual != likeliest
     return dataclasses.replace(residual, route=name, reason=seen, rejected=diverted)

@@ -70,7 +70,7 @@ def policy_of(config: Config, model: Labelled) -> Policy:
         labels=labels,
         routes=routes,
         residual=routes.index(decision.residual),
-        home=tuple(routes.index(route_of[label]) for label in labels),
+        route_of=tuple(routes.index(route_of[label]) for label in labels),
         cost=_costs(config, labels),
         thresholds=_vector(thresholds.get(label, DEFAULT_THRESHOLD) for label in labels),
         # For a class without a figure the sensor is no evidence either way.

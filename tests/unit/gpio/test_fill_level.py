@@ -244,7 +244,7 @@ def test_a_full_compartment_takes_no_more_and_an_unknown_level_is_not_full(readi
         labels=("paper", "trash"),
         routes=("paper", "residual"),
         residual=1,
-        home=(0, 1),
+        route_of=(0, 1),
         cost=np.array([[0, 1], [4, 0]], np.float32),
         thresholds=np.array([0.5, 0.5], np.float32),
     )

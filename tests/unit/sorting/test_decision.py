@@ -10,15 +10,15 @@ from bin_daemon.sorting.decision import AreaLikelihood, Policy, decide, fuse
 
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 ROUTES = ("fibre", "glass", "packaging", "residual")
-HOME = (0, 1, 2, 0, 2, 3)
+ROUTE_OF = (0, 1, 2, 0, 2, 3)
 NO_READINGS = Readings()
 
 
 def cost_matrix(residual: float = 1.0, wrong: float = 4.0) -> np.ndarray:
     cost = np.full((6, 4), wrong, dtype=np.float32)
     cost[:, 3] = residual
-    for label, home in enumerate(HOME):
-        cost[label, home] = 0.0
+    for label, route in enumerate(ROUTE_OF):
+        cost[label, route] = 0.0
     return cost
 
 
@@ -27,7 +27,7 @@ def policy(threshold: float = 0.6, **changes) -> Policy:
         "labels": LABELS,
         "routes": ROUTES,
         "residual": 3,
-        "home": HOME,
+        "route_of": ROUTE_OF,
         "cost": cost_matrix(),
         "thresholds": np.full(6, threshold, dtype=np.float32),
     }
@@ -198,8 +198,8 @@ def test_whatever_is_seen_the_route_is_safe(looks, threshold, full):
     if decision.route != "residual":
         mass = sum(
             p
-            for p, home in zip(decision.probabilities, HOME, strict=True)
-            if ROUTES[home] == decision.route
+            for p, route in zip(decision.probabilities, ROUTE_OF, strict=True)
+            if ROUTES[route] == decision.route
         )
         assert mass >= np.float32(threshold) - 1e-5
         expected = decision.probabilities @ rules.cost

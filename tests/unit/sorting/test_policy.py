@@ -25,8 +25,8 @@ def with_decision(profile: Config, **values) -> Config:
 
 def test_each_label_finds_the_route_that_takes_it(profile):
     policy = policy_of(profile, open_package("waste6"))
-    for label, home in zip(policy.labels, policy.home, strict=True):
-        assert label in profile.routes[policy.routes[home]].takes
+    for label, route in zip(policy.labels, policy.route_of, strict=True):
+        assert label in profile.routes[policy.routes[route]].takes
     assert policy.routes[policy.residual] == "residual"
 
 
@@ -38,7 +38,7 @@ def test_the_right_route_costs_nothing_and_exceptions_count(profile):
     assert row["glass"] == 0
     assert row["residual"] == 1
     assert row["paper"] == 12
-    assert policy.cost[np.arange(6), policy.home].tolist() == [0] * 6
+    assert policy.cost[np.arange(6), policy.route_of].tolist() == [0] * 6
 
 
 def test_the_owner_s_thresholds_overrule_the_model_s(profile):
