@@ -51,8 +51,8 @@ class Chamber:
         self._config = config
         self._frame_shape: tuple[int, int] | None = None
         self._seen: Segmentation | None = None  # of the frame that the present rest began with
-        self._differing = 0
-        self._settled = False
+        self._differing = 0  # pixels that differed when `_seen` was made,
+        self._settled = False  # and whether the view had rested for `settle_s` by then
         self._followed_at = 0.0
         self.learn()
 
@@ -66,11 +66,15 @@ class Chamber:
         """Take a picture of the empty chamber, uint8 (height, width, 3) RGB of the frame's size."""
         check_image(empty, "reference")
         self._frame_shape = (empty.shape[0], empty.shape[1])
-        self._take(Background.learn([shrink(self._region(empty)[0])]))
+        self._reset(Background.learn([shrink(self._region(empty)[0])]))
 
     def learn(self) -> None:
         """Forget the empty view and learn it from the next still frames."""
-        self._background: Background | None = None
+        self._reset(None)
+
+    def _reset(self, background: Background | None) -> None:
+        """Start with this empty view, or none, and nothing known of what lies in the chamber."""
+        self._background = background
         self._table: Bytes | None = None
         self._loaded = False  # the background is from a file and has not been seen to fit
         self._still_frames = StillFrames()
@@ -163,15 +167,11 @@ class Chamber:
         still_s = self._still_frames.still_s(small, now, 1.0)
         gathered = len(self._still_frames.frames)
         if gathered >= LEARN_FRAMES and still_s >= self._config.settle_s:
-            self._take(Background.learn(self._still_frames.frames))
+            self._reset(Background.learn(self._still_frames.frames))
         words = (
             f"learning the empty view: {min(gathered, LEARN_FRAMES)} of {LEARN_FRAMES} still frames"
         )
         return Observation(View.LEARNING, now, reason=words)
-
-    def _take(self, background: Background) -> None:
-        self.learn()
-        self._background = background
 
     def _pause(self) -> None:
         """The view is lost: what was at rest before counts for nothing afterwards."""
@@ -228,7 +228,7 @@ class Chamber:
         if still_s >= ELSEWHERE_S and elsewhere and len(self._still_frames.frames) >= LEARN_FRAMES:
             background = Background.learn(self._still_frames.frames)
             if background.has_detail:
-                self._take(background)
+                self._reset(background)
                 words = "learnt again: the whole view has changed"
                 return Observation(View.LEARNING, now, reason=words, changed=changed)
         words = f"covered: {changed:.0%} of the view differs from the empty chamber"
@@ -283,7 +283,7 @@ class Chamber:
         if saved is None:
             return False
         background, self._frame_shape = saved
-        self._take(background)
+        self._reset(background)
         self._loaded = True
         return True
 

@@ -73,15 +73,15 @@ class Sorter:
         chute_in_view: bool = False,
     ) -> None:
         self._policy, self._is_same = policy, is_same
-        self._wanted, self._clear_s, self._chute_in_view = looks, clear_s, chute_in_view
+        self._looks_wanted, self._clear_s, self._chute_in_view = looks, clear_s, chute_in_view
         self.state = State.WAITING
         self.frozen = self._pausing = self._several = self._retried = False
         self._looks: list[Prediction] = []
         self._item: Item | None = None
-        self._made: Decide | None = None
-        self._seen_at: float | None = None
-        self._seeing_since: float | None = None
-        self._since = self._frozen_at = 0.0
+        self._made: Decide | None = None  # what was decided of the item on its way out
+        self._seen_at: float | None = None  # when the item came into view
+        self._seeing_since: float | None = None  # from when on a blocked view shows something again
+        self._since = self._frozen_at = 0.0  # when the state was entered, when the chute was frozen
         self._raised: set[str] = set()
 
     def step(self, observation: Observation, readings: Readings, chute_idle: bool) -> list[Action]:
@@ -117,8 +117,8 @@ class Sorter:
         if self.state is not State.LOOKING or self._item is None:
             return []
         self._looks.append(prediction)
-        del self._looks[: -self._wanted]  # while the chute is busy the oldest looks go
-        if len(self._looks) < self._wanted or not chute_idle:
+        del self._looks[: -self._looks_wanted]  # while the chute is busy the oldest looks go
+        if len(self._looks) < self._looks_wanted or not chute_idle:
             return []
         area = self._item.area
         decision = decide(self._looks, self._policy, readings, area, self._several)
