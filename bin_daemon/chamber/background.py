@@ -255,26 +255,33 @@ class Background:
         """
         now, then = (view[::_STRIDE, ::_STRIDE].reshape(-1, 3) for view in (small, self.mean))
         ratio = np.log(now.astype(np.float32) + _DARK) - np.log(then + _DARK)
+        # A clipped pixel hides how bright it is.
         usable = (now < 250).all(axis=1)
         if usable.sum() < 30:
             return False
         a, ratio = self._sample[usable], ratio[usable]
+        # Start from the last light, or, where hardly anything fits it, from the commonest ratio.
         light = self.light
         near = np.abs(ratio - a @ light).max(axis=1) < _NEAR
         if near.mean() < 0.25:
             light = np.zeros((3, 3), np.float32)
             light[0] = [_shorth(ratio[:, c]) for c in range(3)]
+        # An item's pixels lie far from the fit, so they lose their weight and do not bend it.
         for _ in range(4):
             residual = np.abs(ratio - a @ light).max(axis=1)
             scale = max(0.03, 1.5 * float(np.median(np.minimum(residual, _NEAR))))
             weight = np.square(np.maximum(0.0, 1.0 - np.square(residual / (3.0 * scale))))
             weighted = a * weight[:, None]
+            # Few pixels, or pixels on one side, must not make a slope.
             ridge = np.diag([0.01, 2.0, 2.0]).astype(np.float32)
             light = np.linalg.solve(a.T @ weighted + ridge, weighted.T @ ratio).astype(np.float32)
+        # Beyond these it is no lamp.
         light[0] = np.clip(light[0], *np.log(GAIN_LIMITS))
         light[1:] = np.clip(light[1:], -0.5, 0.5)
+        # Lighting anew costs time, and a hundredth does not show.
         if float(np.abs(light - self.light).sum(axis=0).max()) <= 0.01:
             return False
+        # A large item in one colour looks like other light, but hides the detail behind it.
         before, self.light = self.light, light
         self.relight()
         if float(np.abs(light).max()) > JUMP and not self.recognised(small):

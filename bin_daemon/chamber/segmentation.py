@@ -79,24 +79,32 @@ def segment(
     """
     size = max(small.shape[:2])
     shade = shadows(small, background)
+    # Weak pixels tell how far an object reaches, strong ones that there is an object at all.
     weak, strong = background.outside(small), background.outside(small, strong=True)
+    # These three take shadows in: an open lid may only dim the view, and so may a clear thing.
     lid = next((b for b in entrance if _along(weak, strong, b, background)), "")
     differs = _dense(weak, background)
     changed = cv2.countNonZero(weak) / weak.size
+    # A shadow differs, but nothing lies there.
     shade &= weak > 0
     weak[shade] = 0
     strong[shade] = 0
+    # White paper on white and clear plastic hardly differ: only their edges show.
     edges = _object_edges(background.new_edges(small), background, shade, strong, size)
     weak |= edges
     strong |= edges
+    # Fragments are judged whole: noise has no strong core, and an edge that moved is thin.
     dense = _dense(weak, background)
     closed = cv2.morphologyEx(dense, cv2.MORPH_CLOSE, _disc(_CLOSE * size))
     kept = _fragments(closed, dense, strong, background)
+    # A rail that rests elsewhere would pass for a hand.
     for border in entrance:
         _drop_rail(kept, border)
+    # One clear bottle is several highlights: joined where all between them differs a little.
     segments = _segments(kept, differs, size, min_pixels)
     mask = np.any(segments, axis=0) if segments else np.zeros(kept.shape, np.bool_)
     reaches = next((b for b in entrance if _touches(mask, b, background.unseen(b), size)), "")
+    # Recognising takes long, and is in question only where much changed or nothing was found.
     doubtful = changed > _COVERED or not segments
     recognised = not doubtful or background.recognised(small)
     return Segmentation(segments, mask, changed, reaches, lid, recognised)
