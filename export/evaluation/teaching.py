@@ -107,6 +107,9 @@ class Embedder:
         """Teach a fresh bin with some frames, by "label" or "thing", and judge it on others.
 
         The pictures are laid out as a person would: a folder for each class, `sessions.csv`.
+        Of the figures, `accepted` is the share of pictures above their threshold, `accepted_right`
+        how many of those are right; `promised` is the accuracy that the bin itself expected of the
+        taught head, `promised_se` its standard error, `before` what it expected of the shipped one.
         """
         with tempfile.TemporaryDirectory() as made:
             folder, state = Path(made, "taught"), Path(made, "state")
@@ -199,7 +202,8 @@ def _unseen(frames: Frames, embedder: Embedder, common: Words) -> Iterator[dict[
 
     chamber_a: one session of cans and one of bottles with all cups. chamber_b: two of the three
     arrangements, without a control: its things lie alike in all frames, so the median that stands
-    for the empty view shows them too, and nothing paints them out.
+    for the empty view shows them too, and nothing paints them out. `ground_accuracy` and
+    `ground_majority` are the figures of the control.
     """
     sessions = {one.session for one in frames}
     with_control = set(CANS) <= sessions
