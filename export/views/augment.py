@@ -94,7 +94,7 @@ def degrade(picture: Array, rng: np.random.Generator) -> Array:
     return recompressed(picture, int(rng.integers(30, 90))) if rng.random() < 0.12 else picture
 
 
-def starve(picture: Array, rng: np.random.Generator) -> Array:
+def in_weak_light(picture: Array, rng: np.random.Generator) -> Array:
     """A picture as a cheap sensor sees it in weak light: down to a tenth of the light, with noise
     of up to 20 grey levels, at times compressed hard; shape and dtype stay.
     """

@@ -20,7 +20,7 @@ from bin_daemon.core.messages import Array
 from export.data.pictures import Picture, label_indices, main_labels
 from export.recipes.schema import FoldedRecipe, FoldedTraining
 from export.run import REPOSITORY, Run, relative
-from export.views.augment import blend, jitter, starve
+from export.views.augment import blend, in_weak_light, jitter
 from export.views.renderings import Rendered, read_renderings
 from export.views.view_cache import cached_views, photograph_views, rendered_views, unknown_views
 
@@ -114,7 +114,7 @@ def batches(
     Each photograph of the epoch is shown as a whole or in a chamber; a share of every batch more
     is out of distribution, with all classes equally right, and another share rendered items.
     """
-    rng, dusk = (np.random.default_rng((plan.seed, epoch, part)) for part in (1, 2))
+    rng, weak_light_rng = (np.random.default_rng((plan.seed, epoch, part)) for part in (1, 2))
     order = epoch_order(views.labels, plan, epoch)
     flat = plan.label_smoothing / classes
     soft = np.eye(classes, dtype=np.float32) * (1.0 - plan.label_smoothing) + np.float32(flat)
@@ -141,8 +141,8 @@ def batches(
         )
         mixed = rng.permutation(len(shown))
         pixels = np.stack([jitter(shown[i], plan.size(epoch), rng) for i in mixed])
-        for i in np.flatnonzero(dusk.random(len(pixels)) < plan.weak_light_share):
-            pixels[i] = starve(pixels[i], dusk)
+        for i in np.flatnonzero(weak_light_rng.random(len(pixels)) < plan.weak_light_share):
+            pixels[i] = in_weak_light(pixels[i], weak_light_rng)
         yield blend(pixels, targets[mixed], plan.blend_share, rng)
 
 

@@ -25,12 +25,12 @@ STRIDE = 3  # of the empty view, of which only the light is wanted
 CASTS = (0.04, 0.04, 0.12, 0.2, 0.4)  # spreads of the log gains of a coloured light, drawn alike
 
 
-def cropped(item: CutOut, rng: np.random.Generator) -> Array:
+def crop_in_drawn_chamber(item: CutOut, rng: np.random.Generator) -> Array:
     """One crop of the item in a random chamber, uint8 (s, s, 3) RGB, s as the crop comes out."""
-    return handed_on(*compose(item, FRAME, rng), rng)
+    return as_bin_crops(*compose(item, FRAME, rng), rng)
 
 
-def handed_on(empty: Array, frame: Array, mask: Array, rng: np.random.Generator) -> Array:
+def as_bin_crops(empty: Array, frame: Array, mask: Array, rng: np.random.Generator) -> Array:
     """What the daemon would hand to the network of a frame, uint8 (s, s, 3) RGB.
 
     `empty` is the chamber without the item, uint8 RGB at any size; `frame` is uint8 (h, w, 3) RGB,
@@ -76,7 +76,7 @@ def compose(item: CutOut | None, size: int, rng: np.random.Generator) -> tuple[A
 
 
 def _exposure(scene: Array, rng: np.random.Generator) -> float:
-    """The gain that an automatic exposure would choose, a little off, and at times starved."""
+    """The gain that an automatic exposure would choose, a little off, and at times too low."""
     wanted = rng.choice((rng.uniform(0.1, 0.25), rng.uniform(0.2, 0.45), rng.uniform(0.35, 0.6)))
     gain = wanted / max(float(scene.mean()), 0.02)
     brightest = max(float(np.percentile(scene, 97)), 0.05)

@@ -29,7 +29,7 @@ from export.data.pictures import (
 from export.errors import ExportError
 from export.recipes.schema import Relaid
 from export.run import REPOSITORY
-from export.views.compose import cropped
+from export.views.compose import crop_in_drawn_chamber
 from export.views.cutouts import CutOut, cut_out, rounded, softened
 from export.views.workers import in_processes
 
@@ -113,7 +113,7 @@ def _relay_one(home: Path, sources: Sequence[Source], i: int) -> None:
             shown = _shaped(picture, item, _borrowed(sources, rng))
         else:
             shown = item
-        view = prepare(cropped(shown, rng), SIZE, SIZE)
+        view = prepare(crop_in_drawn_chamber(shown, rng), SIZE, SIZE)
         save_picture(home / source.file(k), view, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from bin_daemon.core.images import prepare
 from bin_daemon.core.messages import Array
 from export.data.pictures import load_squares, pictures_below, read_rgb
-from export.views.compose import FRAME, cropped, empty_crop
+from export.views.compose import FRAME, crop_in_drawn_chamber, empty_crop
 from export.views.cutouts import CutOut, rounded, softened
 
 SKIN = ((255, 220, 190), (225, 170, 130), (160, 105, 75), (90, 60, 45))
@@ -37,7 +37,7 @@ def arm(rng: np.random.Generator) -> Array:
     if rng.random() < 0.6:
         sleeve = round(tip * rng.uniform(0.3, 0.8))
         picture[:sleeve] = rng.integers(0, 256, 3)
-    return cropped(CutOut(picture, softened(mask)), rng)
+    return crop_in_drawn_chamber(CutOut(picture, softened(mask)), rng)
 
 
 def blob(rng: np.random.Generator) -> Array:
@@ -52,7 +52,7 @@ def blob(rng: np.random.Generator) -> Array:
     colours = rng.integers(0, 256, (2, 3))
     picture = (colours[0] * patches + colours[1] * (1.0 - patches)) * shade[..., None]
     picture = np.clip(picture, 0, 255).astype(np.uint8)
-    return cropped(CutOut(picture, softened(mask)), rng)
+    return crop_in_drawn_chamber(CutOut(picture, softened(mask)), rng)
 
 
 def noise_picture(rng: np.random.Generator) -> Array:

@@ -21,7 +21,7 @@ from export.data.pictures import read_rgb
 from export.errors import ExportError
 from export.run import Run, alone
 from export.views.augment import augment, degrade, recolour
-from export.views.compose import cropped, handed_on
+from export.views.compose import as_bin_crops, crop_in_drawn_chamber
 from export.views.cutouts import cut_out
 from export.views.renderings import Rendered
 from export.views.unknown import SHOWN
@@ -49,7 +49,7 @@ def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: in
         if k < clean or item is None:
             views.append(augment(square, SIZE, rng))
         else:
-            views.append(prepare(cropped(item, rng), SIZE, SIZE))
+            views.append(prepare(crop_in_drawn_chamber(item, rng), SIZE, SIZE))
     return np.stack(views)
 
 
@@ -60,7 +60,7 @@ def rendered_views(folder: Path, items: Sequence[Rendered], count: int, i: int) 
     cover = mask[:, :, 0] / np.float32(255.0)
     views = []
     for _ in range(count):
-        view = prepare(handed_on(empty, picture, cover, rng), SIZE, SIZE)
+        view = prepare(as_bin_crops(empty, picture, cover, rng), SIZE, SIZE)
         views.append(degrade(recolour(view, rng), rng) if rng.random() < 0.5 else view)
     return np.stack(views)
 

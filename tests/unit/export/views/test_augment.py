@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.views.augment import augment, blend, recolour, rewarp, starve
+from export.views.augment import augment, blend, in_weak_light, recolour, rewarp
 
 
 def picture(side: int = 96) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_colour_changes_stay_moderate_on_average() -> None:
 def test_weak_light_darkens_and_brings_noise() -> None:
     grey = np.full((64, 64, 3), 160, np.uint8)
 
-    seen = [starve(grey, np.random.default_rng(seed)) for seed in range(60)]
+    seen = [in_weak_light(grey, np.random.default_rng(seed)) for seed in range(60)]
 
     assert all(one.shape == grey.shape and one.dtype == np.uint8 for one in seen)
     assert np.mean([one.mean() for one in seen]) < 120

@@ -8,7 +8,7 @@ import pytest
 
 from export.views import unknown
 from export.views.backgrounds import draw_background, draw_light
-from export.views.compose import FRAME, compose, cropped, empty_crop
+from export.views.compose import FRAME, compose, crop_in_drawn_chamber, empty_crop
 from export.views.cutouts import background_of, cut_out
 
 
@@ -79,7 +79,7 @@ def test_an_item_lies_where_its_coverage_says(seed):
 
 def test_a_composition_is_the_same_for_the_same_generator():
     item = cut_out(on_white()[0])
-    first, second = (cropped(item, np.random.default_rng(5)) for _ in range(2))
+    first, second = (crop_in_drawn_chamber(item, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
