@@ -18,11 +18,10 @@ from bin_daemon.core.messages import Array
 from export.data.csv_tables import read_table
 from export.data.pictures import Picture, label_indices, load_squares, read_split, spread
 from export.errors import ExportError
-from export.evaluation import chambers, gate, robustness
+from export.evaluation import chambers, gate, out_of_distribution, robustness
 from export.evaluation.figures import Judged, block, decide, figures, halves
 from export.evaluation.runtimes import RUNTIMES, ModelOutputs, TfliteFile
 from export.run import Run, training_time, versions
-from export.views import unknown
 from export.views.renderings import EMPTIES, STUDIO
 
 EVALUATION = "evaluation.json"
@@ -87,9 +86,9 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
         report["robustness"] = _robustness(models[main], squares, judged.truth, calibration)
     if quotable := _pooled(run) or report["held_out"]:
         organic = data.parent / "organic"
-        report["unknown"] = unknown.measure(
+        report["unknown"] = out_of_distribution.measure(
             organic if organic.is_dir() and "organic" not in labels else None,
-            spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), unknown.DRAWN),
+            spread(sorted(STUDIO.glob(f"{EMPTIES}/**/*.jpg")), out_of_distribution.DRAWN),
             size,
             lambda pictures: decide(models[main].run(pictures).logits, quotable["calibration"])[1],
         )

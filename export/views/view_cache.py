@@ -54,7 +54,7 @@ def photograph_views(folder: Path, files: Sequence[str], clean: int, chamber: in
 
 
 def rendered_views(folder: Path, items: Sequence[Rendered], count: int, i: int) -> Views:
-    """One rendered item, `count` times handed on with other boxes, light and sharpness."""
+    """One rendered item, `count` times cropped with other boxes, light and sharpness."""
     rng, item = np.random.default_rng((FORMAT, 2, i)), items[i]
     picture, empty, mask = (read_rgb(folder / f) for f in (item.file, item.empty, item.mask))
     cover = mask[:, :, 0] / np.float32(255.0)

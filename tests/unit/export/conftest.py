@@ -7,15 +7,15 @@ import pytest
 from drawn_runs import LABELS, draw, make_run
 
 from export.data.pictures import Picture
+from export.evaluation import out_of_distribution
 from export.evaluation.evaluate import evaluate
 from export.run import Run
-from export.views import unknown
 
 
 @pytest.fixture
 def few_drawn_things(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two unknown things of each kind: this is not about how many are accepted."""
-    monkeypatch.setattr(unknown, "DRAWN", 2)
+    monkeypatch.setattr(out_of_distribution, "DRAWN", 2)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Run:
     run.write_bytes("curves.csv", b"epoch,loss,seconds\n1,1.5,90\n2,0.9,114\n")
     run.write_json("versions.json", {"machine": "aarch64, 4 cores, Linux"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unknown, "DRAWN", 2)
+        patch.setattr(out_of_distribution, "DRAWN", 2)
         evaluate(run, drawn, ["evaluate", "--run", "drawn"])
     return run
 

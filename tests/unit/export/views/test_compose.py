@@ -111,23 +111,3 @@ def test_things_of_no_class_are_pictures(name):
         assert picture.ndim == 3
         assert picture.shape[2] == 3
         assert picture.std() > 0.0
-
-
-def test_what_is_accepted_of_unknown_things_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(unknown, "DRAWN", 5)
-    (tmp_path / "fruit").mkdir()
-    cv2.imwrite(str(tmp_path / "fruit" / "pear.jpg"), np.full((80, 60, 3), 90, np.uint8))
-    (tmp_path / "README.txt").write_text("no picture")
-    found = unknown.measure(
-        tmp_path,
-        [tmp_path / "fruit" / "pear.jpg"],
-        224,
-        lambda pictures: np.arange(len(pictures)) == 0,
-    )
-    assert found["kinds"]["arms"] == {"shown": 5, "accepted": 1, "trained": False}
-    assert found["kinds"]["rendered empty chambers"]["shown"] == 1
-    assert found["kinds"]["blobs"]["trained"]
-    assert found["accepted_share"] == pytest.approx(4 / 12, abs=1e-4)
-    (tmp_path / "none").mkdir()
-    bare = unknown.measure(tmp_path / "none", [], 224, lambda pictures: np.zeros(len(pictures)))
-    assert "fruit and vegetables" not in bare["kinds"]
