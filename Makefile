@@ -36,7 +36,7 @@ hil: deb $(VENV)/.dev
 	tests/hil/run $(ARGS)
 
 # Five folds for the figures, and the model that is shipped, from all pictures; hours without a
-# graphics card, and what is broken off goes on where it was. Trainings side by side on a core each
+# graphics card, and what is interrupted goes on where it was. Trainings side by side on a core each
 # are a third faster than one after the other on all of them.
 EXPORT := $(VENV)-export/bin/python -m export
 MODEL ?= waste6

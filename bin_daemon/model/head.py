@@ -56,7 +56,7 @@ class Head:
     """A taught head.
 
     labels: k classes. kernel: float32 (d, k), for embeddings of length 1. bias: float32 (k,).
-    temperature: of the softmax. thresholds: for each class, the confidence from which to trust it.
+    temperature: of the softmax. thresholds: for each class, the probability its route must reach.
     taught_at: wall clock. figures: what it was worth, as `training` gives them.
     """
 

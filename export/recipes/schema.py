@@ -164,7 +164,7 @@ class FoldedTraining:
     clean_views: Annotated[int, Bounds(ge=0, le=200)] = 8
     """Of each photograph on its plain background, beside the photograph as it is."""
     chamber_views: Annotated[int, Bounds(ge=0, le=200)] = 8
-    """Of each photograph, its item cut out and laid into drawn chambers."""
+    """Of each photograph, its item cut out and placed in drawn chambers."""
     chamber_share: Share = 0.35
     """Share of the photographs of a batch that are shown in a chamber."""
     rendered: str | None = None

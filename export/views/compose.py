@@ -178,7 +178,7 @@ def _box(mask: Array, rng: np.random.Generator) -> tuple[int, int, int, int]:
     if not width:
         side = mask.shape[0]
         return (side // 4, side // 4, side // 2, side // 2)
-    # Parts of clear things go unseen, and shadows are taken along.
+    # Parts of transparent items go unseen, and shadows are taken along.
     left = x + width * rng.uniform(-0.08, 0.1)
     right = x + width - 1 - width * rng.uniform(-0.08, 0.1)
     top = y + height * rng.uniform(-0.08, 0.1)

@@ -142,7 +142,7 @@ def _whole(mask: Array) -> Array:
 
 
 def _closed(mask: Array) -> Array:
-    """The mask with its bays filled: of clear things the middle looks like the background."""
+    """The mask with its bays filled: of transparent items the middle looks like the background."""
     wide = cv2.copyMakeBorder(mask, _BAY, _BAY, _BAY, _BAY, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _disc(_BAY))
     return _whole(closed[_BAY:-_BAY, _BAY:-_BAY])
