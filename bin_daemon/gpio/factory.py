@@ -38,9 +38,9 @@ def open_factory(kind: str = "outputs", board: BoardSection | None = None) -> Fa
     """The pin factory of this name, never another one. Its owner calls `close()` on it, last.
 
     kind: `mock` has simulated pins, which record their latest states. The others are the header of
-    a Pi and differ in what makes the pulses of servos; see `ChuteSection.pins`. board: the servo
-    board of `pca9685`. Without arguments it is the factory that gpiozero loads under the name
-    `bindaemon`, where every output that can have hardware PWM gets it.
+    a Pi: those of `ChuteSection.pins` differ in what makes the pulses of servos; with `outputs`, as
+    gpiozero opens it under the name `bindaemon`, every output that can have hardware PWM gets it.
+    board: the servo board of `pca9685`.
 
     Raises ChuteError, with the likely cause and remedy, where it cannot be opened.
     """
