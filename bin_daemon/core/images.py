@@ -191,15 +191,8 @@ def prepare(image: Image, width: int, height: int) -> Image:
     Halved by averaging while it is twice as large or more, then bilinear: as free of aliases as
     averaging over areas would be, at a fraction of its time. One of another shape is stretched.
 
-    Args:
-        image: uint8 (h, w, 3) RGB of any size.
-        width, height: of the input, in pixels.
-
-    Returns:
-        uint8 (height, width, 3), contiguous.
-
-    Raises:
-        PictureError: the array is no picture.
+    image: uint8 (h, w, 3) RGB of any size. width, height: of the input, in pixels. Returns uint8
+    (height, width, 3), contiguous. Raises PictureError where the array is no picture.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise PictureError(

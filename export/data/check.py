@@ -93,10 +93,9 @@ def check_data(
 ) -> list[Picture]:
     """List the pictures that can be used; keep report, suspects and groups in the run folder.
 
-    Args:
-        labels: the classes there must be, or None for those of the folder.
-        parts: how many parts (or folds) every class must be dealt into.
-        embed: a network to find near-duplicates with, or None for hashes alone.
+    labels: the classes there must be, or None for those of the folder. parts: how many parts (or
+    folds) every class must be dealt into. embed: a network to find near-duplicates with, or None
+    for hashes alone.
 
     Raises ExportError where the report has errors; the message names each with its cure.
     """

@@ -44,15 +44,11 @@ def locate(
 ) -> Path:
     """The folder of the class folders of a recipe.
 
-    Args:
-        name: of the recipe.
-        data: what it says of its pictures.
-        folder: the one that the user names; taken as it is.
-        sha256: of the published archive, from the user, where the recipe knows none.
-        relay: makes a set of folders whose items are laid on drawn backgrounds.
+    name: of the recipe. data: what it says of its pictures. folder: the one that the user names;
+    taken as it is. sha256: of the published archive, from the user, where the recipe knows none.
+    relay: makes a set of folders whose items are laid on drawn backgrounds.
 
-    Raises:
-        ExportError: there is no way to the pictures, or the archive is not the one stated.
+    Raises ExportError where there is no way to the pictures, or the archive is not the one stated.
     """
     if folder is not None:
         return folder

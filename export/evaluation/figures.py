@@ -40,10 +40,9 @@ def block(
     `data` says what the pictures are, `method` what the parts; `target` is the share that is to be
     right among the accepted; `residual` labels go where the unsure goes and are never accepted.
 
-    Returns:
-        data, pictures, groups; int8 and float (accuracy, macro averages and per_class with
-        intervals, confusion); calibration (temperature and thresholds fit on all pictures, and
-        figures cross-fitted); roc and coverage_precision, as points for drawing.
+    Returns `data`, `pictures`, `groups`; `int8` and `float` (accuracy, macro averages and per_class
+    with intervals, confusion); `calibration` (temperature and thresholds fit on all pictures, and
+    figures cross-fitted); `roc` and `coverage_precision`, as points for drawing.
     """
     truth, groups, labels = judged.truth, judged.groups, judged.labels
     calibrated = _calibration(judged, method, target, residual)

@@ -73,9 +73,8 @@ def matched(overlaps: Array) -> list[tuple[int, int]]:
 def measure(picture: MaskedPicture) -> dict[str, Any]:
     """Cut every item out of one picture, as the bin does, and compare with the truth.
 
-    Returns:
-        `items` (name, iou, box_iou; 0 for one that was missed), `missed` names, and `spurious`, the
-        number of items found where none is.
+    Returns `items` (name, iou, box_iou; 0 for one that was missed), `missed` (names), and
+    `spurious`, the number of items found where none is.
     """
     config = ChamberSection()
     height, width = picture.pixels.shape[:2]

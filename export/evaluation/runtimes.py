@@ -90,8 +90,7 @@ def run_apart(content: bytes, runtime: Runtime, values: Array) -> ModelOutputs:
 
     In a process of its own: TensorFlow and the runtimes disturb each other's operators in one.
 
-    Raises:
-        ExportError: the runtime refuses the file.
+    Raises ExportError where the runtime refuses the file.
     """
     return _other_process().submit(_run_model, content, runtime, values).result()
 

@@ -56,10 +56,9 @@ def package(
     The model is named after the folder; `version` is the recipe's unless given. `despite` says why
     it is packaged although the gate refuses it, which card and manifest repeat.
 
-    Raises:
-        ExportError: a step before is missing, the figures are of another model file, or the gate
-            refuses them.
-        ModelError: the finished package fails its own golden inputs on a runtime.
+    Raises ExportError where a step before is missing, the figures are of another model file, or the
+    gate refuses them; ModelError where the finished package fails its own golden inputs on a
+    runtime.
     """
     content = run.need("model.tflite", "quantize").read_bytes()
     report, config = read_evaluation(run), run.read_json("config.json", "train")

@@ -76,8 +76,7 @@ def board(width: float, height: float, thick: float, front: Array, back: Array) 
 def drinks_can(wall_print: Callable[[int, int], Array]) -> list[Part]:
     """A drinks can that stands: drawn body, bare ends, tab and mouth.
 
-    Args:
-        wall_print: draws what stands on its wall, sRGB (h, w, 3), for a height and width in pixels.
+    wall_print: draws what stands on its wall, sRGB (h, w, 3), for a height and width in pixels.
     """
     body = lathe(curve(CAN, 0.0009, smooth=2), 220)
     length = curve(CAN, 0.0009, smooth=2)

@@ -54,9 +54,8 @@ def empty_crop(rng: np.random.Generator) -> Array:
 def compose(item: CutOut | None, size: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """The empty chamber, the chamber with the item, and where the item lies.
 
-    Returns:
-        uint8 RGB of the empty chamber at a third of the size, uint8 (size, size, 3) RGB of the
-        chamber with the item, and float32 (size, size), the item's coverage.
+    Returns uint8 RGB of the empty chamber at a third of the size, uint8 (size, size, 3) RGB of the
+    chamber with the item, and float32 (size, size), the item's coverage.
     """
     background = draw_background(size, rng)
     light = draw_light(size, rng)
@@ -86,8 +85,7 @@ def _exposure(scene: Array, rng: np.random.Generator) -> float:
 def _lay(item: CutOut, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """The item as it lies: scaled, turned, squashed, crushed, perhaps cut by the border.
 
-    Returns:
-        float32 (size, size, 3) reflectance 0 to 1, float32 (size, size) coverage.
+    Returns float32 (size, size, 3) reflectance 0 to 1, float32 (size, size) coverage.
     """
     rows, columns = np.nonzero(item.mask > 0.5)
     middle = np.array([columns.mean(), rows.mean()])

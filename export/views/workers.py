@@ -32,13 +32,9 @@ def in_processes(
 ) -> Iterator[Result]:
     """The results of a picklable function, one after another; what it raises is raised here.
 
-    Args:
-        function: to call.
-        inputs: what it is called with, picklable too; `chunk` of them are handed over at once.
-        processes: how many; None for as many as there are cores.
-        start: called first in each process, with `threads`, which it may use.
-
-    Raises ExportError where a process was killed.
+    function: to call. inputs: what it is called with, picklable too; `chunk` of them are handed
+    over at once. processes: how many; None for as many as there are cores. start: called first in
+    each process, with `threads`, which it may use. Raises ExportError where a process was killed.
     """
     # TensorFlow's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")

@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Render what is missing; write the table now and then, and at the end. Returns 0.
 
-    Raises:
-        ExportError: there is no renderer, or a process was killed.
+    Raises ExportError where there is no renderer, or a process was killed.
     """
     out, seed = options.out, options.seed
     out.mkdir(parents=True, exist_ok=True)

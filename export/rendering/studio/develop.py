@@ -95,12 +95,8 @@ def _denoised(img: Array, noise: Array) -> Array:
 def developed(radiance: Array, error: Array | None, film: Film, rng: Rng) -> Array:
     """The picture uint8 (h, w, 3) of `radiance`.
 
-    Args:
-        radiance: linear light (h, w, 3).
-        error: its standard error; where it shows, non-local means takes it down. None: no
-            denoising.
-        film: the camera.
-        rng: source of the sensor's noise.
+    radiance: linear light (h, w, 3). error: its standard error, which non-local means takes down
+    where it shows, or None for no denoising. film: the camera. rng: source of the sensor's noise.
     """
     img = tone_curve(radiance * film.gain, film.knee, film.gamma)
     if error is not None:

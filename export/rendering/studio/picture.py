@@ -51,11 +51,9 @@ class StudioPicture:
 def posed(parts: Sequence[Part], pose: str, rng: Rng) -> list[Part]:
     """The parts, made standing about the z axis, on the floor as `pose` says, turned at random.
 
-    Args:
-        parts: body first, which decides how the item comes to rest.
-        pose: "standing" or "as made", inverted: "upturned", "lying", "leaning" at the wall at +y,
-            or "settled": as made, but rolled until it rests.
-        rng: of roll and turn.
+    parts: body first, which decides how the item comes to rest. pose: "standing" or "as made",
+    "upturned", "lying", "leaning" at the wall at +y, or "settled" (as made, but rolled until it
+    rests). rng: of roll and turn.
     """
     turn = float(rng.uniform(0, 360))
     if pose == "lying":
@@ -199,16 +197,11 @@ def shot(
 ) -> StudioPicture | None:
     """The item in its chamber.
 
-    Args:
-        parts: the item as posed.
-        where: the chamber.
-        side: of the picture in pixels.
-        passes: of 8 rays for each pixel, two or more.
-        clear: lamps shine through the item, which takes another, slower integrator.
-        rng: of the rays, the camera's error and noise.
+    parts: the item as posed. where: the chamber. side: of the picture in pixels. passes: of 8 rays
+    for each pixel, two or more. clear: lamps shine through the item, which takes another, slower
+    integrator. rng: of the rays, the camera's error and noise.
 
-    Returns:
-        The shot, or None where too little or too much of the item is to be seen.
+    Returns the picture, or None where too little or too much of the item is to be seen.
     """
     points = np.concatenate([p.mesh.v for p in parts])
     if where.view.framed(points) < _UNCUT:

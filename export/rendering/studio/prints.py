@@ -79,11 +79,8 @@ def _small_print(img: Array, rng: Rng, ink: Rgb) -> Array:
 def printed(h: int, w: int, rng: Rng, ground: Rgb | None = None, repeat: int = 2) -> Array:
     """A print uint8 (h, w, 3).
 
-    Args:
-        h, w: size in pixels.
-        rng: source of every choice.
-        ground: the colour below the print; None: any.
-        repeat: how often the name stands across the width.
+    h, w: size in pixels. rng: source of every choice. ground: the colour below the print, or None
+    for any. repeat: how often the name stands across the width.
     """
     if ground is None:
         ground = colour(rng, (0, 0.25), (0.8, 1)) if happens(rng, 0.4) else colour(rng)

@@ -59,8 +59,7 @@ def make(task: Task) -> StudioItem | None:
 def start(threads: int) -> None:
     """Prepare a process: Mitsuba's variant, the studio's materials, its share of the cores.
 
-    Raises:
-        ExportError: Dr.Jit finds no LLVM; without it a set would take days.
+    Raises ExportError where Dr.Jit finds no LLVM, without which a set would take days.
     """
     from export.rendering.images import variant
     from export.rendering.studio.clear import register

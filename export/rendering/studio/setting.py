@@ -203,10 +203,8 @@ def _lamps(low: Array, high: Array, view: CameraView, rng: Rng) -> list[Lamp]:
 def setting(low: Array, high: Array, rng: Rng, against: bool = False) -> Setting:
     """A chamber, its light and its camera for an item that fills the box `low` to `high` (3,).
 
-    Args:
-        low, high: corners of the item's bounding box in metres.
-        rng: source of every choice.
-        against: the item leans at the wall at +y, which then stands right behind it.
+    low, high: corners of the item's bounding box in metres. rng: source of every choice. against:
+    the item leans at the wall at +y, which then stands right behind it.
     """
     view = _view(low, high, rng)
     fill = _lamp_colour(rng) * rng.uniform(0.03, 0.4) / np.pi

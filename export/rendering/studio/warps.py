@@ -161,10 +161,8 @@ def squeezed(rng: Rng, height: float, most: float) -> Warp:
 def worn(rng: Rng, height: float, radius: float, weights: dict[str, float]) -> list[Warp]:
     """One way of being out of shape, picked by weight.
 
-    Args:
-        rng: source of every choice.
-        height, radius: of the vessel in metres.
-        weights: of "intact", "dented", "flat", "twisted", "buckled", "bent", "oval".
+    rng: source of every choice. height, radius: of the vessel in metres. weights: of "intact",
+    "dented", "flat", "twisted", "buckled", "bent", "oval".
     """
     kind = chosen(rng, weights)
     if kind == "dented":
