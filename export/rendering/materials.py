@@ -1,5 +1,4 @@
-"""Materials as Mitsuba dictionaries: what light does on board, paper, glass, metal, plastic and
-skin.
+"""Materials as Mitsuba dictionaries: what light does on board, paper, glass, metal, plastic, skin.
 
 Colours are given in sRGB bytes, as in the textures, and turned into the linear values that Mitsuba
 takes.
@@ -75,7 +74,7 @@ def metal(roughness: float = 0.15, tint: Sequence[float] = (255, 255, 255)) -> B
 
 
 def printed_metal(colour: Any, ink: Any = 0.75, roughness: float = 0.16) -> Bsdf:
-    """Metal under ink: ``ink`` is the share covered (number or map)."""
+    """Metal under ink: `ink` is the share covered (number or map)."""
     return {
         "type": "blendbsdf",
         "weight": grey_map(ink),
@@ -85,7 +84,7 @@ def printed_metal(colour: Any, ink: Any = 0.75, roughness: float = 0.16) -> Bsdf
 
 
 def glass(tint: Sequence[float]) -> Bsdf:
-    """Solid glass; ``tint`` is what one passage through a surface leaves of white light."""
+    """Solid glass; `tint` is what one passage through a surface leaves of white light."""
     return {
         "type": "dielectric",
         "int_ior": 1.52,
@@ -94,6 +93,6 @@ def glass(tint: Sequence[float]) -> Bsdf:
 
 
 def clear_film(haze: float, colour: Sequence[float] = (235, 240, 245)) -> Bsdf:
-    """Thin clear plastic: reflects as a thin sheet does, with a share of ``haze`` that scatters."""
+    """Thin clear plastic: reflects as a thin sheet does, with a share of `haze` that scatters."""
     thin = {"type": "thindielectric", "int_ior": 1.57}
     return {"type": "blendbsdf", "weight": haze, "a": thin, "b": coated(colour, 0.25)}

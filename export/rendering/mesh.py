@@ -1,8 +1,7 @@
-"""Triangle meshes as numpy arrays: lathes, sheets, tubes, slabs, and the ways in which rubbish is
-bent.
+"""Triangle meshes as numpy arrays: lathes, sheets, tubes, slabs, and how rubbish is bent.
 
-Shapes are in metres, z is up. Every function returns a new :class:`Mesh`; nothing here knows about
-Mitsuba except :func:`write_ply`, which hands a mesh over as a binary PLY file.
+Shapes are in metres, z is up. Every function returns a new `Mesh`; nothing here knows about
+Mitsuba except `write_ply`, which hands a mesh over as a binary PLY file.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ from bin_daemon.core.messages import Array
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """``v`` (n, 3) metres, ``f`` (m, 3) indices, ``uv`` (n, 2); ``colour`` (n, 3) linear RGB or
-    None; ``flat`` shading.
+    """Vertices, faces and what a renderer wants to know of them.
+
+    v: (n, 3) metres. f: (m, 3) indices. uv: (n, 2). colour: (n, 3) linear RGB, or None. flat:
+    faces are shaded flat, not smoothly.
     """
 
     v: Array
@@ -34,7 +35,7 @@ class Mesh:
         return replace(self, v=v + np.asarray(offset, float))
 
     def warped(self, change: Callable[[Array], Array]) -> Mesh:
-        """The mesh with ``change`` applied to its vertices."""
+        """The mesh with `change` applied to its vertices."""
         return replace(self, v=change(self.v.copy()))
 
 
@@ -75,8 +76,9 @@ def sheet(width: float, height: float, cols: int = 60, rows: int = 60) -> Mesh:
 
 
 def lathe(profile: Array, segments: int = 128) -> Mesh:
-    """``profile`` (n, 2) of (radius, z) turned about z; u runs around, v along the profile's
-    length.
+    """`profile` (n, 2) of (radius, z) turned about z.
+
+    u runs around, v along the profile's length.
     """
     profile = np.asarray(profile, float)
     run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(profile, axis=0), axis=1))])
@@ -88,8 +90,9 @@ def lathe(profile: Array, segments: int = 128) -> Mesh:
 
 
 def curve(points: Sequence[Sequence[float]], step: float = 0.0015, smooth: int = 2) -> Array:
-    """A profile through corner points: corners cut ``smooth`` times (Chaikin), then sampled every
-    ``step`` metres.
+    """A profile through corner points, sampled every `step` metres.
+
+    Before, the corners are cut `smooth` times (Chaikin).
     """
     p = np.asarray(points, float)
     for _ in range(smooth):
@@ -101,16 +104,14 @@ def curve(points: Sequence[Sequence[float]], step: float = 0.0015, smooth: int =
 
 
 def band(radius: float, low: float, high: float, share: float = 1.0) -> Mesh:
-    """A label: part of a cylinder wall from ``low`` to ``high``; its texture stands upright."""
+    """A label: part of a cylinder wall from `low` to `high`; its texture stands upright."""
     wall = lathe(np.array([[radius, low + k * (high - low) / 30] for k in range(31)]), 160)
     keep = wall.uv[wall.f].mean(1)[:, 0] < share
     return replace(wall, f=wall.f[keep], uv=wall.uv / [share, 1.0])
 
 
 def shell(outer: Array, wall: float) -> Array:
-    """Closed profile of a vessel: ``outer`` from bottom centre to lip, then an inner wall back to
-    the bottom.
-    """
+    """Closed profile of a vessel: `outer` from bottom centre to lip, then an inner wall back."""
     inner = outer[::-1].copy()
     inner[:, 0] = np.maximum(inner[:, 0] - wall, 0)
     floor = outer[:, 1].min() + wall
@@ -127,9 +128,7 @@ def ellipsoid(radii: Sequence[float], n: int = 40) -> Mesh:
 
 
 def slab(width: float, depth: float, height: float) -> Mesh:
-    """A box with hard edges, centred in x and y, standing on z = 0; each face has the whole
-    texture.
-    """
+    """A box with hard edges, centred in x and y, standing on z = 0; the texture on each face."""
     faces = []
     for turn, w, h, away in (
         (rotation(), width, depth, height / 2),
@@ -149,8 +148,9 @@ def tri(x: Array) -> Array:
 
 
 def creases(p: Array, rng: np.random.Generator, waves: int, length: float, height: float) -> Array:
-    """Heights of a creased sheet at ``p`` (n, 2): sharp ridges in random directions of about
-    ``length`` metres.
+    """Heights of a creased sheet at `p` (n, 2), in metres.
+
+    Sharp ridges run in random directions, about `length` metres apart.
     """
     out = np.zeros(len(p))
     p = p.copy()
@@ -169,11 +169,10 @@ def creases(p: Array, rng: np.random.Generator, waves: int, length: float, heigh
 def crumpled(
     m: Mesh, rng: np.random.Generator, radius: float, folds: int, soft: float = 0.0
 ) -> Mesh:
-    """Crumple a sheet into a ball of about ``radius``: reflect what sticks out of random planes
-    that close in.
+    """Crumple a sheet into a ball of about `radius` metres.
 
-    A reflection keeps lengths, so the sheet folds as paper does and does not stretch; ``soft``
-    (metres) rounds the folds.
+    What sticks out of random planes that close in is reflected. A reflection keeps lengths, so the
+    sheet folds as paper does and does not stretch; `soft` (metres) rounds the folds.
     """
     v = m.v
     start = np.linalg.norm(v, axis=1).max()
@@ -190,8 +189,9 @@ def crumpled(
 
 
 def hemmed(m: Mesh, rng: np.random.Generator, reach: Sequence[float], folds: int) -> Mesh:
-    """A sheet that lies flat with bits of its border folded in, at ``reach`` (low, high) metres
-    from its middle.
+    """A sheet that lies flat with bits of its border folded in.
+
+    reach: (low, high) of the folds from its middle, in metres.
     """
     v = m.v
     for k in range(folds):
@@ -210,12 +210,10 @@ def centroid(m: Mesh) -> Array:
 
 
 def settled(meshes: Sequence[Mesh]) -> Array:
-    """Rotation in which the parts rest on the floor: the centre of the first, the body, is as low
-    as it gets nearby.
+    """Rotation in which the parts rest on the floor, found by turning in ever smaller steps.
 
-    A body at rest has its centre of gravity at a local minimum of height; found by turning in ever
-    smaller steps. Labels and caps touch the floor but weigh nothing, else every jar would roll onto
-    its label.
+    The first part is the body. At rest its centre is as low as it gets nearby. Labels and caps
+    touch the floor but weigh nothing, else every jar would roll onto its label.
     """
     centre = centroid(meshes[0])
     points = np.concatenate([m.v for m in meshes])
@@ -249,8 +247,9 @@ def normals(m: Mesh) -> Array:
 
 
 def write_ply(m: Mesh, path: Path) -> None:
-    """Binary PLY with what Mitsuba reads: position, normal unless flat, s/t, and r/g/b as a vertex
-    colour.
+    """Write binary PLY with what Mitsuba reads.
+
+    Position, normal unless flat, s and t, and r, g and b as the colour of a vertex.
     """
     cols, names = [m.v], ["x", "y", "z"]
     if not m.flat:

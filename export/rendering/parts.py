@@ -49,9 +49,7 @@ def lying(parts: Sequence[Part], roll_deg: float = 0) -> list[Part]:
 def laid(
     parts: Sequence[Part], at: Sequence[float], turn_deg: float = 0.0, settle: bool = True
 ) -> list[Part]:
-    """The parts resting on the floor around ``at`` (x, y), turned about the vertical by
-    ``turn_deg``.
-    """
+    """The parts at rest on the floor at `at` (x, y), turned about the vertical by `turn_deg`."""
     lie = settled([p.mesh for p in parts]) if settle else np.eye(3)
     turn = rotation(0, 0, turn_deg) @ lie
     meshes = [p.mesh.moved(turn) for p in parts]
@@ -62,7 +60,7 @@ def laid(
 
 
 def shapes(parts: Sequence[Part], folder: Path, name: str) -> dict[str, Any]:
-    """The parts as PLY files in ``folder`` and the dictionary that refers to them."""
+    """The parts as PLY files in `folder` and the dictionary that refers to them."""
     out: dict[str, Any] = {}
     for k, part in enumerate(parts):
         path = folder / f"{name}_{k}.ply"

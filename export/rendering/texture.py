@@ -1,8 +1,8 @@
-"""Textures drawn with numpy and OpenCV: board, paper, print, stains, scratches. All are uint8 sRGB,
-row 0 at the top.
+"""Textures drawn with numpy and OpenCV: board, paper, print, stains, scratches.
 
-The brands on the labels are made up. Sizes are pixels; each function takes its own random
-generator, so a texture does not change when another one is drawn before it.
+All are uint8 sRGB, row 0 at the top; sizes are pixels. The brands on the labels are made up. Each
+function takes its own random generator, so a texture does not change when another one is drawn
+before it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Colour = Sequence[float]
 
 
 def cloud(h: int, w: int, cells: int, rng: np.random.Generator, octaves: int = 4) -> Array:
-    """Smooth random field (h, w) of about zero mean and unit deviation; ``cells`` features across
-    its width.
+    """Smooth random field (h, w) of about zero mean and unit deviation.
+
+    cells: features across its width.
     """
     out = np.zeros((h, w), np.float32)
     for k in range(octaves):
@@ -40,7 +41,7 @@ def done(img: Array) -> Array:
 
 
 def stained(img: Array, colour: Colour, amount: Array) -> Array:
-    """``img`` with ``colour`` laid over it by ``amount`` (h, w) in 0..1."""
+    """`img` with `colour` laid over it by `amount` (h, w) in 0..1."""
     a = np.clip(amount, 0, 1)[..., None]
     return np.asarray(img * (1 - a) + np.asarray(colour, np.float32) * a)
 
@@ -48,8 +49,9 @@ def stained(img: Array, colour: Colour, amount: Array) -> Array:
 def written(
     img: Array, text: str, at: tuple[float, float], size: float, colour: Colour, thick: int = 2
 ) -> Array:
-    """``img`` with ``text`` centred at ``at`` (fractions of width and height), ``size`` as a
-    fraction of the height.
+    """`img` with `text` centred at `at`.
+
+    at: fractions of width and height. size: of the letters, as a fraction of the height.
     """
     h, w = img.shape[:2]
     font = cv2.FONT_HERSHEY_DUPLEX
@@ -62,7 +64,7 @@ def written(
 
 
 def kraft(h: int, w: int, rng: np.random.Generator, flutes: int = 0) -> Array:
-    """Brown board: cloudy pulp, short fibres, and ``flutes`` faint ridges across the height."""
+    """Brown board: cloudy pulp, short fibres, and `flutes` faint ridges across the height."""
     img = plain(h, w, (181, 137, 92)) + 5 * cloud(h, w, 5, rng)[..., None]
     img += 5 * rng.normal(size=(h, w, 1)).astype(np.float32)
     for _ in range(h * w // 700):
@@ -156,9 +158,7 @@ def label(
     ink: Colour,
     repeat: int = 2,
 ) -> Array:
-    """A wrap-around label: ``name`` on a band, ``repeat`` times around, small print and a bar code
-    between.
-    """
+    """A wrap-around label: `name` on a band, `repeat` times, small print and a bar code between."""
     img = plain(h, w, ground)
     x = np.arange(w)
     wave = (0.16 * h + 0.05 * h * np.sin(2 * np.pi * repeat * x / w)).astype(int)

@@ -62,9 +62,7 @@ CAN = [
 
 
 def board(width: float, height: float, thick: float, front: Array, back: Array) -> list[Part]:
-    """Corrugated board in the xy plane: two liners and, between them, the wave that shows at the
-    edges.
-    """
+    """Corrugated board in the xy plane: two liners, and the wave that shows at its edges."""
     n = max(40, int(width / 0.0011))
     wave = sheet(width, height, n, 2)
     wave.v[:, 2] = 0.42 * thick * np.sin(2 * np.pi * wave.v[:, 0] / 0.0075)
@@ -127,8 +125,9 @@ def shard(rng: np.random.Generator, radius: float, size: float, wall: float) -> 
 def glass_broken(
     rng: np.random.Generator, material: Bsdf | None = None, count: int = 4
 ) -> list[Part]:
-    """The neck of a bottle, its bottom and up to four shards, as they came to lie; brown glass
-    unless another `material` is named.
+    """The neck of a bottle, its bottom and up to four shards, as they came to lie.
+
+    material: brown glass unless another is named.
     """
     material = material or glass(BROWN)
     outer = curve(BOTTLE, smooth=2)

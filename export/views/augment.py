@@ -95,8 +95,9 @@ def degrade(picture: Array, rng: np.random.Generator) -> Array:
 
 
 def in_weak_light(picture: Array, rng: np.random.Generator) -> Array:
-    """A picture as a cheap sensor sees it in weak light: down to a tenth of the light, with noise
-    of up to 20 grey levels, at times compressed hard; shape and dtype stay.
+    """A picture as a cheap sensor sees it in weak light; shape and dtype stay.
+
+    Down to a tenth of the light, with noise of up to 20 grey levels, at times compressed hard.
     """
     light = np.exp(rng.uniform(np.log(0.1), 0.0))
     seen = picture * np.float32(light ** (1.0 / GAMMA))

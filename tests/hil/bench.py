@@ -53,8 +53,9 @@ class Bench:
     # The service.
 
     def start(self) -> None:
-        """Start it with an empty chamber, as if it had never failed, and wait until it could sort:
-        it knows the empty view, and has gone home.
+        """Start it with an empty chamber, as if it had never failed, and wait until it could sort.
+
+        By then it knows the empty view and has gone home.
         """
         self.stop()
         self.pi.run(f"rm -f {STATE}/failures.json")

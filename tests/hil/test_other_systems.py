@@ -1,5 +1,6 @@
-"""The program on the processor and the Debian of other Pis, without a machine: 64-bit ARM by user
-emulation, and Trixie's Python 3.13 in a root of its own.
+"""The program on the processor and the Debian of other Pis, without a machine.
+
+64-bit ARM runs by user emulation, Trixie's Python 3.13 in a root of its own.
 """
 
 from __future__ import annotations

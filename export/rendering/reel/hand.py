@@ -1,7 +1,7 @@
 """An arm with a hand, built as a smooth distance field and turned into a mesh by surface nets.
 
 The hand's own frame: wrist at the origin, fingers along +y, back of the hand +z, thumb at -x (a
-right hand). A pose bends the fingers; :func:`arm` puts the whole into the chamber, coming over the
+right hand). A pose bends the fingers; `arm` puts the whole into the chamber, coming over the
 rear wall towards the camera.
 """
 
@@ -42,15 +42,16 @@ GRIP = Pose((38.0, 48.0, 34.0), 34.0, 3.0)
 
 
 def _cone(p: Array, a: Array, b: Array, ra: float, rb: float) -> Array:
-    """Distance to a capsule whose radius runs from ``ra`` at ``a`` to ``rb`` at ``b``."""
+    """Distance to a capsule whose radius runs from `ra` at `a` to `rb` at `b`."""
     ab = b - a
     t = np.clip((p - a) @ ab / (ab @ ab), 0, 1)
     return np.asarray(np.linalg.norm(p - a - t[..., None] * ab, axis=-1) - (ra + t * (rb - ra)))
 
 
 def _blend(parts: Sequence[Array], k: float) -> Array:
-    """Smooth union: -k log sum exp(-d/k), which fills the crotch between two bodies with a fillet
-    of about ``k``.
+    """Smooth union, -k log sum exp(-d/k).
+
+    It fills the crotch between two bodies with a fillet of about `k`.
     """
     d = np.stack(parts)
     low = d.min(0)
@@ -79,7 +80,7 @@ def _chains(pose: Pose) -> tuple[list[list[Array]], list[Array]]:
 
 
 def _field(p: Array, pose: Pose) -> Array:
-    """Distance to the skin at ``p`` (..., 3)."""
+    """Distance to the skin at `p` (..., 3)."""
     chains, _ = _chains(pose)
     fingers = []
     for joints, (_, _, r) in zip(chains[:4], FINGERS, strict=True):
@@ -115,10 +116,10 @@ def _field(p: Array, pose: Pose) -> Array:
 
 
 def surface_net(field: Array, origin: Array, step: float) -> Mesh:
-    """Zero surface of a sampled distance field: a vertex in each cell that it crosses, at the mean
-    of its edge crossings.
+    """Zero surface of a sampled distance field.
 
-    Naive surface nets (Gibson 1998): smoother than marching cubes and without its tables.
+    A vertex lies in each cell that it crosses, at the mean of its edge crossings: naive surface
+    nets (Gibson 1998), smoother than marching cubes and without its tables.
     """
     inside = field < 0
     total = np.zeros((*(n - 1 for n in field.shape), 3))
@@ -194,10 +195,10 @@ def arm(
     held: Sequence[Part] = (),
     turn_deg: float = 0.0,
 ) -> list[Part]:
-    """Skin, nails, sleeve, and what the hand holds, with the wrist at ``reach`` (x, y, z) of the
-    chamber.
+    """Skin, nails, sleeve and what the hand holds.
 
-    ``held`` is given in the hand's frame. ``turn_deg`` swings the arm about the vertical.
+    reach: where the wrist is in the chamber, (x, y, z). held: given in the hand's frame. turn_deg:
+    swings the arm about the vertical.
     """
     rng = np.random.default_rng(seed)
     parts = [Part(_skin(pose, rng), coated("vertex_color", 0.5, 0.35))]

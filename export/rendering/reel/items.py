@@ -16,8 +16,9 @@ Builder = Callable[[np.random.Generator], list[Part]]
 
 @dataclass(frozen=True, slots=True)
 class ReelItem:
-    """One piece of rubbish: class, words for people, builder, place (x, y in metres), turn about
-    the vertical.
+    """One piece of rubbish, and how it lies.
+
+    what: words for people. at: place, (x, y) in metres. turn_deg: about the vertical.
     """
 
     label: str
@@ -31,7 +32,7 @@ class ReelItem:
 
     @property
     def name(self) -> str:
-        """File stem, ``<class>_<name>``: the builder's own."""
+        """File stem, `<class>_<name>`: the builder's own."""
         return self.build.__name__
 
     def parts(

@@ -1,5 +1,4 @@
-"""From a scene to a JPEG: render in passes, bound fireflies, develop, compress; and the true mask
-of an item.
+"""From a scene to a JPEG, and the true mask of an item.
 
 Glass sends a few samples of enormous brightness to random pixels. A picture is therefore rendered
 as several passes, none may exceed their median by much, and what they still disagree about tells
@@ -30,8 +29,9 @@ DENOISE = ((0.0, 2.0, 3.0), (2.0, 4.5, 6.0), (4.5, 9.0, 11.0))
 def radiance(
     parts: Sequence[Part], lamp: LampLevels, samples: int, seed: int
 ) -> tuple[Array, Array]:
-    """Linear radiance (480, 640, 3) of the chamber with ``parts`` and its standard error;
-    ``samples`` over all passes.
+    """Linear radiance (480, 640, 3) of the chamber with `parts`, and its standard error.
+
+    samples: of a pixel, over all passes.
     """
     import mitsuba as mi
 
@@ -47,8 +47,9 @@ def radiance(
 
 
 def developed(hdr: Array, error: Array) -> Array:
-    """Linear radiance and its standard error to an 8-bit RGB picture: vignette, tone curve,
-    denoising by need.
+    """Linear radiance and its standard error to an 8-bit RGB picture.
+
+    Vignette, tone curve, denoising where it is needed.
     """
     y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]].astype(np.float32)
     far = np.hypot(x / SIZE[0] - 0.5, (y / SIZE[1] - 0.5) * SIZE[1] / SIZE[0])

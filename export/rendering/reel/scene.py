@@ -33,8 +33,9 @@ WALL_RGB = (134, 143, 152)
 
 @dataclass(frozen=True, slots=True)
 class LampLevels:
-    """Brightness of the strips and of what falls in from the room (1 is normal), and a colour shift
-    per channel.
+    """Brightness of the lamps; 1 is normal.
+
+    strips: in the chamber. room: what falls in from outside. tint: colour shift per channel.
     """
 
     strips: float = 1.0
@@ -134,7 +135,7 @@ def camera(samples: int, rfilter: str = "gaussian") -> dict[str, Any]:
 
 
 def whole(parts: Sequence[Part], lamp: LampLevels, samples: int, folder: Path) -> dict[str, Any]:
-    """The scene with the chamber, its light and ``parts`` in it."""
+    """The scene with the chamber, its light and `parts` in it."""
     return {
         "type": "scene",
         "integrator": {"type": "path", "max_depth": 14, "rr_depth": 6},
@@ -146,9 +147,7 @@ def whole(parts: Sequence[Part], lamp: LampLevels, samples: int, folder: Path) -
 
 
 def alone(parts: Sequence[Part], folder: Path) -> dict[str, Any]:
-    """The parts with nothing around them, seen as depth: where depth is not zero, there is the
-    item.
-    """
+    """The parts with nothing around them, seen as depth, which is zero beside them."""
     opaque = {"type": "diffuse", "reflectance": {"type": "rgb", "value": linear((128, 128, 128))}}
     return {
         "type": "scene",

@@ -21,8 +21,9 @@ TWO = (("metal_can", (-0.105, 0.03), 20.0), ("paper_crumpled", (0.10, -0.01), 80
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A picture: file stem under the reel's folder, lamp, what to build, and the items whose truth
-    is told.
+    """A picture: what to build, in which light, and the items whose truth is told.
+
+    name: file stem under the reel's folder.
     """
 
     name: str
@@ -33,8 +34,9 @@ class Still:
 
     @property
     def effort(self) -> int:
-        """How many times the usual samples it takes: more for glass, and for the references that
-        all are compared with.
+        """How many times the usual samples it takes.
+
+        Glass takes more, and so do the references that all are compared with.
         """
         if any(item.clear for item in self.shown):
             return 3
@@ -46,7 +48,7 @@ def _nothing() -> list[Part]:
 
 
 def _held(item: ReelItem, centre: tuple[float, float, float], turn: Array) -> list[Part]:
-    """An item in the hand's frame, its middle at ``centre``."""
+    """An item in the hand's frame, its middle at `centre`."""
     parts = item.build(np.random.default_rng(item.seed))
     points = np.concatenate([p.mesh.v for p in parts])
     middle = (points.min(0) + points.max(0)) / 2

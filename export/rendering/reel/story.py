@@ -1,5 +1,6 @@
-"""What the replay camera plays: the scripts ``script.yaml`` and ``short.yaml``, and ``truth.yaml``
-about the items.
+"""What the replay camera plays: scripts, and the truth about the items.
+
+The scripts are `script.yaml` and `short.yaml`, the truth is `truth.yaml`.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def _item(name: str, empty: str = "empty.jpg", prefix: str = "") -> list[Step]:
 
 
 def script() -> list[Step]:
-    """The whole story, about a minute: nine items, the lamp goes down and up, nine more, two at
-    once, a covered lens.
+    """The whole story, about a minute.
+
+    Nine items, the lamp goes down and up, nine more, two at once, a covered lens.
     """
     names = [i.name for i in ITEMS]
     steps: list[Step] = [{"empty": "empty.jpg", "frames": 15}]
@@ -108,8 +110,9 @@ def write_scripts(out: Path) -> None:
 
 
 def write_truth(out: Path) -> None:
-    """Write what is in each item picture, from the masks on disk, so that a partial render keeps
-    the rest.
+    """Write what is in each item picture, from the masks on disk.
+
+    So a partial render keeps the rest.
     """
     rows = []
     for still in stills():
@@ -134,6 +137,6 @@ def write_truth(out: Path) -> None:
 
 
 def mask_file(still: str, k: int, of: int) -> str:
-    """Name of the mask of the ``k``-th of ``of`` items in a picture."""
+    """Name of the mask of the `k`-th of `of` items in a picture."""
     stem = still.rsplit("/", 1)[-1]
     return f"masks/{stem}.png" if of == 1 else f"masks/{stem}_{k + 1}.png"

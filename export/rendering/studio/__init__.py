@@ -6,5 +6,5 @@ materials of `export.rendering`, every picture another item in another chamber. 
 a count. Out: pictures in class folders, their masks, the empty chambers and a table. It reads no
 photograph and copies no real chamber.
 
-Run ``python -m export studio --out DIR --count N`` (needs the `reel` extra, see the reel).
+Run `python -m export studio --out DIR --count N` (needs the `reel` extra, see the reel).
 """

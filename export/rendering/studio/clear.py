@@ -80,8 +80,9 @@ def thin_clear(tint: Sequence[float]) -> Bsdf:
 
 
 def hazy(tint: Sequence[float], share: float, rgb: Sequence[float]) -> Bsdf:
-    """A clear skin of which a `share` (0..1) scatters in a colour (sRGB bytes): PET worn
-    dull, milky polypropylene.
+    """A clear skin that scatters in part: PET worn dull, milky polypropylene.
+
+    share: how much of it scatters, 0 to 1, in the colour `rgb` (sRGB bytes).
     """
     blend = {"type": "blendbsdf", "weight": share, "a": _skin(tint), "b": coated(rgb, 0.25)}
     return _passing(blend, _PET_PASSES * (1 - share) * np.asarray(tint))

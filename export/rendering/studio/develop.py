@@ -25,8 +25,10 @@ _SPOTS_FROM = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What a camera does to light: `gain` (3,) per channel, exponent of the tone curve, where its
-    shoulder begins (0..1), blur and noise (standard deviations in pixels and grey levels).
+    """What a camera does to light.
+
+    gain: (3,), per channel. gamma: exponent of the tone curve. knee: where its shoulder begins, 0
+    to 1. blur, noise: standard deviations, in pixels and in grey levels.
     """
 
     gain: Array

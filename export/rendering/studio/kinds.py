@@ -25,8 +25,9 @@ _BOXY = {"as made": 0.75, "leaning": 0.15, "upturned": 0.1}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of rubbish: its class, how often (in parts of the whole), its builder, its poses by
-    weight, and whether light goes through it.
+    """A kind of rubbish.
+
+    share: how often, in parts of the whole. poses: by weight. clear: light goes through it.
     """
 
     label: str

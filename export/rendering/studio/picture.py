@@ -39,8 +39,10 @@ _VISIBLE = (13.0, 30.0)  # grey levels, mean and 90th percentile, by which an it
 
 @dataclass(frozen=True, slots=True)
 class StudioPicture:
-    """A picture uint8 (side, side, 3), its chamber empty (64, 64, 3), and its mask (side, side)
-    of 0 and 255.
+    """A picture of an item, its chamber and its mask.
+
+    picture: uint8 (side, side, 3). empty: the chamber without it, (64, 64, 3). mask: (side, side),
+    0 and 255.
     """
 
     picture: Array
@@ -110,8 +112,9 @@ def _one_of_each() -> list[Bsdf]:
 
 
 def _loaded(what: dict[str, Any]) -> Any:
-    """What Mitsuba makes of a dictionary; identical parts are not merged, which would change the
-    number of objects and with it the kernel.
+    """What Mitsuba makes of a dictionary.
+
+    Identical parts are not merged, which would change the number of objects and with it the kernel.
     """
     import mitsuba as mi
 
@@ -180,8 +183,10 @@ def _mask(full: Any, bare: Any, sensor: Any) -> Array:
 
 
 def visible(picture: Array, empty: Array, mask: Array) -> bool:
-    """Whether an eye could find the item: a clear cup in front of a plain wall can be all but
-    invisible, and would teach a network that walls are plastic.
+    """Whether an eye could find the item.
+
+    A clear cup in front of a plain wall can be all but invisible, and would teach a network that
+    walls are plastic.
     """
     sides = empty.shape[1::-1]
     seen = cv2.resize(picture, sides, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,5 +1,4 @@
-"""Tubs, pots and film of plastic; broken glass; and what belongs to no stream: wrappers, napkins,
-leftovers.
+"""Tubs, pots and film of plastic, broken glass, wrappers, napkins, leftovers.
 
 A random generator flows in, parts that lie or stand on the floor flow out.
 """

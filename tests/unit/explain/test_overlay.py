@@ -1,5 +1,6 @@
-"""The drawing of what was seen: legible, in the picture, true to the masks, and never over a file
-that was given.
+"""The drawing of what was seen: legible, in the picture, true to the masks.
+
+It is never written over a file that was given.
 """
 
 import itertools

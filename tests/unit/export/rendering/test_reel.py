@@ -1,5 +1,6 @@
-"""The shipped reel: complete, small, and true to its masks. The pictures are read as they are;
-nothing is rendered.
+"""The shipped reel: complete, small, and true to its masks.
+
+The pictures are read as they are; nothing is rendered.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""The studio's items, chambers and camera, without a renderer: Mitsuba is asked for nothing but to
-hold images, which a stand-in does as well. One test renders where Mitsuba and LLVM are installed.
+"""The studio's items, chambers and camera, without a renderer.
+
+Mitsuba is asked for nothing but to hold images, which a stand-in does as well. One test renders
+where Mitsuba and LLVM are installed.
 """
 
 from __future__ import annotations
