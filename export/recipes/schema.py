@@ -27,7 +27,7 @@ Side = Annotated[int, Bounds(ge=32, le=1024)]
 
 @section
 class Relaid:
-    """A folder of photographs, at any depth, whose items are relaid on drawn backgrounds."""
+    """A folder of photographs, at any depth, whose items are placed on drawn backgrounds."""
 
     label: str
     folder: str

@@ -1,4 +1,4 @@
-"""Sets whose items are all relaid on drawn backgrounds, so that none gives a class away.
+"""Sets whose items are all placed on drawn backgrounds, so that none gives a class away.
 
 Nor must the outline give it away: half of the items keep an outline of a thing (their own, or that
 of another picture where they fill theirs), half are rounded patches.
