@@ -116,13 +116,11 @@ def rounding_noise(kernel: Array, largest: Array, mean_square: Array, scale: Arr
     Rounding to steps of d is taken as noise of variance d^2 / 12 (Widrow), independent of the
     signal. The input has one step for the tensor, the kernel one for each output channel.
 
-    Args:
-        kernel: float (inputs, outputs), before scaling.
-        largest, mean_square: of each input channel before scaling, float (inputs,).
-        scale: float (inputs,), what input channels are multiplied by and kernel rows divided by.
+    kernel: float (inputs, outputs), before scaling. largest, mean_square: of each input channel
+    before scaling, float (inputs,). scale: float (inputs,), what input channels are multiplied by
+    and kernel rows divided by.
 
-    Returns:
-        The error summed over output channels, in squared units of the output.
+    Returns the error summed over output channels, in squared units of the output.
     """
     scaled = kernel / scale[:, None]
     input_step = np.max(largest * scale) / ACTIVATION_LEVELS

@@ -50,16 +50,12 @@ def import_model(
 ) -> Run:
     """Import a model into a new run; returns the run.
 
-    Args:
-        run: to make; a folder that holds another run is refused.
-        file: the model.
-        labels_file: class names, one a line, in the order of the model's scores.
-        pictures: folder of `<class>/<picture>`, as the bin will see them.
-        scale: one of `NORMALISATIONS`; None tries each and takes the one that is clearly right.
-        side: of the input, where the model leaves it open.
+    run: to make; a folder that holds another run is refused. file: the model. labels_file: class
+    names, one a line, in the order of the model's scores. pictures: folder of `<class>/<picture>`,
+    as the bin will see them. scale: one of `NORMALISATIONS`; None tries each and takes the one that
+    is clearly right. side: of the input, where the model leaves it open.
 
-    Raises:
-        ExportError: something is missing or does not fit, or `scale` must be stated.
+    Raises ExportError where something is missing or does not fit, or `scale` must be stated.
     """
     if run.path("config.json").exists():
         raise ExportError(f"{run.folder}: holds a run already; name another with --name")
@@ -130,8 +126,7 @@ def _config(
 def read_labels(file: Path) -> tuple[str, ...]:
     """Class names, one a line; numbers before them, as Teachable Machine writes, are left out.
 
-    Raises:
-        ExportError: the file is missing, or names fewer than two classes, or one twice.
+    Raises ExportError where the file is missing, or names fewer than two classes, or one twice.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()

@@ -30,13 +30,9 @@ CALIBRATION = 256
 def quantise(run: Run, data: Path, *, plain: bool = False) -> None:
     """Make `model.tflite` of a run; of a folded network, `equalised.npz` too.
 
-    Args:
-        run: a run that has been trained.
-        data: the pictures it was trained on.
-        plain: leave the equalisation out, to measure what it is worth.
-
-    Raises:
-        ExportError: the run has no weights or no model, or pictures are missing.
+    run: a run that has been trained. data: the pictures it was trained on. plain: leave the
+    equalisation out, to measure what it is worth. Raises ExportError where the run has no weights
+    or no model, or pictures are missing.
     """
     config = run.read_json("config.json", "train")
     files = [picture.file for picture in spread(read_split(run)["train"], CALIBRATION)]
@@ -121,13 +117,9 @@ def convert(
 ) -> bytes:
     """Full int8 conversion: uint8 picture in, int8 logits and int8 embedding out, no metadata.
 
-    Args:
-        forward: float32 (1, side, side, 3) to logits (1, classes) and embedding (1, d).
-        side: of the picture, pixels.
-        inputs: gives pictures, float32 (1, side, side, 3), to calibrate activation ranges on.
-
-    Raises:
-        ExportError: the converter has no int8 form of the network.
+    forward: float32 (1, side, side, 3) to logits (1, classes) and embedding (1, d). side: of the
+    picture, pixels. inputs: gives pictures, float32 (1, side, side, 3), to calibrate activation
+    ranges on. Raises ExportError where the converter has no int8 form of the network.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

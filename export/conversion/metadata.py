@@ -47,9 +47,8 @@ def stamp(model: bytes, config: Mapping[str, Any]) -> bytes:
     The outputs are put in order of size: the converter orders them as it likes, while tools that
     know classifiers in general take the first output for the scores.
 
-    Args:
-        model: the file, with logits and perhaps an embedding as its outputs.
-        config: of the run that it was made in, as in its `config.json`.
+    model: the file, with logits and perhaps an embedding as its outputs. config: of the run that it
+    was made in, as in its `config.json`.
     """
     from tensorflow.lite.tools import flatbuffer_utils as tflite
 

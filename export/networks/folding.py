@@ -47,12 +47,9 @@ def folded(model: Any) -> Weights:
 def make_backbone(to: Path, file: Path | None = None) -> None:
     """Write the folded backbone; TensorFlow is imported here and nowhere above.
 
-    Args:
-        to: the .npz to write.
-        file: Keras's weights without the classifier (.h5); None has Keras fetch its own.
-
-    Raises:
-        ExportError: the weights cannot be had, are of another network, or `to` cannot be written.
+    to: the .npz to write. file: Keras's weights without the classifier (.h5); None has Keras fetch
+    its own. Raises ExportError where the weights cannot be had, are of another network, or `to`
+    cannot be written.
     """
     if file is not None and not file.is_file():
         raise ExportError(f"{file}: no such weights file")

@@ -43,8 +43,7 @@ EXPECTED: dict[Backbone, str] = {
 def build(network: KerasNetwork, classes: int, seed: int) -> Any:
     """Build backbone and head, with weights loaded and layers frozen as the recipe says.
 
-    Raises:
-        ExportError: weights that cannot be had, or that are of another backbone.
+    Raises ExportError where weights cannot be had, or are of another backbone.
     """
     import keras
 
@@ -152,8 +151,7 @@ def norms() -> dict[str, str]:
 def load_folded(backbone: Any, network: KerasNetwork) -> None:
     """Load folded MobileNetV2 weights: kernels as they are, biases into the normalisation.
 
-    Raises:
-        ExportError: the backbone is another, or the file is not such weights.
+    Raises ExportError where the backbone is another, or the file is not such weights.
     """
     if network.backbone != "MobileNetV2":
         raise ExportError(
@@ -186,9 +184,7 @@ def settle_statistics(model: Any, pixels: Array) -> None:
     are one batch, so that every layer is measured on what the layers before it will give it; means
     over small batches let the error of each layer grow in the next, a hundredfold in a deep one.
 
-    Args:
-        model: takes float pixels.
-        pixels: uint8 (n, s, s, 3).
+    model: takes float pixels. pixels: uint8 (n, s, s, 3).
     """
     import tensorflow as tf
 

@@ -83,8 +83,7 @@ def layer_names() -> list[str]:
 def read_weights(path: Path) -> Weights:
     """Read a weights file (.npz), with or without a head.
 
-    Raises:
-        ExportError: the file is missing, or a layer of the backbone is.
+    Raises ExportError where the file is missing, or a layer of the backbone is.
     """
     if not path.is_file():
         raise ExportError(f"{path}: no such weights file")
@@ -117,12 +116,10 @@ def channel_rms(name: str, kernel: Array) -> Array:
 class Network:
     """The forward pass on TensorFlow; `parts` holds scale or None, kernel and bias of a layer.
 
-    Args:
-        weights: backbone and head.
-        relative: train each kernel relative to its channels' RMS in `weights`. Folding batch
-            normalisation leaves channels whose kernels differ a hundredfold in size, while Adam
-            moves every number by about the learning rate: relative kernels make that one step
-            size fit all of them.
+    weights: backbone and head. relative: train each kernel relative to its channels' RMS in
+    `weights`. Folding batch normalisation leaves channels whose kernels differ a hundredfold in
+    size, while Adam moves every number by about the learning rate: relative kernels make that one
+    step size fit all of them.
     """
 
     def __init__(self, weights: Mapping[str, Array], *, relative: bool = False) -> None:

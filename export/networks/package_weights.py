@@ -52,10 +52,8 @@ class Shipped:
 def read_shipped(folder: Path) -> Shipped:
     """Read a package, and check its float network against its int8 file, on TensorFlow.
 
-    Raises:
-        ExportError: its network is not the folded MobileNetV2 1.0/224, or does not give the scores
-            of its golden inputs.
-        ModelError: it is no package, or is damaged.
+    Raises ExportError where its network is not the folded MobileNetV2 1.0/224, or does not give the
+    scores of its golden inputs; ModelError where it is no package, or is damaged.
     """
     package = open_package(folder)
     weights = dequantised(package)
@@ -78,8 +76,7 @@ def steps_apart(package: Package, weights: Weights) -> float:
 def dequantised(package: Package) -> Weights:
     """Kernels (HWIO, depthwise HWC1, head (1280, classes)) and biases, float32.
 
-    Raises:
-        ExportError: the network is another one.
+    Raises ExportError where the network is another one.
     """
     _, runtime = load_runtime("ai-edge-litert")
     interpreter = open_readable(runtime, package.verified(MODEL), package.id)

@@ -47,21 +47,14 @@ def claim_run(
 ) -> tuple[Parts, tuple[str, ...]]:
     """Make the run folder and say in it what is trained, or check that it says the same.
 
-    Args:
-        run: where everything is kept.
-        recipe: what to train, and how.
-        data: folder of `<class>/<picture>`.
-        fold: the one that is held out; None holds out nothing.
-        backbone: folded weights to find near-duplicates with, where they are at hand.
-        about: what else `config.json` says, which decides nothing.
-        start: what the training starts from, where that is not the recipe's choice.
-        shares: of the pictures for each part; None deals into folds.
+    run: where everything is kept. recipe: what to train, and how. data: folder of
+    `<class>/<picture>`. fold: the one that is held out; None holds out nothing. backbone: folded
+    weights to find near-duplicates with, where they are at hand. about: what else `config.json`
+    says, which decides nothing. start: what the training starts from, where that is not the
+    recipe's choice. shares: of the pictures for each part; None deals into folds.
 
-    Returns:
-        The pictures by part, and the labels.
-
-    Raises:
-        ExportError: the pictures are unfit, or the run folder holds another training.
+    Returns the pictures by part, and the labels. Raises ExportError where the pictures are unfit,
+    or the run folder holds another training.
     """
     run.create()
     asked: dict[str, Any] = {
@@ -114,13 +107,10 @@ def measure(
 ) -> None:
     """Write `float.npz` (logits, embedding, truth) of the held-out pictures; log the accuracy.
 
-    Args:
-        run: where it is kept.
-        data: folder of the pictures.
-        held_out: the pictures; where there are none, nothing is measured.
-        labels: the classes in the order of the logits.
-        size: side of the network's input in pixels.
-        answer: uint8 (n, size, size, 3) to logits (n, classes) and embeddings (n, d).
+    run: where it is kept. data: folder of the pictures. held_out: the pictures; where there are
+    none, nothing is measured. labels: the classes in the order of the logits. size: side of the
+    network's input in pixels. answer: uint8 (n, size, size, 3) to logits (n, classes) and
+    embeddings (n, d).
     """
     if not held_out:
         run.log("train: nothing is held out, so nothing is measured")

@@ -48,17 +48,12 @@ def train(
 ) -> None:
     """Train with one fold held out, or go on where a broken-off training of this run stopped.
 
-    Args:
-        run: where everything is kept.
-        recipe: what to train, and how.
-        data: folder of `<class>/<picture>`.
-        backbone: folded weights to start from, and to find near-duplicates with.
-        fold: 0 to 4, or None to learn from every picture; such a model has the figures of its
-            folds.
-        shipped: a package to start from instead of the backbone.
+    run: where everything is kept. recipe: what to train, and how. data: folder of
+    `<class>/<picture>`. backbone: folded weights to start from, and to find near-duplicates with.
+    fold: 0 to 4, or None to learn from every picture; such a model has the figures of its folds.
+    shipped: a package to start from instead of the backbone.
 
-    Raises:
-        ExportError: inputs are missing or unfit, or the run folder holds another training.
+    Raises ExportError where inputs are missing or unfit, or the run folder holds another training.
     """
     started = time.monotonic()
     if shipped is None and not backbone.is_file():
@@ -96,10 +91,9 @@ def finetune(
     `folder` is what `bin-daemon samples export` wrote, `start` the folder of the package. Whole
     pictures are refused: a bin shows its network crops.
 
-    Raises:
-        ExportError: the recipe is of another kind, the folder is no export, or as `train` does.
-        UsageError: the tables of the folder do not fit its pictures.
-        ModelError: `start` is no package.
+    Raises ExportError where the recipe is of another kind, the folder is no export, or `train`
+    raises it; UsageError where the tables of the folder do not fit its pictures; ModelError where
+    `start` is no package.
     """
     if not isinstance(recipe, FoldedRecipe):
         raise ExportError(

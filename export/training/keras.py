@@ -31,9 +31,8 @@ def train(run: Run, recipe: KerasRecipe, data: Path, fold: int | None, backbone:
 
     Takes what `claim_run` takes; `fold` counts only where the recipe splits into folds.
 
-    Raises:
-        ExportError: the pictures cannot be trained on, weights are missing, or the run folder holds
-            a training of another recipe.
+    Raises ExportError where the pictures cannot be trained on, weights are missing, or the run
+    folder holds a training of another recipe.
     """
     parts, labels = claim(run, recipe, data, fold, backbone)
     size = recipe.network.size

@@ -34,13 +34,9 @@ def fit(
 ) -> None:
     """Train the model in place, or go on after the last epoch that the run holds.
 
-    Args:
-        run: keeps checkpoint and curves.
-        recipe: how to train.
-        model: float pixels 0..255 to [logits, embedding].
-        data: folder of the pictures.
-        parts: pictures to learn from as `train`, and to look at after each epoch as `validation`.
-        labels: the classes in the order of the logits.
+    run: keeps checkpoint and curves. recipe: how to train. model: float pixels 0..255 to [logits,
+    embedding]. data: folder of the pictures. parts: pictures to learn from as `train`, and to look
+    at after each epoch as `validation`. labels: the classes in the order of the logits.
     """
     how, size = recipe.training, recipe.network.size
     learner = keras.Model(model.inputs, model.outputs[0])

@@ -102,15 +102,13 @@ def rehearse(
 ) -> list[Rehearsal]:
     """Rehearse backbones one after the other, and print a table.
 
-    Args:
-        folder: for drawn pictures and runs; unfinished runs go on.
-        names: of backbones; none means all.
-        python: an interpreter that has TensorFlow.
-        weights: folded MobileNetV2 weights for the frozen case; from scratch without them.
-        changes: KEY=VALUE for the recipe, after those of the rehearsal.
+    folder: for drawn pictures and runs; unfinished runs go on. names: of backbones; none means all.
+    python: an interpreter that has TensorFlow. weights: folded MobileNetV2 weights for the frozen
+    case; from scratch without them. changes: KEY=VALUE for the recipe, after those of the
+    rehearsal.
 
-    Raises:
-        ExportError: a backbone is not known, a step failed, or an outcome is not as it should be.
+    Raises ExportError where a backbone is not known, a step failed, or an outcome is not as it
+    should be.
     """
     known = [case.backbone for case in CASES]
     if unknown := set(names) - set(known):

@@ -15,11 +15,8 @@ from export.conversion.metadata import BUFFER_NAME, IDENTIFIER, LABELS_FILE
 def read(model: bytes) -> dict:
     """Read back what `embed` wrote, without TensorFlow.
 
-    Returns:
-        name, width, height, mean, std, outputs (names), labels.
-
-    Raises:
-        ValueError: the model carries no metadata.
+    Returns name, width, height, mean, std, outputs (names), labels. Raises ValueError where the
+    model carries no metadata.
     """
     root = _Reader.root(model)
     # Model: field 4 is buffers, field 6 metadata; Metadata: name, buffer; Buffer: data.
