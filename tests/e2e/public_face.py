@@ -844,7 +844,8 @@ def told(parser):
     return {
         "prog": parser.prog,
         "description": parser.description,
-        "options": options,
+        # The order of arguments counts, that of options does not.
+        "options": sorted(options, key=lambda one: one["name"] * one["name"].startswith("-")),
         "apart": [
             [group.required, sorted(name_of(one) for one in group._group_actions)]
             for group in parser._mutually_exclusive_groups

@@ -106,13 +106,16 @@ class MuteBroker:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 client = self._server.accept()[0]
-                self.connections += 1
-                with client, client.makefile("rb") as stream:
-                    while head := stream.read(1):
-                        self._answer(client, head[0] >> 4, stream.read(_length(stream)))
+            except OSError:
+                return  # closed
+            self.connections += 1
+            # A client may leave in the middle of an answer; the next one is let in all the same.
+            with contextlib.suppress(OSError), client, client.makefile("rb") as stream:
+                while head := stream.read(1):
+                    self._answer(client, head[0] >> 4, stream.read(_length(stream)))
 
     def _answer(self, client: socket.socket, kind: int, body: bytes) -> None:
         if kind == 1:
