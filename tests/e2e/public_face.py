@@ -151,7 +151,9 @@ class Face:
             raise RuntimeError(f"{module} shows no parser:\n{done.stderr[-2000:]}")
         told = json.loads(done.stdout.splitlines()[-1])
         self._tell_help(" ".join(module.replace("_", "-").rsplit(".", 1)), told)
-        return json.loads(json.dumps(told).replace(str(self.root), "<root>"))
+        text = json.dumps(told).replace(str(self.root), "<root>")
+        # The default is the file of ImageNet weights that is at hand, beside a checkout or within.
+        return json.loads(re.sub(r'"[^"]*/(?=[^"/]*_imagenet_folded\.npz")', '"<weights>/', text))
 
     def _tell_help(self, where: str, parser: dict[str, Any]) -> None:
         self.tell(f"help of {where}", parser.pop("description") or "")
@@ -577,7 +579,8 @@ class Face:
         state = program.home / "often"
         state.mkdir()
         count = {"count": 5, "last": "an old story", "running": None, "parked": None}
-        (state / "failures.json").write_text(json.dumps(count))
+        failures = state / "failures.json"
+        failures.write_text(json.dumps(count))
         with program.running("run", "--config", config, "--state", state) as process:
             wait_until(lambda: _statuses(broker) == ["online"], "the degraded bin")
             expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
@@ -586,6 +589,7 @@ class Face:
             topic = "bins/b1/cmd_result/pause"
             wait_until(lambda: broker.values(topic), "the refusal")
             time.sleep(1.5)  # health once more
+            wait_until(lambda: json.loads(failures.read_text())["parked"], "the chute at residual")
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
         wait_until(lambda: _statuses(broker)[-1:] == ["stopped"], "the goodbye")
@@ -594,7 +598,7 @@ class Face:
             "refused": broker.values(topic)[0]["ok"] is False,
             "topics": self._topics("degraded", broker.heard),
             "files": places(state),
-            "failures": shape(json.loads((state / "failures.json").read_text())),
+            "failures": shape(json.loads(failures.read_text())),
         }
 
     def _journal(self, program: Program) -> Any:
