@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tflite_metadata
 
 from bin_daemon.model.classifier import GOLDEN_LIKENESS, Classifier
 from bin_daemon.model.package import Package, open_package
@@ -112,7 +111,7 @@ def test_golden_inputs_notice_swapped_colours(
 
 def test_embedded_metadata_agrees_with_the_manifest(package: Package, content: bytes) -> None:
     pytest.importorskip("flatbuffers")
-    about = tflite_metadata.read(content)
+    about = metadata.read(content)
     spec = package.manifest.input
 
     assert about["labels"] == list(package.labels)
@@ -152,7 +151,7 @@ def test_class_names_may_hold_spaces() -> None:
     content = (open_package("waste6").folder / "model.tflite").read_bytes()
     names = ["Food Organics", "Glass"]
     plain = content[: content.rfind(b"PK\x03\x04")]
-    assert tflite_metadata.read(metadata.append_labels(plain, names))["labels"] == names
+    assert metadata.read(metadata.append_labels(plain, names))["labels"] == names
 
 
 def test_a_model_without_metadata_says_so(content: bytes) -> None:
@@ -160,4 +159,4 @@ def test_a_model_without_metadata_says_so(content: bytes) -> None:
     renamed = content.replace(b"TFLITE_METADATA", b"SOMETHING_OTHER")
 
     with pytest.raises(ValueError, match="carries no TFLITE_METADATA"):
-        tflite_metadata.read(renamed)
+        metadata.read(renamed)
