@@ -193,6 +193,14 @@ def parser() -> ArgumentParser:
     add("--to", type=Path, default=MADE_BACKBONE, help=f"file to write ({made})")
     add("--weights", type=Path, help="Keras's weights without the classifier, .h5 (fetched)")
 
+    _measuring_steps(step)
+    reel.add_arguments(step("reel", reel.run, "render the project's own demo footage"))
+    studio.add_arguments(step("studio", studio.run, "render rubbish in random sorting chambers"))
+    return top
+
+
+def _measuring_steps(step: Callable[[str, Action, str], ArgumentParser]) -> None:
+    """What measures a part of the project by itself, outside of any run."""
     add = step("groups", _groups, "how well near-duplicates recover a groups.csv").add_argument
     add("folder", type=Path, help="folder of <class>/<picture> with groups.csv")
     add("--backbone", type=Path, default=DEFAULT_BACKBONE, help="folded weights")
@@ -213,10 +221,6 @@ def parser() -> ArgumentParser:
     add("--model", default="waste6", help="model package, by name or path (waste6)")
     add("--chamber", action="append", choices=CHAMBERS, help="only this one (both)")
     add("--draws", type=int, default=5, help="random choices of pictures (5)")
-
-    reel.add_arguments(step("reel", reel.run, "render the project's own demo footage"))
-    studio.add_arguments(step("studio", studio.run, "render rubbish in random sorting chambers"))
-    return top
 
 
 def _train_options(step: ArgumentParser) -> None:

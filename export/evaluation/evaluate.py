@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,7 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
     }
     if held_out:
         judged = _judged(run, labels, held_out, outputs[main].logits, float_logits)
-        name, fold, groups = Path(config["data"]).name, config.get("fold"), len(set(judged.groups))
-        part = "held-out part" if fold is None else f"fold {fold}"
-        report["held_out"] = block(
-            judged,
-            data=f"{name}, {part} ({len(judged.truth)} pictures in {groups} groups)",
-            method="cross-fitted on halves of the held-out pictures by group",
-            target=asked.target_precision,
-            residual=asked.residual_labels,
-        )
+        report["held_out"] = _held_out(judged, config, asked)
         for name, out in outputs.items():
             report["runtimes"][name] |= figures(out.logits, judged.truth, judged.groups, labels)
         calibration = report["held_out"]["calibration"]
@@ -94,6 +86,19 @@ def evaluate(run: Run, data: Path, arguments: list[str]) -> dict[str, Any]:
         )
     finish(run, report, asked)
     return report
+
+
+def _held_out(judged: Judged, config: Mapping[str, Any], asked: gate.Demands) -> dict[str, Any]:
+    """The figures of the held-out pictures, and in words which pictures those are."""
+    name, fold, groups = Path(config["data"]).name, config.get("fold"), len(set(judged.groups))
+    part = "held-out part" if fold is None else f"fold {fold}"
+    return block(
+        judged,
+        data=f"{name}, {part} ({len(judged.truth)} pictures in {groups} groups)",
+        method="cross-fitted on halves of the held-out pictures by group",
+        target=asked.target_precision,
+        residual=asked.residual_labels,
+    )
 
 
 def read_evaluation(run: Run) -> dict[str, Any]:
